@@ -1,0 +1,108 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::device::DeviceChoice;
+
+/// Train a tiny GPT on your own text and generate from it, on a CPU.
+#[derive(Debug, Parser)]
+#[command(name = "tril", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model on a text and save it as a checkpoint
+    Train(TrainArgs),
+    /// Generate text from a checkpoint
+    Sample(SampleArgs),
+    /// Measure how well a checkpoint predicts a text
+    Eval(EvalArgs),
+}
+
+/// Where to compute.
+#[derive(Debug, Args)]
+pub struct ComputeArgs {
+    /// auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]; all but cpu are build features
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// CPU threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// A recipe, such as configs/shakespeare_char.toml [default: the embedded configs/tales.toml]
+    #[arg(value_name = "CONFIG.toml", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// A UTF-8 text file, a directory of them, or the name of an embedded corpus (tales)
+    #[arg(long, value_name = "FILE|DIR|NAME")]
+    pub data: Option<String>,
+    /// Directory of the run [default: runs/NAME-OF-THE-RECIPE]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Replace the run that the directory holds
+    #[arg(long, conflicts_with = "resume")]
+    pub force: bool,
+    /// Continue a run from its last checkpoint, or from the given checkpoint of it
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Set a field of the recipe, such as model.n_layers=6; may be repeated
+    #[arg(long, value_name = "SECTION.FIELD=VALUE")]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// Text to continue; - reads it from standard input
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "prompt_file")]
+    pub prompt: Option<String>,
+    /// A file with the text to continue
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
+    /// Tokens to generate at most
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub max_tokens: usize,
+    /// 0 always takes the most probable token; 1 draws from the model's own distribution
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    pub temperature: f64,
+    /// Draw from the K most probable tokens only; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// The same seed gives the same text
+    #[arg(long, value_name = "S", default_value_t = 1337)]
+    pub seed: u64,
+    /// How many samples
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub num_samples: u64,
+    /// Compute the whole context again at every step, instead of keeping keys and values
+    #[arg(long)]
+    pub no_cache: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// A UTF-8 text file; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}

@@ -1,0 +1,54 @@
+//! The `tril` command: reads arguments, calls the libraries, prints, and decides the exit code.
+//!
+//! Exit codes: 0 done, 1 a run or a check failed, 2 the user can mend it, 130 stopped by Ctrl-C.
+
+mod args;
+mod device;
+mod eval;
+mod open;
+mod progress;
+mod recipe;
+mod sample;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tril_model::ModelError;
+use tril_train::TrainError;
+
+/// A training step allocates and frees the same large buffers again and again; the system's allocator gives them back
+/// and faults them in anew each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let done = match args::Cli::parse().command {
+        args::Command::Train(args) => train::run(&args),
+        args::Command::Sample(args) => sample::run(&args),
+        args::Command::Eval(args) => eval::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// 1 where a run failed through no fault of the command line, else 2.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let failed = error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(TrainError::NonFinite { .. } | TrainError::Device(_)))
+            || matches!(cause.downcast_ref(), Some(tril_infer::InferError::Device(_)))
+            || matches!(cause.downcast_ref(), Some(ModelError::Io { action: "write" | "rename" | "remove", .. }))
+    });
+    if failed { 1 } else { 2 }
+}
+
+/// The reader of our output has gone, as in `tril sample … | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,130 @@
+//! What a training run shows while it goes: a bar in a terminal, plain lines elsewhere, samples in both.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use tril_infer::GenerateOptions;
+use tril_model::Gpt;
+use tril_text::Tokenizer;
+use tril_train::{Evaluation, Observer, StepReport};
+
+use crate::sample::write_sample;
+
+/// Time between plain lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The samples of a run: when and how.
+pub struct Samples {
+    pub interval: u64,
+    pub prompt: String,
+    pub prompt_ids: Vec<u32>,
+    pub options: GenerateOptions,
+}
+
+/// Shows a run on stderr.
+pub struct Progress {
+    /// `None` where stderr is no terminal.
+    bar: Option<ProgressBar>,
+    steps: u64,
+    first_step: u64,
+    begin: Instant,
+    /// Time spent in steps alone, and target tokens seen in it.
+    training: (f64, usize),
+    last_line: Option<Instant>,
+    validation_loss: Option<f64>,
+    tokenizer: Tokenizer,
+    samples: Samples,
+}
+
+impl Progress {
+    /// For a run that stands at `step` of `steps`.
+    pub fn new(step: u64, steps: u64, tokenizer: Tokenizer, samples: Samples) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = "{bar:24} {pos}/{len} {msg} {eta} left";
+            let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
+            ProgressBar::new(steps).with_position(step).with_style(style.progress_chars("━╸─"))
+        });
+        if let Some(bar) = &bar {
+            bar.reset_eta();
+        }
+        let now = Instant::now();
+        Self {
+            bar,
+            steps,
+            first_step: step,
+            begin: now,
+            training: (0.0, 0),
+            last_line: None,
+            validation_loss: None,
+            tokenizer,
+            samples,
+        }
+    }
+
+    /// Takes the bar away, so that what follows stands on its own.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn time_left(&self, step: u64) -> Duration {
+        let done = (step - self.first_step).max(1) as f64;
+        self.begin.elapsed().mul_f64((self.steps - step) as f64 / done)
+    }
+}
+
+impl Observer for Progress {
+    fn step(&mut self, report: &StepReport, tokens: usize, seconds: f64) {
+        self.training = (self.training.0 + seconds, self.training.1 + tokens);
+        let rate = self.training.1 as f64 / self.training.0;
+        let validation = self.validation_loss.map_or(String::new(), |loss| format!(" · val {loss:.3}"));
+        let StepReport { step, loss, learning_rate, .. } = *report;
+        let message = format!("loss {loss:.3}{validation} · lr {learning_rate:.1e} · {rate:.0} tok/s ·");
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(message);
+                bar.set_position(step);
+            }
+            None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
+                self.last_line = Some(Instant::now());
+                let left = HumanDuration(self.time_left(step));
+                eprintln!("step {step}/{} {message} {left} left", self.steps);
+            }
+            None => {}
+        }
+    }
+
+    fn evaluation(&mut self, step: u64, evaluation: &Evaluation, is_best: bool) {
+        self.validation_loss = Some(evaluation.loss);
+        let best = if is_best { " (best so far)" } else { "" };
+        let Evaluation { loss, bits_per_byte, .. } = evaluation;
+        self.line(&format!("step {step}: validation loss {loss:.4}, {bits_per_byte:.3} bits per byte{best}"));
+    }
+
+    fn model(&mut self, step: u64, model: &dyn Fn() -> Gpt) {
+        let Samples { interval, prompt, prompt_ids, options } = &self.samples;
+        if *interval == 0 || step % interval != 0 || step == self.steps {
+            return;
+        }
+        let mut text = Vec::new();
+        // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
+        let shown = match write_sample(&model(), &self.tokenizer, prompt_ids, *options, &mut text) {
+            Ok(_) => format!("{prompt}{}", String::from_utf8_lossy(&text)),
+            Err(error) => format!("[no sample: {error:#}]"),
+        };
+        let shown: String = shown.trim().lines().map(|line| format!("  │ {line}\n")).collect();
+        self.line(&format!("step {step}, a sample:\n{}", shown.trim_end()));
+    }
+
+    fn checkpoint(&mut self, _step: u64, _path: &Path) {}
+}

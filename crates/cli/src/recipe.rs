@@ -1,0 +1,206 @@
+//! A recipe: the TOML file that says what to train, on what, and how, with overrides from the command line.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+use tril_model::GptConfig;
+use tril_text::TokenizerConfig;
+use tril_train::{OptimizerConfig, TrainConfig};
+
+/// The recipe that runs when none is named.
+pub const DEFAULT: &str = include_str!("../../../configs/tales.toml");
+
+/// All sections. A section or field left out has its default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    pub data: DataConfig,
+    pub tokenizer: TokenizerConfig,
+    pub model: GptConfig,
+    pub train: TrainConfig,
+    pub optimizer: OptimizerConfig,
+    pub sample: SampleConfig,
+}
+
+/// Which text, and how much of it is held out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Name of an embedded corpus, or path of a file or directory.
+    pub source: String,
+    /// Share of the text, at its end, that is held out.
+    pub validation_fraction: f64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { source: "tales".into(), validation_fraction: 0.1 }
+    }
+}
+
+/// The samples shown while training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SampleConfig {
+    /// Steps between samples; 0 shows one at the end only.
+    pub interval: u64,
+    /// What they begin with; empty begins at the end-of-text token if there is one, else at a newline.
+    pub prompt: String,
+    /// Tokens of a sample.
+    pub max_tokens: usize,
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// 0 keeps all tokens.
+    pub top_k: usize,
+    /// Names the draws.
+    pub seed: u64,
+}
+
+impl Default for SampleConfig {
+    fn default() -> Self {
+        Self { interval: 0, prompt: String::new(), max_tokens: 200, temperature: 0.8, top_k: 0, seed: 1337 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe's text, found at `origin`, and applies overrides such as `model.n_layers=6`.
+    ///
+    /// # Errors
+    /// For TOML that cannot be read, an unknown section or field (the nearest known one is named) or a value of
+    /// another type.
+    pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self> {
+        let mut table: Table = text.parse().with_context(|| format!("{origin} is not valid TOML"))?;
+        let known = Table::try_from(Self::default()).context("the default recipe")?;
+        check_keys(&table, &known, "", origin)?;
+        // Read once by itself, so that a wrong type is reported with its line.
+        toml::from_str::<Self>(text).with_context(|| format!("{origin} has a field of the wrong type"))?;
+        for item in overrides {
+            set(&mut table, &known, item)?;
+        }
+        let recipe = Value::Table(table)
+            .try_into()
+            .with_context(|| format!("a value of --set {} is of the wrong type", overrides.join(" --set ")))?;
+        Ok(recipe)
+    }
+
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`], and if the file cannot be read.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read the recipe {}: give the path of a TOML file, such as one in configs/", path.display())
+        })?;
+        Self::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// The recipe as TOML, every field written out.
+    ///
+    /// # Errors
+    /// If it cannot be written as TOML, which no recipe that was read does.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+/// Refuses keys that no section has.
+fn check_keys(table: &Table, known: &Table, section: &str, origin: &str) -> Result<()> {
+    for (key, value) in table {
+        let Some(expected) = known.get(key) else { bail!(unknown_key(key, known, section, origin)) };
+        match (value, expected) {
+            (Value::Table(inner), Value::Table(inner_known)) => check_keys(inner, inner_known, key, origin)?,
+            (_, Value::Table(_)) => bail!("{origin}: `{key}` is a section; write its fields under [{key}]"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unknown_key(key: &str, known: &Table, section: &str, origin: &str) -> String {
+    let nearest = known.keys().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
+    let hint = nearest.map_or(String::new(), |nearest| format!(", did you mean `{nearest}`?"));
+    if section.is_empty() {
+        let sections: Vec<String> = known.keys().map(|section| format!("[{section}]")).collect();
+        return format!("{origin}: there is no section [{key}]{hint} Sections are {}", sections.join(" "));
+    }
+    let fields: Vec<&str> = known.keys().map(String::as_str).collect();
+    format!("{origin}: [{section}] has no field `{key}`{hint} Its fields are {}", fields.join(", "))
+}
+
+/// Applies one `section.field=value`. The value is read as TOML; what is no TOML is text, so quotes may be left out.
+fn set(table: &mut Table, known: &Table, item: &str) -> Result<()> {
+    let usage = || format!("--set {item}: write it as section.field=value, such as --set model.n_layers=6");
+    let (path, text) = item.split_once('=').with_context(usage)?;
+    let (section, field) = path.trim().split_once('.').with_context(usage)?;
+    let Some(Value::Table(fields)) = known.get(section) else { bail!(unknown_key(section, known, "", "--set")) };
+    let Some(expected) = fields.get(field) else { bail!(unknown_key(field, fields, section, "--set")) };
+    let text = text.trim();
+    let value = match (format!("v = {text}").parse::<Table>(), expected) {
+        (Ok(mut parsed), _) if !expected.is_str() || parsed.get("v").is_some_and(Value::is_str) => {
+            parsed.remove("v").with_context(usage)?
+        }
+        _ => Value::String(text.to_owned()),
+    };
+    // 1 is a fine way to write 1.0.
+    let value = match (value, expected) {
+        (Value::Integer(whole), Value::Float(_)) => Value::Float(whole as f64),
+        (value, _) => value,
+    };
+    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(fields) = entry {
+        fields.insert(field.to_owned(), value);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<Recipe> {
+        let overrides: Vec<String> = overrides.iter().map(|item| (*item).to_owned()).collect();
+        Recipe::parse(text, "test.toml", &overrides)
+    }
+
+    #[test]
+    fn the_default_recipe_names_every_field() {
+        let written: Table = DEFAULT.parse().expect("TOML");
+        let known = Table::try_from(Recipe::default()).expect("table");
+        for (section, fields) in &known {
+            for field in fields.as_table().expect("section").keys() {
+                assert!(written[section].get(field).is_some(), "[{section}] {field} is not in the default recipe");
+            }
+        }
+    }
+
+    #[test]
+    fn a_recipe_survives_being_written_and_read() {
+        let recipe = parse(DEFAULT, &["model.n_layers=7", "optimizer.learning_rate=1"]).expect("sound");
+        let again = parse(&recipe.to_toml().expect("TOML"), &[]).expect("sound");
+        assert_eq!(recipe, again);
+        assert_eq!((again.model.n_layers, again.optimizer.learning_rate), (7, 1.0));
+    }
+
+    #[test]
+    fn text_may_be_set_with_quotes_or_without() {
+        for value in ["rms", "\"rms\""] {
+            let recipe = parse("", &[&format!("model.norm={value}")]).expect("sound");
+            assert_eq!(recipe.model.norm, tril_model::NormKind::Rms);
+        }
+        assert_eq!(parse("", &["data.source=1984"]).expect("sound").data.source, "1984");
+        assert_eq!(parse("", &["sample.prompt=a = b"]).expect("sound").sample.prompt, "a = b");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_the_nearest_named() {
+        let message = |text: &str, overrides: &[&str]| format!("{:#}", parse(text, overrides).expect_err("unknown"));
+        assert!(message("[model]\nn_layer = 3", &[]).contains("did you mean `n_layers`?"));
+        assert!(message("[modle]\nn_layers = 3", &[]).contains("did you mean `model`?"));
+        assert!(message("", &["train.step=3"]).contains("did you mean `steps`?"));
+        assert!(message("", &["steps=3"]).contains("section.field=value"));
+        assert!(message("[model]\nn_layers = \"three\"", &[]).contains("line 2"));
+        assert!(message("", &["model.n_layers=three"]).contains("n_layers"));
+    }
+}

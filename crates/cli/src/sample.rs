@@ -1,0 +1,91 @@
+//! `tril sample`: text from a checkpoint, shown as it is made.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use tril_infer::{CacheMode, GenerateOptions, Generator, SamplerConfig};
+use tril_model::Gpt;
+use tril_text::Tokenizer;
+
+use crate::args::SampleArgs;
+use crate::open;
+
+pub fn run(args: &SampleArgs) -> Result<ExitCode> {
+    let (device, _) = open::device(&args.compute)?;
+    let open::Checkpoint { gpt, tokenizer, .. } = open::checkpoint(&args.checkpoint, &device)?;
+    let prompt = match (&args.prompt, &args.prompt_file) {
+        (Some(text), _) if text == "-" => open::text(Path::new("-"))?,
+        (Some(text), _) => text.clone(),
+        (None, Some(path)) => open::text(path)?,
+        (None, None) => String::new(),
+    };
+    let options = GenerateOptions {
+        sampler: SamplerConfig { temperature: args.temperature, top_k: args.top_k, seed: args.seed },
+        sample_index: 0,
+        max_tokens: args.max_tokens,
+        stop_token: tokenizer.end_of_text(),
+        cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
+    };
+    let ids = prompt_ids(&tokenizer, &prompt)?;
+    let mut out = std::io::stdout().lock();
+    let begin = Instant::now();
+    let mut generated = 0;
+    for sample_index in 0..args.num_samples {
+        if sample_index > 0 {
+            writeln!(out, "\n---------------")?;
+        }
+        write!(out, "{prompt}")?;
+        out.flush()?;
+        generated += write_sample(&gpt, &tokenizer, &ids, GenerateOptions { sample_index, ..options }, &mut out)?;
+    }
+    writeln!(out)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
+    eprintln!("[{generated} tokens {how} in {seconds:.2} s, {:.0} a second]", generated as f64 / seconds);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, or a newline.
+pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
+    if !prompt.is_empty() {
+        return tokenizer.encode(prompt).context("the prompt");
+    }
+    match tokenizer.end_of_text() {
+        Some(id) => Ok(vec![id]),
+        None => tokenizer.encode("\n").context("without a prompt a sample begins at a newline; give one with --prompt"),
+    }
+}
+
+/// Writes what follows the prompt, piece by piece; returns how many tokens that was.
+pub fn write_sample(
+    gpt: &Gpt,
+    tokenizer: &Tokenizer,
+    prompt: &[u32],
+    options: GenerateOptions,
+    out: &mut impl Write,
+) -> Result<usize> {
+    let mut text = tokenizer.stream();
+    let mut count = 0;
+    let mut told = false;
+    for step in Generator::new(gpt, prompt, options)? {
+        let step = step?;
+        count += 1;
+        if step.dropped > 0 && !told {
+            told = true;
+            eprintln!(
+                "\n[the context of {} tokens is full: its oldest {} left it and the rest was computed anew; this goes on without further notice]",
+                gpt.config().max_seq_len,
+                step.dropped
+            );
+        }
+        if let Some(piece) = text.push(step.token)? {
+            write!(out, "{piece}")?;
+            out.flush()?;
+        }
+    }
+    write!(out, "{}", text.finish()?)?;
+    Ok(count)
+}

@@ -1,0 +1,275 @@
+//! `tril train`: from a recipe and a text to a checkpoint.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::tensor::Device;
+use tril_infer::{CacheMode, GenerateOptions, SamplerConfig};
+use tril_model::{Gpt, GptConfig, Positions, checkpoint};
+use tril_text::{Corpus, Encoded, Tokenizer, encode_side};
+use tril_train::{Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
+
+use crate::args::TrainArgs;
+use crate::open;
+use crate::progress::{Progress, Samples};
+use crate::recipe::{self, Recipe};
+use crate::sample::{prompt_ids, write_sample};
+
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+    let (device, device_name) = open::device(&args.compute)?;
+    let Prepared { mut session, recipe, tokenizer, text } = match &args.resume {
+        Some(path) => resume(args, path, &device)?,
+        None => begin(args, &device)?,
+    };
+    introduce(&session, &recipe, &text, &device_name);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let samples = Samples {
+        interval: recipe.sample.interval,
+        prompt: recipe.sample.prompt.clone(),
+        prompt_ids: prompt_ids(&tokenizer, &recipe.sample.prompt).context("[sample] prompt")?,
+        options: sample_options(&recipe, &tokenizer),
+    };
+    options_are_sound(&samples.options)?;
+    let first_prompt = samples.prompt_ids.clone();
+    let mut progress = Progress::new(session.trainer.step_count(), recipe.train.steps, tokenizer.clone(), samples);
+    stop_on_ctrl_c(&stop)?;
+    let outcome = tril_train::run(&mut session, &mut progress, &stop);
+    progress.finish();
+    match outcome? {
+        Outcome::Stopped { step, checkpoint } => {
+            let path = session.dir.path().display();
+            println!("stopped after step {step}, saved as {}", checkpoint.display());
+            println!("continue with: {} train --resume {path}", open::program());
+            Ok(ExitCode::from(130))
+        }
+        Outcome::Finished { evaluation, best, .. } => {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "\n--- a sample of the trained model")?;
+            write!(out, "{}", recipe.sample.prompt)?;
+            let options = sample_options(&recipe, &tokenizer);
+            write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out)?;
+            writeln!(out, "\n---\n")?;
+            writeln!(
+                out,
+                "validation loss  {:.4} nats a token (perplexity {:.2}, {:.3} bits per byte)",
+                evaluation.loss, evaluation.perplexity, evaluation.bits_per_byte
+            )?;
+            if best.step != recipe.train.steps {
+                writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
+            }
+            if let Some(floor) = text.floor {
+                let per_char = evaluation.loss * evaluation.tokens as f64 / text.validation.chars as f64;
+                writeln!(
+                    out,
+                    "floor            {:.4} ± {:.4} nats a character, what the grammar that wrote the stories would score; the model: {per_char:.4}",
+                    floor.nats_per_char, floor.standard_error
+                )?;
+            }
+            writeln!(out, "\nnext: {} sample {}", open::program(), session.dir.path().display())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A run that is ready to go.
+struct Prepared {
+    session: Session,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    text: Text,
+}
+
+/// A corpus in two sides, as ids.
+struct Text {
+    name: String,
+    train: Encoded,
+    validation: Encoded,
+    floor: Option<Floor>,
+}
+
+/// The loss of the process that wrote the text, where it is known.
+#[derive(Debug, Clone, Copy)]
+struct Floor {
+    nats_per_char: f64,
+    standard_error: f64,
+}
+
+/// A new run.
+fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
+    let mut recipe = match &args.config {
+        Some(path) => Recipe::open(path, &args.set)?,
+        None => Recipe::parse(recipe::DEFAULT, "the default recipe", &args.set)?,
+    };
+    if let Some(data) = &args.data {
+        recipe.data.source.clone_from(data);
+    }
+    recipe.train.check()?;
+    recipe.optimizer.check()?;
+    let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or("tales".as_ref());
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
+    if RunDir::holds_run(&out) && !args.force {
+        bail!(TrainError::Occupied(out));
+    }
+
+    let corpus = Corpus::open(&recipe.data.source)?;
+    let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
+    let text = encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
+    recipe.model = GptConfig { vocab_size: vocab_size(&recipe, &tokenizer)?, ..recipe.model }.resolve()?;
+    let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device)?;
+    let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
+    let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+    check_validation(&text)?;
+    // Everything that could be refused has been by now: nothing of an earlier run is touched before.
+    let dir = RunDir::create(&out, recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), args.force)?;
+    let session = session(trainer, dir, &recipe, training, &text, &tokenizer, None);
+    Ok(Prepared { session, recipe, tokenizer, text })
+}
+
+/// A run that goes on where its checkpoint stands.
+fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
+    let (mut dir, from) = RunDir::open(path)?;
+    let mut recipe = Recipe::parse(dir.recipe(), &from.join("config.toml").display().to_string(), &args.set)?;
+    if let Some(data) = &args.data {
+        recipe.data.source.clone_from(data);
+    }
+    let gpt = checkpoint::load_model(&from, device)?;
+    recipe.model = recipe.model.resolve()?;
+    if recipe.model != *gpt.config() {
+        bail!("--set model.…: the model of {} cannot change its shape; train a new one", from.display());
+    }
+    let tokenizer = Tokenizer::open(&from.join(checkpoint::TOKENIZER))?;
+    open::check_fit(&tokenizer, &gpt, &from)?;
+    let (optimizer, progress) = RunDir::load(&from, &gpt, device)?;
+    let corpus = Corpus::open(&recipe.data.source)?;
+    let text = encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
+    let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+    if training.key() != progress.text_key {
+        bail!(TrainError::OtherText);
+    }
+    check_validation(&text)?;
+    let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
+    dir.set_recipe(recipe.to_toml()?)?;
+    dir.rewind(&progress)?;
+    let session = session(trainer, dir, &recipe, training, &text, &tokenizer, progress.best);
+    Ok(Prepared { session, recipe, tokenizer, text })
+}
+
+fn session(
+    trainer: Trainer,
+    dir: RunDir,
+    recipe: &Recipe,
+    training: TrainingText,
+    text: &Text,
+    tokenizer: &Tokenizer,
+    best: Option<tril_train::Best>,
+) -> Session {
+    let first = text.validation.ids.first().map_or(0, |id| tokenizer.byte_len(*id));
+    Session {
+        trainer,
+        dir,
+        config: recipe.train.clone(),
+        training,
+        validation: text.validation.ids.clone(),
+        validation_bytes: text.validation.bytes.saturating_sub(first),
+        best,
+    }
+}
+
+fn encode(corpus: &Corpus, tokenizer: &Tokenizer, validation_fraction: f64) -> Result<Text> {
+    let split = corpus.split(validation_fraction)?;
+    let stories: Option<Vec<(f64, f64)>> =
+        split.validation.iter().map(|piece| Some((piece.nats?, piece.text.chars().count() as f64))).collect();
+    Ok(Text {
+        name: corpus.name.clone(),
+        train: encode_side(tokenizer, &split.train)?,
+        validation: encode_side(tokenizer, &split.validation)?,
+        floor: stories.as_deref().and_then(floor),
+    })
+}
+
+/// Nats a character over stories of (nats, characters), with the standard error of that ratio: the spread of each
+/// story's nats around what its length lets expect.
+fn floor(stories: &[(f64, f64)]) -> Option<Floor> {
+    let n = stories.len() as f64;
+    let chars: f64 = stories.iter().map(|(_, chars)| chars).sum();
+    let ratio = stories.iter().map(|(nats, _)| nats).sum::<f64>() / chars;
+    let squares: f64 = stories.iter().map(|(nats, chars)| (nats - ratio * chars).powi(2)).sum();
+    (n > 1.0).then(|| Floor { nats_per_char: ratio, standard_error: (squares * n / (n - 1.0)).sqrt() / chars })
+}
+
+fn vocab_size(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<usize> {
+    let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
+    if asked != 0 && asked != tokens {
+        bail!("model.vocab_size = {asked}, but the tokenizer has {tokens} tokens: set it to 0 to take the tokenizer's");
+    }
+    Ok(tokens)
+}
+
+fn check_validation(text: &Text) -> Result<()> {
+    let tokens = text.validation.ids.len();
+    if tokens < 2 {
+        bail!(TrainError::TooShort { side: "validation", tokens, needed: 2 });
+    }
+    Ok(())
+}
+
+fn sample_options(recipe: &Recipe, tokenizer: &Tokenizer) -> GenerateOptions {
+    let config = &recipe.sample;
+    GenerateOptions {
+        sampler: SamplerConfig { temperature: config.temperature, top_k: config.top_k, seed: config.seed },
+        sample_index: 0,
+        max_tokens: config.max_tokens,
+        stop_token: tokenizer.end_of_text(),
+        cache: CacheMode::Cached,
+    }
+}
+
+fn options_are_sound(options: &GenerateOptions) -> Result<()> {
+    options.sampler.check().context("[sample]")
+}
+
+/// The first Ctrl-C lets the step at hand finish; a second one ends the program at once.
+fn stop_on_ctrl_c(stop: &Arc<AtomicBool>) -> Result<()> {
+    let stop = Arc::clone(stop);
+    ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step and saving; Ctrl-C again stops at once and loses it");
+    })
+    .context("cannot listen for Ctrl-C")
+}
+
+/// Says what is about to happen.
+fn introduce(session: &Session, recipe: &Recipe, text: &Text, device_name: &str) {
+    let Recipe { model, train, .. } = recipe;
+    let positions = match model.positions {
+        Positions::Learned => "learned positions",
+        Positions::Rotary => "rotary positions",
+    };
+    let window = model.window().map_or(String::new(), |window| format!(", window {window}"));
+    let parameters = session.trainer.model().num_params() as f64 / 1e6;
+    let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
+    eprintln!("device   {device_name}");
+    eprintln!(
+        "text     {}: {} tokens to train on, {} to validate on ({} {kind} tokens)",
+        text.name,
+        text.train.ids.len(),
+        text.validation.ids.len(),
+        model.vocab_size
+    );
+    eprintln!(
+        "model    {parameters:.2} M parameters: {} layers, d_model {}, {} heads, {positions}{window}",
+        model.n_layers, model.d_model, model.n_heads
+    );
+    eprintln!("train    {} steps of {} × {} tokens, seed {}", train.steps, train.batch_size, train.seq_len, train.seed);
+    let step = session.trainer.step_count();
+    let from = if step > 0 { format!(", from step {step}") } else { String::new() };
+    eprintln!("run      {}{from}\n", session.dir.path().display());
+}

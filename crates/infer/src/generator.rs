@@ -1,0 +1,150 @@
+//! The loop that makes a sequence longer, one token at a time, with a cache or without.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use tril_model::{Gpt, KvCache, Pass};
+
+use crate::InferError;
+use crate::sampler::{SamplerConfig, choose};
+
+/// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
+const PREFILL_CHUNK: usize = 256;
+
+/// Whether a step remembers the earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheMode {
+    /// Keys and values are kept: a step computes one position.
+    Cached,
+    /// Nothing is kept: a step computes the whole context again.
+    Recompute,
+}
+
+/// Options of a [`Generator`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GenerateOptions {
+    /// How tokens are chosen.
+    pub sampler: SamplerConfig,
+    /// Which of several samples with the same seed this is.
+    pub sample_index: u64,
+    /// How many tokens to add at most.
+    pub max_tokens: usize,
+    /// Generation ends before this token, usually end-of-text.
+    pub stop_token: Option<u32>,
+    /// With the cache or without; the tokens are the same.
+    pub cache: CacheMode,
+}
+
+/// One new token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Its id.
+    pub token: u32,
+    /// Its absolute position in the sequence, prompt included.
+    pub position: usize,
+    /// How many of the oldest tokens left the context just before this step because it was full; usually 0.
+    pub dropped: usize,
+}
+
+/// An iterator over new tokens.
+pub struct Generator<'a> {
+    gpt: &'a Gpt,
+    device: Device,
+    options: GenerateOptions,
+    tokens: Vec<u32>,
+    /// Where the context that the model sees begins in `tokens`.
+    context_start: usize,
+    /// The cache and how many of `tokens` from `context_start` it holds; made anew when the context is cut.
+    cache: Option<KvCache>,
+    left: usize,
+}
+
+impl<'a> Generator<'a> {
+    /// A generator that continues `prompt`.
+    ///
+    /// # Errors
+    /// [`InferError`] for an empty prompt, an id outside the vocabulary, or a bad temperature.
+    pub fn new(gpt: &'a Gpt, prompt: &[u32], options: GenerateOptions) -> Result<Self, InferError> {
+        options.sampler.check()?;
+        let vocab_size = gpt.config().vocab_size;
+        if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(InferError::UnknownToken { id, vocab_size });
+        }
+        if prompt.is_empty() {
+            return Err(InferError::EmptyPrompt);
+        }
+        let left = options.max_tokens;
+        Ok(Self { gpt, device: gpt.device(), options, tokens: prompt.to_vec(), context_start: 0, cache: None, left })
+    }
+
+    /// The sequence so far, prompt included.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Cuts the oldest half of a full context away, as often as needed; returns how many tokens that were.
+    fn make_room(&mut self) -> usize {
+        let Some(limit) = self.gpt.config().context_limit() else { return 0 };
+        let before = self.context_start;
+        while self.tokens.len() - self.context_start > limit {
+            self.context_start += (limit / 2).max(1);
+        }
+        if self.context_start > before {
+            self.cache = None;
+        }
+        self.context_start - before
+    }
+
+    /// Logits of the last position, `[vocab_size]`.
+    fn last_logits(&mut self) -> Result<Vec<f32>, InferError> {
+        let context = &self.tokens[self.context_start..];
+        let hidden = match self.options.cache {
+            CacheMode::Recompute => self.gpt.hidden(self.input(context), Pass::default()),
+            CacheMode::Cached => {
+                let mut cache = self.cache.take().unwrap_or_else(|| self.gpt.new_cache(1));
+                let fresh = &context[cache.position()..];
+                let mut hidden = None;
+                for chunk in fresh.chunks(PREFILL_CHUNK) {
+                    let pass = Pass { cache: Some(&mut cache), ..Pass::default() };
+                    hidden = Some(self.gpt.hidden(self.input(chunk), pass));
+                }
+                self.cache = Some(cache);
+                // There is always a token that the cache has not seen: the one appended last.
+                hidden.ok_or(InferError::EmptyPrompt)?
+            }
+        }; // [1, chunk_len, d_model]
+        let [_, chunk_len, _] = hidden.dims();
+        let logits = self.gpt.logits(hidden.narrow(1, chunk_len - 1, 1)); // [1, 1, vocab_size]
+        logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
+    }
+
+    fn input(&self, ids: &[u32]) -> Tensor<2, Int> {
+        let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        Tensor::from_data(TensorData::new(values, [1, ids.len()]), &self.device)
+    }
+}
+
+impl Iterator for Generator<'_> {
+    type Item = Result<Step, InferError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let dropped = self.make_room();
+        let position = self.tokens.len();
+        let chosen = self
+            .last_logits()
+            .and_then(|logits| choose(&logits, &self.options.sampler, self.options.sample_index, position));
+        match chosen {
+            Ok(token) if Some(token) == self.options.stop_token => {
+                self.left = 0;
+                None
+            }
+            Ok(token) => {
+                self.tokens.push(token);
+                Some(Ok(Step { token, position, dropped }))
+            }
+            Err(error) => {
+                self.left = 0;
+                Some(Err(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The non-linearities between the two projections of an MLP.
+
+use burn::tensor::{Tensor, activation};
+
+/// GELU, x·Φ(x), with the exact normal distribution function (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+///
+/// - x: any shape
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::gelu(x)
+}
+
+/// GELU by its tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))): what GPT-2 was trained with.
+///
+/// - x: any shape
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let cubic = x.clone() * x.clone() * x.clone();
+    let inner = (x.clone() + cubic * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
+    x * (inner.tanh() + 1.0) * 0.5
+}
+
+/// Squared ReLU, max(0, x)² (So et al. 2021, Primer, arXiv:2109.08668).
+///
+/// - x: any shape
+pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let positive = activation::relu(x);
+    positive.clone() * positive
+}
+
+/// SwiGLU, silu(gate)·up with silu(z) = z·σ(z) (Shazeer 2020, arXiv:2002.05202).
+///
+/// - gate_up: `[batch_size, seq_len, 2 · d_ff]`, the gate's half first
+/// - returns: `[batch_size, seq_len, d_ff]`
+pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
+    let [_, _, doubled] = gate_up.dims();
+    assert!(doubled % 2 == 0, "swiglu splits its last axis in two, but it is {doubled} wide");
+    let d_ff = doubled / 2;
+    let gate = gate_up.clone().narrow(2, 0, d_ff); // [batch_size, seq_len, d_ff]
+    let up = gate_up.narrow(2, d_ff, d_ff); // [batch_size, seq_len, d_ff]
+    activation::silu(gate) * up
+}

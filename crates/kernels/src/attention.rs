@@ -1,0 +1,70 @@
+//! Causal self-attention, for the parallel pass (as many queries as keys) and for a step with a cache (fewer).
+
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+
+/// Scaled dot-product attention in which a query sees itself and what came before, softmax(q·kᵀ/√d_head)·v
+/// (Vaswani et al. 2017, arXiv:1706.03762).
+///
+/// The last query stands at the last key's position, so query i sees keys up to `k_len − q_len + i`: with as many
+/// queries as keys this is the triangle, with one query it is a row. A `window` of W hides all but the last W of
+/// them. Each group of `n_heads / n_kv_heads` query heads shares one key and value head.
+///
+/// - q: `[batch_size, n_heads, q_len, d_head]`
+/// - k, v: `[batch_size, n_kv_heads, k_len, d_head]`, in order of position
+/// - dropout: factors for the attention probabilities, `[batch_size, n_heads, q_len, k_len]`
+/// - returns: `[batch_size, n_heads, q_len, d_head]`
+pub fn causal_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    window: Option<usize>,
+    dropout: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let [batch_size, n_heads, q_len, d_head] = q.dims();
+    let [_, n_kv_heads, k_len, _] = k.dims();
+    let probs = attention_probs(q, k, window); // [batch_size, n_heads, q_len, k_len]
+    let probs = match dropout {
+        Some(factors) => probs * factors,
+        None => probs,
+    };
+    let probs = probs.reshape([batch_size, n_kv_heads, n_heads / n_kv_heads * q_len, k_len]);
+    probs.matmul(v).reshape([batch_size, n_heads, q_len, d_head])
+}
+
+/// The attention probabilities of [`causal_attention`]; hidden positions have exactly zero.
+///
+/// - q: `[batch_size, n_heads, q_len, d_head]`; k: `[batch_size, n_kv_heads, k_len, d_head]`
+/// - returns: `[batch_size, n_heads, q_len, k_len]`
+pub fn attention_probs(q: Tensor<4>, k: Tensor<4>, window: Option<usize>) -> Tensor<4> {
+    let [batch_size, n_heads, q_len, d_head] = q.dims();
+    let [k_batch, n_kv_heads, k_len, k_width] = k.dims();
+    assert_eq!((batch_size, d_head), (k_batch, k_width), "queries and keys differ in batch_size or d_head");
+    assert!(n_heads % n_kv_heads == 0, "{n_heads} query heads cannot share {n_kv_heads} key heads evenly");
+    assert!(q_len <= k_len, "{q_len} queries need as many keys, found {k_len}");
+
+    let q = q * (d_head as f64).sqrt().recip();
+    let grouped = q.reshape([batch_size, n_kv_heads, n_heads / n_kv_heads * q_len, d_head]);
+    let scores = grouped.matmul(k.swap_dims(2, 3)).reshape([batch_size, n_heads, q_len, k_len]);
+    let scores = match hidden_positions(q_len, k_len, window, &scores.device()) {
+        Some(hidden) => {
+            scores.mask_fill(hidden.unsqueeze::<4>().expand([batch_size, n_heads, q_len, k_len]), f32::NEG_INFINITY)
+        }
+        None => scores,
+    };
+    // Every row holds its own position, so its maximum is finite and a hidden position becomes exp(−∞) = 0 exactly.
+    let max = scores.clone().detach().max_dim(3); // [batch_size, n_heads, q_len, 1]
+    let weights = (scores - max).exp();
+    let total = weights.clone().sum_dim(3); // [batch_size, n_heads, q_len, 1]
+    weights / total
+}
+
+/// True where a key must not be seen, `[q_len, k_len]`; `None` where every query sees every key.
+fn hidden_positions(q_len: usize, k_len: usize, window: Option<usize>, device: &Device) -> Option<Tensor<2, Bool>> {
+    let window = window.unwrap_or(k_len);
+    if q_len == 1 && k_len <= window {
+        return None;
+    }
+    let hidden: Vec<bool> =
+        (k_len - q_len..k_len).flat_map(|own| (0..k_len).map(move |key| key > own || key + window <= own)).collect();
+    Some(Tensor::from_data(TensorData::new(hidden, [q_len, k_len]), device))
+}

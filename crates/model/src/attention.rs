@@ -1,0 +1,105 @@
+//! The first half of a block: each position gathers from itself and from what came before it.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use tril_kernels::{RotaryTable, attention_probs, causal_attention};
+
+use crate::dropout::Site;
+use crate::norm::Norm;
+use crate::parameters::Maker;
+use crate::pass::LayerPass;
+use crate::{GptConfig, ModelError};
+
+/// Causal self-attention with grouped key/value heads.
+///
+/// The parallel pass and the step with a cache are this one function: they differ in where keys and values come from
+/// and in the positions that the rotary table was made for.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// To queries, keys and values, in this order.
+    qkv: Linear,
+    output: Linear,
+    q_norm: Option<Norm>,
+    k_norm: Option<Norm>,
+    #[module(skip)]
+    n_heads: usize,
+    #[module(skip)]
+    n_kv_heads: usize,
+    #[module(skip)]
+    d_head: usize,
+    #[module(skip)]
+    window: Option<usize>,
+}
+
+impl Attention {
+    pub(crate) fn new(config: &GptConfig, path: &str, maker: &mut Maker<'_>) -> Result<Self, ModelError> {
+        let qkv_width = (config.n_heads + 2 * config.n_kv_heads) * config.d_head;
+        let mut head_norm = |name: &str| -> Result<Option<Norm>, ModelError> {
+            if !config.qk_norm {
+                return Ok(None);
+            }
+            Norm::for_heads(config, &format!("{path}.{name}"), maker).map(Some)
+        };
+        let (q_norm, k_norm) = (head_norm("q_norm")?, head_norm("k_norm")?);
+        Ok(Self {
+            qkv: maker.linear(
+                &format!("{path}.qkv"),
+                [config.d_model, qkv_width],
+                config.qkv_bias,
+                super::gpt::INIT_STD,
+            )?,
+            output: maker.linear(
+                &format!("{path}.output"),
+                [config.n_heads * config.d_head, config.d_model],
+                config.output_bias,
+                super::gpt::residual_std(config),
+            )?,
+            q_norm,
+            k_norm,
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            d_head: config.d_head,
+            window: config.window(),
+        })
+    }
+
+    /// - x: `[batch_size, seq_len, d_model]`
+    pub(crate) fn forward(&self, x: Tensor<3>, rotary: Option<&RotaryTable>, pass: &mut LayerPass<'_>) -> Tensor<3> {
+        let [batch_size, seq_len, _] = x.dims();
+        let qkv = self.qkv.forward(x); // [batch_size, seq_len, (n_heads + 2 n_kv_heads) · d_head]
+        pass.observe("attention.qkv", || qkv.clone());
+        let heads = |first: usize, count: usize| {
+            qkv.clone()
+                .narrow(2, first * self.d_head, count * self.d_head)
+                .reshape([batch_size, seq_len, count, self.d_head])
+                .swap_dims(1, 2) // [batch_size, count, seq_len, d_head]
+        };
+        let mut q = heads(0, self.n_heads);
+        let mut k = heads(self.n_heads, self.n_kv_heads);
+        let v = heads(self.n_heads + self.n_kv_heads, self.n_kv_heads);
+        drop(qkv);
+        if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
+            (q, k) = (q_norm.forward_heads(q), k_norm.forward_heads(k));
+        }
+        if let Some(rotary) = rotary {
+            (q, k) = (rotary.rotate(q), rotary.rotate(k));
+        }
+        let (k, v) = match &mut pass.cache {
+            Some(cache) => cache.append(k, v),
+            None => (k, v),
+        }; // [batch_size, n_kv_heads, k_len, d_head]
+        pass.observe("attention.probs", || attention_probs(q.clone(), k.clone(), self.window));
+        let [_, _, k_len, _] = k.dims();
+        let dropout = pass.dropout.map(|dropout| {
+            dropout.factors([batch_size, self.n_heads, seq_len, k_len], pass.index, Site::Attention, &q.device())
+        });
+        let gathered = causal_attention(q, k, v, self.window, dropout) // [batch_size, n_heads, seq_len, d_head]
+            .swap_dims(1, 2) // [batch_size, seq_len, n_heads, d_head]
+            .reshape([batch_size, seq_len, self.n_heads * self.d_head]);
+        pass.observe("attention.gathered", || gathered.clone());
+        let output = self.output.forward(gathered); // [batch_size, seq_len, d_model]
+        pass.observe("attention", || output.clone());
+        output
+    }
+}

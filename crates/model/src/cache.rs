@@ -1,0 +1,120 @@
+//! Keys and values of the positions already seen, so that a step computes only its own.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::GptConfig;
+
+/// The key/value cache of one batch of sequences, preallocated, all at the same position.
+///
+/// Keys stand in order of position, always. Without a window the buffer holds `max_seq_len` positions. With a window
+/// W only the last W − 1 matter to what comes next; the buffer holds 2W and, when it is full, moves those W − 1 back
+/// to its front: constant memory, a constant number of moves a token on average, and no ring order to undo.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    layers: Vec<Buffers>,
+    window: Option<usize>,
+    limit: Option<usize>,
+    /// Positions held at the front of every layer's buffer.
+    held: usize,
+    position: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Buffers {
+    keys: Tensor<4>,   // [batch_size, n_kv_heads, capacity, d_head]
+    values: Tensor<4>, // [batch_size, n_kv_heads, capacity, d_head]
+}
+
+impl KvCache {
+    /// An empty cache for `batch_size` sequences of a model with this (resolved) config.
+    pub fn new(config: &GptConfig, batch_size: usize, device: &Device) -> Self {
+        let capacity = match config.window() {
+            Some(window) => (2 * window).min(config.context_limit().unwrap_or(usize::MAX)),
+            None => config.max_seq_len,
+        };
+        let zeros = || Tensor::zeros([batch_size, config.n_kv_heads, capacity, config.d_head], device);
+        Self {
+            layers: (0..config.n_layers).map(|_| Buffers { keys: zeros(), values: zeros() }).collect(),
+            window: config.window(),
+            limit: config.context_limit(),
+            held: 0,
+            position: 0,
+        }
+    }
+
+    /// Number of positions seen so far, which is the position of the next token.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// How many more positions fit; `None` where a sequence may go on for ever.
+    pub fn remaining(&self) -> Option<usize> {
+        self.limit.map(|limit| limit - self.position)
+    }
+
+    pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {
+        LayerCache { buffers: &mut self.layers[index], held: self.held, window: self.window }
+    }
+
+    /// Counts `seq_len` new positions, once every layer has them.
+    pub(crate) fn advance(&mut self, seq_len: usize) {
+        self.position += seq_len;
+        let [_, _, capacity, _] = self.layers.first().map_or([0; 4], |layer| layer.keys.dims());
+        self.held = held_after(self.held, seq_len, capacity, self.window);
+    }
+}
+
+/// Positions held after `seq_len` more: all, or where they do not fit the last `window − 1`.
+fn held_after(held: usize, seq_len: usize, capacity: usize, window: Option<usize>) -> usize {
+    match window {
+        Some(window) if held + seq_len > capacity => (held + seq_len).min(window - 1),
+        _ => held + seq_len,
+    }
+}
+
+/// One layer of a [`KvCache`] during a pass.
+pub(crate) struct LayerCache<'a> {
+    buffers: &'a mut Buffers,
+    held: usize,
+    window: Option<usize>,
+}
+
+impl LayerCache<'_> {
+    /// Adds a chunk and returns all keys and values that its queries may see, in order of position.
+    ///
+    /// - keys, values: `[batch_size, n_kv_heads, seq_len, d_head]`
+    /// - returns: `[batch_size, n_kv_heads, visible + seq_len, d_head]` each
+    pub fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        (
+            append(&mut self.buffers.keys, keys, self.held, self.window),
+            append(&mut self.buffers.values, values, self.held, self.window),
+        )
+    }
+}
+
+fn append(buffer: &mut Tensor<4>, chunk: Tensor<4>, held: usize, window: Option<usize>) -> Tensor<4> {
+    let [batch_size, n_kv_heads, capacity, d_head] = buffer.dims();
+    let [chunk_batch, chunk_heads, seq_len, chunk_width] = chunk.dims();
+    assert_eq!(
+        (chunk_batch, chunk_heads, chunk_width),
+        (batch_size, n_kv_heads, d_head),
+        "the chunk is of another shape than the cache"
+    );
+    let visible = window.map_or(held, |window| held.min(window - 1));
+    if held + seq_len <= capacity {
+        // The view that the last step took is gone by now, so this writes in place.
+        buffer.inplace(|buffer| {
+            buffer.slice_assign([0..batch_size, 0..n_kv_heads, held..held + seq_len, 0..d_head], chunk)
+        });
+        return buffer.clone().narrow(2, held - visible, visible + seq_len);
+    }
+    assert!(window.is_some(), "the cache holds {capacity} positions, {held} are taken and {seq_len} more came");
+    let before = buffer.clone().narrow(2, held - visible, visible);
+    let all = if visible > 0 { Tensor::cat(vec![before, chunk], 2) } else { chunk }; // [.., visible + seq_len, d_head]
+    let kept = held_after(held, seq_len, capacity, window);
+    if kept > 0 {
+        let tail = all.clone().narrow(2, visible + seq_len - kept, kept);
+        buffer.inplace(|buffer| buffer.slice_assign([0..batch_size, 0..n_kv_heads, 0..kept, 0..d_head], tail));
+    }
+    all
+}

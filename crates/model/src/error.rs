@@ -1,0 +1,40 @@
+//! What a user can get wrong about a model or its checkpoint.
+
+use std::path::PathBuf;
+
+/// Errors of building, loading and saving a model. Each message says what is wrong, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A field of [`crate::GptConfig`] has a value that no model can have.
+    #[error("[model] {0}")]
+    Config(String),
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// "read", "write", …
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// There is no checkpoint at the path.
+    #[error("no checkpoint at {path}: {detail}; train one with `tril train --out {path}`, or give the path of another")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Which file is missing.
+        detail: String,
+    },
+    /// A file of the checkpoint is truncated, corrupted or does not fit the others.
+    #[error("{path} is not a usable checkpoint file: {detail}; restore it from a copy or use another checkpoint")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A parameter is absent, or has another shape than the config asks for.
+    #[error("{0}")]
+    Parameter(String),
+}

@@ -1,0 +1,155 @@
+//! The model, from token ids to logits.
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Device, Int, Tensor};
+use tril_kernels::RotaryTable;
+
+use crate::block::Block;
+use crate::dropout::Site;
+use crate::norm::Norm;
+use crate::parameters::{Fresh, Init, Maker, Source};
+use crate::{GptConfig, KvCache, ModelError, Pass, Positions};
+
+/// Standard deviation of fresh matrices and embeddings (GPT-2, Radford et al. 2019).
+pub(crate) const INIT_STD: f64 = 0.02;
+
+/// Standard deviation of projections into the residual stream, scaled down because 2·n_layers of them add up (GPT-2).
+pub(crate) fn residual_std(config: &GptConfig) -> f64 {
+    INIT_STD / (2.0 * config.n_layers as f64).sqrt()
+}
+
+/// A decoder-only transformer: embeddings, blocks, a last norm, a head.
+#[derive(Module, Debug)]
+pub struct Gpt {
+    token_embedding: Embedding,
+    position_embedding: Option<Embedding>,
+    blocks: Vec<Block>,
+    final_norm: Norm,
+    /// Absent where the head shares the token embedding.
+    head: Option<Linear>,
+    #[module(skip)]
+    config: GptConfig,
+}
+
+impl Gpt {
+    /// A fresh model: GPT-2 initialisation, its values a function of the seed.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a config that no model can have.
+    pub fn new(config: GptConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+        Self::from_source(config, &mut Fresh { seed }, device)
+    }
+
+    /// A model whose parameters come from `source`.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`], and what the source returns.
+    pub fn from_source(config: GptConfig, source: &mut dyn Source, device: &Device) -> Result<Self, ModelError> {
+        let config = config.resolve()?;
+        let maker = &mut Maker { source, device };
+        let embedding = |maker: &mut Maker<'_>, path: &str, rows: usize| -> Result<Embedding, ModelError> {
+            let weight: Param<Tensor<2>> = maker.param(path, [rows, config.d_model], Init::Normal(INIT_STD))?;
+            Ok(Embedding { weight })
+        };
+        Ok(Self {
+            token_embedding: embedding(maker, "token_embedding.weight", config.vocab_size)?,
+            position_embedding: match config.positions {
+                Positions::Learned => Some(embedding(maker, "position_embedding.weight", config.max_seq_len)?),
+                Positions::Rotary => None,
+            },
+            blocks: (0..config.n_layers)
+                .map(|layer| Block::new(&config, &format!("blocks.{layer}"), maker))
+                .collect::<Result<_, _>>()?,
+            final_norm: Norm::new(&config, "final_norm", maker)?,
+            head: if config.tied_head {
+                None
+            } else {
+                Some(maker.linear("head", [config.d_model, config.vocab_size], false, INIT_STD)?)
+            },
+            config,
+        })
+    }
+
+    /// The resolved config.
+    pub fn config(&self) -> &GptConfig {
+        &self.config
+    }
+
+    /// The device that the parameters are on.
+    pub fn device(&self) -> Device {
+        self.token_embedding.weight.val().device()
+    }
+
+    /// An empty cache for `batch_size` sequences, on the model's device.
+    pub fn new_cache(&self, batch_size: usize) -> KvCache {
+        KvCache::new(&self.config, batch_size, &self.device())
+    }
+
+    /// One parallel pass over whole texts: row i of the logits predicts token i + 1 from tokens 0 to i.
+    ///
+    /// - inputs: `[batch_size, seq_len]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn forward(&self, inputs: Tensor<2, Int>) -> Tensor<3> {
+        self.forward_with(inputs, Pass::default())
+    }
+
+    /// The same for tokens that follow those in `cache`, and adds them to it.
+    ///
+    /// - inputs: `[batch_size, seq_len]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn forward_cached(&self, inputs: Tensor<2, Int>, cache: &mut KvCache) -> Tensor<3> {
+        self.forward_with(inputs, Pass { cache: Some(cache), ..Pass::default() })
+    }
+
+    /// Any pass; the two above are this one with other options.
+    ///
+    /// - inputs: `[batch_size, seq_len]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn forward_with(&self, inputs: Tensor<2, Int>, pass: Pass<'_>) -> Tensor<3> {
+        self.logits(self.hidden(inputs, pass))
+    }
+
+    /// The activations after the last norm, which the head turns into logits. A caller that wants the last position's
+    /// logits alone takes that position from here.
+    ///
+    /// - inputs: `[batch_size, seq_len]`
+    /// - returns: `[batch_size, seq_len, d_model]`
+    pub fn hidden(&self, inputs: Tensor<2, Int>, mut pass: Pass<'_>) -> Tensor<3> {
+        let [_, seq_len] = inputs.dims();
+        let start = pass.start();
+        if let Some(limit) = self.config.context_limit() {
+            assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
+        }
+        let mut x = self.token_embedding.forward(inputs); // [batch_size, seq_len, d_model]
+        if let Some(positions) = &self.position_embedding {
+            x = x + positions.weight.val().narrow(0, start, seq_len).unsqueeze();
+        }
+        if let Some(dropout) = pass.dropout {
+            x = dropout.apply(x, 0, Site::Embedding);
+        }
+        pass.observe("embedding", &x);
+        let rotary = (self.config.positions == Positions::Rotary)
+            .then(|| RotaryTable::new(start, seq_len, self.config.d_head, self.config.rope_theta, &x.device()));
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x, rotary.as_ref(), &mut pass.layer(index));
+        }
+        let x = self.final_norm.forward(x); // [batch_size, seq_len, d_model]
+        pass.observe("final_norm", &x);
+        if let Some(cache) = pass.cache {
+            cache.advance(seq_len);
+        }
+        x
+    }
+
+    /// The head.
+    ///
+    /// - hidden: `[batch_size, seq_len, d_model]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match &self.head {
+            Some(head) => head.forward(hidden),
+            None => hidden.matmul(self.token_embedding.weight.val().transpose().unsqueeze()),
+        }
+    }
+}

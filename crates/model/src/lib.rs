@@ -1,0 +1,26 @@
+//! The one definition of the model, shared by training and generation: [`GptConfig`], [`Gpt`], [`KvCache`] and the
+//! checkpoint that they are stored in. Token ids go in, logits come out; nothing here knows text.
+//!
+//! Read in this order: `config`, `gpt`, `block`, `attention`, `cache`.
+
+mod attention;
+mod block;
+mod cache;
+pub mod checkpoint;
+mod config;
+mod dropout;
+mod error;
+mod gpt;
+pub mod hugging_face;
+mod mlp;
+mod norm;
+pub mod parameters;
+mod pass;
+pub mod random;
+
+pub use cache::KvCache;
+pub use config::{GptConfig, MlpKind, NormKind, Positions};
+pub use dropout::Dropout;
+pub use error::ModelError;
+pub use gpt::Gpt;
+pub use pass::Pass;

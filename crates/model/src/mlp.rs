@@ -1,0 +1,57 @@
+//! The second half of a block: each position by itself, up to d_ff, through a non-linearity, and down again.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use tril_kernels::{gelu, gelu_tanh, relu2, swiglu};
+
+use crate::parameters::Maker;
+use crate::pass::LayerPass;
+use crate::{GptConfig, MlpKind, ModelError};
+
+/// Position-wise feed-forward network.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// To d_ff; for `swiglu` to 2·d_ff, the gate first.
+    up: Linear,
+    down: Linear,
+    #[module(skip)]
+    kind: MlpKind,
+}
+
+impl Mlp {
+    pub(crate) fn new(config: &GptConfig, path: &str, maker: &mut Maker<'_>) -> Result<Self, ModelError> {
+        let up_width = if config.mlp == MlpKind::Swiglu { 2 * config.d_ff } else { config.d_ff };
+        Ok(Self {
+            up: maker.linear(
+                &format!("{path}.up"),
+                [config.d_model, up_width],
+                config.mlp_bias,
+                super::gpt::INIT_STD,
+            )?,
+            down: maker.linear(
+                &format!("{path}.down"),
+                [config.d_ff, config.d_model],
+                config.mlp_bias,
+                super::gpt::residual_std(config),
+            )?,
+            kind: config.mlp,
+        })
+    }
+
+    /// - x: `[batch_size, seq_len, d_model]`
+    pub(crate) fn forward(&self, x: Tensor<3>, pass: &mut LayerPass<'_>) -> Tensor<3> {
+        let raised = self.up.forward(x); // [batch_size, seq_len, d_ff], twice as wide for swiglu
+        pass.observe("mlp.up", || raised.clone());
+        let active = match self.kind {
+            MlpKind::Gelu => gelu(raised),
+            MlpKind::GeluTanh => gelu_tanh(raised),
+            MlpKind::Relu2 => relu2(raised),
+            MlpKind::Swiglu => swiglu(raised),
+        }; // [batch_size, seq_len, d_ff]
+        pass.observe("mlp.active", || active.clone());
+        let output = self.down.forward(active); // [batch_size, seq_len, d_model]
+        pass.observe("mlp", || output.clone());
+        output
+    }
+}

@@ -1,0 +1,131 @@
+//! Parameters by their path, such as `blocks.0.attention.qkv.weight`: where they come from and how to list them.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::random::{self, Purpose};
+use crate::{Gpt, ModelError};
+
+/// How a parameter starts when nothing is loaded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// All zero: biases.
+    Zeros,
+    /// All one: gains.
+    Ones,
+    /// Normal with mean 0 and this standard deviation: matrices.
+    Normal(f64),
+}
+
+/// Where the values of a new model come from: fresh random numbers, a checkpoint, another project's file.
+pub trait Source {
+    /// The values of the parameter at `path`, row-major.
+    ///
+    /// # Errors
+    /// [`ModelError::Parameter`] where the source has none, or one of another shape.
+    fn values(&mut self, path: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError>;
+}
+
+/// Fresh values; each parameter's depend on the seed and its own path alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    /// The seed of the run.
+    pub seed: u64,
+}
+
+impl Source for Fresh {
+    fn values(&mut self, path: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
+        let len = shape.iter().product();
+        Ok(match init {
+            Init::Zeros => vec![0.0; len],
+            Init::Ones => vec![1.0; len],
+            Init::Normal(std) => {
+                let mut rng = random::generator(self.seed, Purpose::Parameters, 0, random::name_key(path), 0);
+                (0..len)
+                    .map(|_| {
+                        let normal: f64 = StandardNormal.sample(&mut rng);
+                        (normal * std) as f32
+                    })
+                    .collect()
+            }
+        })
+    }
+}
+
+/// Makes parameters on a device while walking down the model's path.
+pub(crate) struct Maker<'a> {
+    pub source: &'a mut dyn Source,
+    pub device: &'a Device,
+}
+
+impl Maker<'_> {
+    /// The parameter at `path` with the given shape.
+    pub fn param<const D: usize>(
+        &mut self,
+        path: &str,
+        shape: [usize; D],
+        init: Init,
+    ) -> Result<Param<Tensor<D>>, ModelError> {
+        let values = self.source.values(path, &shape, init)?;
+        Ok(Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device)))
+    }
+
+    /// A linear layer, weights `[d_input, d_output]`, started at the given standard deviation, its bias at zero.
+    pub fn linear(
+        &mut self,
+        path: &str,
+        [d_input, d_output]: [usize; 2],
+        bias: bool,
+        std: f64,
+    ) -> Result<burn::nn::Linear, ModelError> {
+        let weight = self.param(&format!("{path}.weight"), [d_input, d_output], Init::Normal(std))?;
+        let bias = if bias { Some(self.param(&format!("{path}.bias"), [d_output], Init::Zeros)?) } else { None };
+        Ok(burn::nn::Linear { weight, bias })
+    }
+}
+
+/// The path of the parameter that a visitor or mapper stands at.
+#[derive(Debug, Default)]
+pub struct PathStack(Vec<String>);
+
+impl PathStack {
+    /// Goes one level down.
+    pub fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    /// Comes back up.
+    pub fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    /// The dotted path.
+    pub fn path(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+/// Path, shape and f32 values of every parameter, sorted by path.
+pub fn list(model: &Gpt) -> Vec<(String, TensorData)> {
+    #[derive(Default)]
+    struct Lister {
+        stack: PathStack,
+        found: Vec<(String, TensorData)>,
+    }
+    impl ModuleVisitor for Lister {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.stack.enter(name);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.stack.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.push((self.stack.path(), param.val().into_data_dtype(DType::F32)));
+        }
+    }
+    let mut lister = Lister::default();
+    model.visit(&mut lister);
+    lister.found.sort_by(|a, b| a.0.cmp(&b.0));
+    lister.found
+}

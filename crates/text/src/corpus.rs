@@ -1,0 +1,158 @@
+//! Where text comes from: the embedded corpus, a file, or a directory of files.
+//! What part of it trains and what part validates is decided in `split`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::TextError;
+use crate::split::Split;
+use crate::tales;
+
+/// Names of the embedded corpora.
+const EMBEDDED: [&str; 1] = ["tales"];
+
+/// Text to learn from. The texts of the documents, in order and with nothing between them, are the corpus text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corpus {
+    /// Name of the embedded corpus, or of the file or directory without the folders above it.
+    pub name: String,
+    /// The documents, in order.
+    pub documents: Vec<Document>,
+}
+
+/// A text with a beginning and an end of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// Where it comes from, for messages: a path, or "tales, story 7".
+    pub origin: String,
+    /// The text.
+    pub text: String,
+    /// −ln p of the document in nats, where a generator made it and so knows its probability.
+    pub nats: Option<f64>,
+}
+
+impl Document {
+    /// A document of unknown probability.
+    #[must_use]
+    pub fn new(origin: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { origin: origin.into(), text: text.into(), nats: None }
+    }
+}
+
+impl Corpus {
+    /// Opens `source`: the name of an embedded corpus (`tales`), or the path of a UTF-8 file or of a directory of
+    /// them. A name wins over a path that is spelt like it; write `./tales` for a file of that name.
+    ///
+    /// A directory is read recursively and in order of the paths; each file is a document. Files and directories whose
+    /// names begin with a dot are skipped, so are empty files and links to directories.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownCorpus`, `Unreadable`, `EmptyFile`, `EmptyDirectory`, `NotUtf8`; `Tales` if the embedded grammar is
+    /// damaged.
+    pub fn open(source: &str) -> Result<Self, TextError> {
+        if source == "tales" {
+            return Ok(Self { name: source.to_string(), documents: told_tales()? });
+        }
+        let path = Path::new(source);
+        let metadata = fs::metadata(path).map_err(|error| missing(source, error))?;
+        let documents = if metadata.is_dir() { read_directory(path)? } else { vec![read_file(path)?] };
+        let name = path.file_name().map_or_else(|| source.to_string(), |name| name.to_string_lossy().into_owned());
+        Ok(Self { name, documents })
+    }
+
+    /// The texts of the documents, in order: what [`crate::Tokenizer::build`] learns from.
+    #[must_use]
+    pub fn texts(&self) -> Vec<&str> {
+        self.documents.iter().map(|document| document.text.as_str()).collect()
+    }
+
+    /// Length of the corpus text in bytes.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        self.documents.iter().map(|document| document.text.len()).sum()
+    }
+
+    /// Divides the corpus into its first part, to train on, and the rest, to validate on.
+    ///
+    /// The cut is before character ⌊(1 − validation_fraction) · n_chars⌋ of the corpus text, which is nanoGPT's rule.
+    /// If documents border on each other within 1 % of the text from there, the cut is at the nearest such border and
+    /// divides none. With a fraction of 0 everything trains.
+    ///
+    /// # Errors
+    ///
+    /// `ValidationFraction` if `validation_fraction` is not in 0..1; `TooShortToSplit` if a side would be empty.
+    pub fn split(&self, validation_fraction: f64) -> Result<Split<'_>, TextError> {
+        Split::new(self, validation_fraction)
+    }
+}
+
+/// The embedded corpus as documents, a story each.
+fn told_tales() -> Result<Vec<Document>, TextError> {
+    let document = |(story, number): (tales::Story, usize)| Document {
+        origin: format!("tales, story {number}"),
+        text: story.text,
+        nats: Some(story.nats),
+    };
+    Ok(tales::stories()?.into_iter().zip(1..).map(document).collect())
+}
+
+/// A bare word is taken for a misspelt name, anything with a separator or a dot for a path.
+fn missing(source: &str, error: io::Error) -> TextError {
+    let looks_like_path = source.contains(['/', '\\', '.']);
+    if error.kind() == io::ErrorKind::NotFound && !looks_like_path {
+        TextError::UnknownCorpus { name: source.to_string(), known: EMBEDDED.join(", ") }
+    } else {
+        TextError::Unreadable { path: PathBuf::from(source), source: error }
+    }
+}
+
+fn read_directory(directory: &Path) -> Result<Vec<Document>, TextError> {
+    let mut paths = Vec::new();
+    collect_files(directory, &mut paths)?;
+    paths.sort();
+    let mut documents = Vec::new();
+    for path in paths {
+        match read_file(&path) {
+            Err(TextError::EmptyFile { .. }) => {}
+            document => documents.push(document?),
+        }
+    }
+    if documents.is_empty() {
+        return Err(TextError::EmptyDirectory { path: directory.to_path_buf() });
+    }
+    Ok(documents)
+}
+
+/// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
+/// lead in a circle and are left alone.
+fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), TextError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| TextError::Unreadable { path, source }
+    };
+    for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
+        let entry = entry.map_err(unreadable(directory))?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let path = entry.path();
+        if entry.file_type().map_err(unreadable(&path))?.is_dir() {
+            collect_files(&path, paths)?;
+        } else if fs::metadata(&path).map_err(unreadable(&path))?.is_file() {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path) -> Result<Document, TextError> {
+    let bytes = fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_path_buf(), source })?;
+    if bytes.is_empty() {
+        return Err(TextError::EmptyFile { path: path.to_path_buf() });
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| TextError::NotUtf8 { path: path.to_path_buf(), offset: error.utf8_error().valid_up_to() })?;
+    Ok(Document::new(path.display().to_string(), text))
+}

@@ -1,0 +1,181 @@
+//! Everything that a user can cause to go wrong with text: what, where, and what to do, in one line each.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::tales::TalesError;
+
+/// Why a corpus, a split or a tokenizer could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// A file or directory is absent or unreadable.
+    #[error("{}: cannot be read: {source}; check the path", path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A corpus file has no byte in it.
+    #[error("{}: the file is empty; give a file with text", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A corpus directory holds no text at all.
+    #[error("{}: no text in this directory (hidden files are skipped); put UTF-8 text files in it", path.display())]
+    EmptyDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A corpus file or tokenizer file is not UTF-8.
+    #[error(
+        "{}: not UTF-8 text at byte {offset}; convert it (`iconv -f LATIN1 -t UTF-8`) or leave it out",
+        path.display()
+    )]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the first byte that is not UTF-8, counted from 0.
+        offset: usize,
+    },
+    /// A corpus name is neither embedded nor a path that exists.
+    #[error("corpus `{name}`: no embedded corpus ({known}) and no file or directory of this name; check the spelling")]
+    UnknownCorpus {
+        /// The name as given.
+        name: String,
+        /// The names of the embedded corpora.
+        known: String,
+    },
+    /// The embedded corpus could not be generated.
+    #[error(transparent)]
+    Tales(#[from] TalesError),
+    /// The validation fraction is no fraction.
+    #[error("validation_fraction = {fraction}: must be at least 0 and less than 1; 0.1 is usual")]
+    ValidationFraction {
+        /// The value as given.
+        fraction: f64,
+    },
+    /// One side of the split would have no text.
+    #[error(
+        "corpus `{name}`: {chars} characters are too few to keep a validation fraction of {fraction}; give more text"
+    )]
+    TooShortToSplit {
+        /// Name of the corpus.
+        name: String,
+        /// Length of the corpus in characters.
+        chars: usize,
+        /// The validation fraction asked for.
+        fraction: f64,
+    },
+    /// Text has characters that a tokenizer of kind `char` never saw.
+    #[error(
+        "{origin}: {at}: the vocabulary lacks {characters}; remove what it lacks, or train with tokenizer kind `byte` \
+         or `bpe`, which can write any text"
+    )]
+    UnknownCharacters {
+        /// Which text: a path, or "the text".
+        origin: String,
+        /// Where the first unknown character stands.
+        at: Position,
+        /// The unknown characters in order of appearance, each once and readable, at most eight, and how many more.
+        characters: String,
+    },
+    /// A tokenizer of kind `char` was asked for without any text to learn from.
+    #[error("tokenizer kind `char`: there is no text to take the characters from; give a corpus that is not empty")]
+    NoCharacters,
+    /// A byte-level vocabulary cannot be smaller than the bytes.
+    #[error("tokenizer kind `bpe`: vocab_size = {vocab_size} is too small; give at least {minimum} ({why})")]
+    VocabSizeTooSmall {
+        /// The size asked for.
+        vocab_size: usize,
+        /// The least size.
+        minimum: usize,
+        /// What the least size is made of.
+        why: &'static str,
+    },
+    /// Kind `file` needs a path.
+    #[error("tokenizer kind `file`: `path` is empty; set it to a tokenizer.json")]
+    NoTokenizerPath,
+    /// Kind `file` with `end_of_text = true`, and the file has no such token.
+    #[error("{}: has no end-of-text token ({known}); set end_of_text = false or give another file", path.display())]
+    NoEndOfText {
+        /// The tokenizer file.
+        path: PathBuf,
+        /// The names that were looked for.
+        known: String,
+    },
+    /// A tokenizer file is not what the `tokenizers` library reads.
+    #[error("{}: not a usable tokenizer.json: {reason}; give one in the Hugging Face format", path.display())]
+    InvalidTokenizer {
+        /// The file, or where the text came from.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A token id that the vocabulary does not have.
+    #[error("token id {id}: the vocabulary ends at id {}; use the tokenizer that the model was trained with", vocab_size.saturating_sub(1))]
+    UnknownId {
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// The `tokenizers` library failed at something that it should be able to do.
+    #[error("tokenizer: cannot {action}: {reason}; the tokenizer file may not suit this text")]
+    Library {
+        /// What was tried: build, encode, decode, save.
+        action: &'static str,
+        /// What the library says.
+        reason: String,
+    },
+}
+
+impl TextError {
+    /// The library's own error, as a value for `map_err`.
+    pub(crate) fn library<E: fmt::Display>(action: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::Library { action, reason: error.to_string() }
+    }
+}
+
+/// A place in a text, both numbers counted from 1 as editors do; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+impl Position {
+    /// The beginning of a text.
+    pub const START: Self = Self { line: 1, column: 1 };
+
+    /// Where one stands after reading `text` from here.
+    #[must_use]
+    pub fn after(self, text: &str) -> Self {
+        match text.rfind('\n') {
+            None => Self { line: self.line, column: self.column + text.chars().count() },
+            Some(newline) => {
+                Self { line: self.line + text.matches('\n').count(), column: 1 + text[newline + 1..].chars().count() }
+            }
+        }
+    }
+
+    /// A position counted from the beginning of a piece, counted from the beginning of the text where the piece
+    /// starts at `self`.
+    pub(crate) fn then(self, inside: Self) -> Self {
+        if inside.line == 1 {
+            Self { line: self.line, column: self.column + inside.column - 1 }
+        } else {
+            Self { line: self.line + inside.line - 1, column: inside.column }
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}

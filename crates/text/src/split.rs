@@ -1,0 +1,137 @@
+//! Which text trains and which validates, and each side as token ids.
+
+use crate::corpus::Corpus;
+use crate::error::{Position, TextError};
+use crate::tokenizer::Tokenizer;
+
+/// A corpus in two parts; train ++ validation is the corpus text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split<'a> {
+    /// The first part.
+    pub train: Vec<Piece<'a>>,
+    /// The rest; empty only where a validation fraction of 0 was asked for.
+    pub validation: Vec<Piece<'a>>,
+}
+
+/// A document, or the part of a divided document that is on one side.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Piece<'a> {
+    /// Where the document comes from.
+    pub origin: &'a str,
+    /// Where in the document the piece starts.
+    pub start: Position,
+    /// The text.
+    pub text: &'a str,
+    /// Whether the document ends with this piece; end of text belongs only there.
+    pub ends_document: bool,
+    /// −ln p of the document in nats where it is known; none for a part of a document.
+    pub nats: Option<f64>,
+}
+
+/// One side of a split as token ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// The ids of all pieces, in order, with end of text after each document if the tokenizer has it.
+    pub ids: Vec<u32>,
+    /// Length of the text in bytes.
+    pub bytes: usize,
+    /// Length of the text in characters.
+    pub chars: usize,
+    /// −ln p of the text in nats, if it is known of every piece.
+    pub nats: Option<f64>,
+}
+
+/// Encodes one side of a split, each piece by itself.
+///
+/// # Errors
+///
+/// As [`Tokenizer::encode`]; unknown characters are reported by their place in the document.
+pub fn encode_side(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Encoded, TextError> {
+    let mut ids = Vec::new();
+    for piece in pieces {
+        let encoded =
+            if piece.ends_document { tokenizer.encode_document(piece.text) } else { tokenizer.encode(piece.text) };
+        ids.extend(encoded.map_err(|error| located(error, piece))?);
+    }
+    Ok(Encoded {
+        ids,
+        bytes: pieces.iter().map(|piece| piece.text.len()).sum(),
+        chars: pieces.iter().map(|piece| piece.text.chars().count()).sum(),
+        nats: if pieces.is_empty() { None } else { pieces.iter().map(|piece| piece.nats).sum() },
+    })
+}
+
+impl<'a> Split<'a> {
+    /// The rule is documented at [`Corpus::split`].
+    pub(crate) fn new(corpus: &'a Corpus, fraction: f64) -> Result<Self, TextError> {
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(TextError::ValidationFraction { fraction });
+        }
+        let lengths: Vec<usize> = corpus.documents.iter().map(|document| document.text.chars().count()).collect();
+        let n_chars = lengths.iter().sum();
+        let cut = if fraction == 0.0 { n_chars } else { cut_at(&lengths, n_chars, fraction) };
+        if fraction > 0.0 && (cut == 0 || cut == n_chars) {
+            return Err(TextError::TooShortToSplit { name: corpus.name.clone(), chars: n_chars, fraction });
+        }
+        let mut split = Self { train: Vec::new(), validation: Vec::new() };
+        let mut begin = 0;
+        for (document, length) in corpus.documents.iter().zip(lengths) {
+            let whole = Piece {
+                origin: &document.origin,
+                start: Position::START,
+                text: &document.text,
+                ends_document: true,
+                nats: document.nats,
+            };
+            let end = begin + length;
+            if end <= cut {
+                split.train.push(whole);
+            } else if begin >= cut {
+                split.validation.push(whole);
+            } else {
+                let (first, last) = divide(whole, cut - begin);
+                split.train.push(first);
+                split.validation.push(last);
+            }
+            begin = end;
+        }
+        Ok(split)
+    }
+}
+
+/// The character before which the text is cut: Python's `int(n * share)`, or the nearest border between documents if
+/// it is within a hundredth of the text; of two that are equally near, the first.
+fn cut_at(lengths: &[usize], n_chars: usize, fraction: f64) -> usize {
+    // 1 − 0.9 is 0.09999999999999998 in floating point; whoever writes 0.9 means the number that is written 0.1.
+    let share = ((1.0 - fraction) * 1e12).round() / 1e12;
+    let cut = (n_chars as f64 * share).floor() as usize;
+    let borders = lengths.iter().scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    });
+    borders
+        .filter(|&border| 0 < border && border < n_chars)
+        .min_by_key(|border| border.abs_diff(cut))
+        .filter(|border| border.abs_diff(cut) * 100 <= n_chars)
+        .unwrap_or(cut)
+}
+
+/// The first `n_chars` characters of a piece, and the rest.
+fn divide(whole: Piece, n_chars: usize) -> (Piece, Piece) {
+    let at = whole.text.char_indices().nth(n_chars).map_or(whole.text.len(), |(at, _)| at);
+    let (first, last) = whole.text.split_at(at);
+    (
+        Piece { text: first, ends_document: false, nats: None, ..whole },
+        Piece { text: last, start: whole.start.after(first), nats: None, ..whole },
+    )
+}
+
+/// An error about a piece, told as an error about its document.
+fn located(error: TextError, piece: &Piece) -> TextError {
+    match error {
+        TextError::UnknownCharacters { at, characters, .. } => {
+            TextError::UnknownCharacters { origin: piece.origin.to_string(), at: piece.start.then(at), characters }
+        }
+        other => other,
+    }
+}

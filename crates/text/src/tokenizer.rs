@@ -1,0 +1,351 @@
+//! Text ⇄ token ids. One wrapper around the `tokenizers` library for every kind, stored as a standard tokenizer.json.
+//! How tokenizers are made is in `build`, what an id stands for in `table`, decoding as ids arrive in `stream`.
+
+mod build;
+mod chunks;
+mod table;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokenizers::ModelWrapper;
+
+use crate::error::{Position, TextError};
+use crate::stream::TextStream;
+use chunks::{Cuts, chunks, has_single_characters_only};
+use table::TokenTable;
+
+/// The end-of-text token that this toolkit writes.
+const END_OF_TEXT: &str = "<|endoftext|>";
+/// Names by which an end-of-text token is known in a tokenizer.json, best first.
+const END_OF_TEXT_NAMES: [&str; 4] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>"];
+/// How many unknown characters an error message names.
+const MAX_NAMED: usize = 8;
+
+/// Which tokenizer to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenizerConfig {
+    /// What a token is.
+    pub kind: TokenizerKind,
+    /// Number of tokens to learn, bytes and end of text included; read by kind `bpe` only. At least 256, or 257 with
+    /// `end_of_text`. A short text may yield fewer.
+    pub vocab_size: usize,
+    /// A tokenizer.json; read by kind `file` only.
+    pub path: String,
+    /// Whether a token `<|endoftext|>` closes each document. It gets the last id. A tokenizer of kind `file` has one
+    /// or has none, whatever this says; asking for one that the file lacks is an error.
+    pub end_of_text: bool,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self { kind: TokenizerKind::Char, vocab_size: 512, path: String::new(), end_of_text: false }
+    }
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizerKind {
+    /// A character of the corpus; ids in code point order, as in nanoGPT.
+    Char,
+    /// A byte of UTF-8; id = value of the byte.
+    Byte,
+    /// A frequent run of bytes within a word, learnt from the corpus by byte-pair encoding as in GPT-2.
+    Bpe,
+    /// Whatever an existing tokenizer.json says.
+    File,
+}
+
+/// Whether a token that ends documents is added to a new vocabulary.
+#[derive(Clone, Copy)]
+enum EndOfText {
+    Absent,
+    Last,
+}
+
+/// Text to token ids and back.
+///
+/// Kinds `char`, `byte` and `bpe` are lossless: `decode(encode(text))` is the text, for every text that they can
+/// encode, and `byte` and `bpe` can encode every text. A tokenizer from a file does what the file says; its truncation,
+/// padding and dropout are switched off, because they would lose text or make ids random.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    table: TokenTable,
+    end_of_text: Option<u32>,
+    /// The only characters that can be encoded, where a character that is not among them would vanish silently.
+    alphabet: Option<HashSet<char>>,
+    cuts: Cuts,
+}
+
+impl Tokenizer {
+    /// Makes the tokenizer that `config` asks for; `documents` are the texts to learn the vocabulary from (kinds
+    /// `char` and `bpe`). The same documents in the same order give the same tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// `NoCharacters` (kind `char`, no text), `VocabSizeTooSmall` (kind `bpe`), and with kind `file` `NoTokenizerPath`,
+    /// `NoEndOfText` and what [`Tokenizer::open`] returns.
+    pub fn build(config: &TokenizerConfig, documents: &[&str]) -> Result<Self, TextError> {
+        let end_of_text = if config.end_of_text { EndOfText::Last } else { EndOfText::Absent };
+        let mut inner = match config.kind {
+            TokenizerKind::Char => build::by_character(documents)?,
+            TokenizerKind::Byte => build::by_byte()?,
+            TokenizerKind::Bpe => build::by_pairs(documents, config.vocab_size, end_of_text)?,
+            TokenizerKind::File => return Self::open_configured(config),
+        };
+        if let EndOfText::Last = end_of_text {
+            build::add_end_of_text(&mut inner);
+        }
+        Self::wrap(inner).map_err(TextError::library("build"))
+    }
+
+    /// Opens any standard tokenizer.json.
+    ///
+    /// # Errors
+    ///
+    /// `Unreadable`, `NotUtf8`, and what [`Tokenizer::from_json`] returns.
+    pub fn open(path: &Path) -> Result<Self, TextError> {
+        let bytes = fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_path_buf(), source })?;
+        let json = String::from_utf8(bytes).map_err(|error| TextError::NotUtf8 {
+            path: path.to_path_buf(),
+            offset: error.utf8_error().valid_up_to(),
+        })?;
+        Self::from_json(&json, path)
+    }
+
+    /// Reads the text of a standard tokenizer.json; `origin` is for error messages.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidTokenizer`: not JSON, not a tokenizer that the `tokenizers` library 0.22 knows, or no token in it.
+    pub fn from_json(json: &str, origin: &Path) -> Result<Self, TextError> {
+        let invalid = |reason: String| TextError::InvalidTokenizer { path: origin.to_path_buf(), reason };
+        // The library panics on some syntax errors, so these are found first.
+        let declared: Declared = serde_json::from_str(json).map_err(|error| invalid(error.to_string()))?;
+        let mut inner: tokenizers::Tokenizer = json.parse().map_err(|error| invalid(format!("{error}")))?;
+        declared.check(&inner).map_err(invalid)?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
+        if let ModelWrapper::BPE(model) = inner.get_model()
+            && model.dropout.is_some()
+        {
+            let mut model = model.clone();
+            model.dropout = None;
+            inner.with_model(model);
+        }
+        Self::wrap(inner).map_err(invalid)
+    }
+
+    /// The text of the tokenizer.json: the same bytes for the same vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// `Library` if the `tokenizers` library cannot write it.
+    pub fn to_json(&self) -> Result<String, TextError> {
+        self.inner.to_string(true).map_err(TextError::library("save"))
+    }
+
+    /// Highest id + 1, added tokens included.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Id of the token that closes documents: the first special token of the vocabulary that is named
+    /// `<|endoftext|>`, `<|end_of_text|>`, `</s>` or `<eos>`, in this order. None if there is no such special token.
+    #[must_use]
+    pub fn end_of_text(&self) -> Option<u32> {
+        self.end_of_text
+    }
+
+    /// The ids of `text`, and no others: no special token is added, and text that looks like a special token (a
+    /// document that quotes `<|endoftext|>`) is encoded as the text that it is.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownCharacters` if a `char` vocabulary lacks a character of `text`; `Library` if a tokenizer from a file
+    /// refuses the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.check_characters(text)?;
+        let mut ids = Vec::new();
+        for chunk in chunks(text, self.cuts) {
+            let encoding = self.inner.encode_fast(chunk, false).map_err(TextError::library("encode"))?;
+            ids.extend_from_slice(encoding.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// The ids of `text` as a whole document: [`Tokenizer::encode`], and then [`Tokenizer::end_of_text`] if the
+    /// vocabulary has that token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut ids = self.encode(text)?;
+        ids.extend(self.end_of_text);
+        Ok(ids)
+    }
+
+    /// The text of `ids`, without special tokens. Bytes that are no UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownId` for an id beyond the vocabulary; `Library` if a tokenizer from a file cannot decode.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
+        for &id in ids {
+            self.table.entry(id)?;
+        }
+        self.inner.decode(ids, true).map_err(TextError::library("decode"))
+    }
+
+    /// How many bytes of text the token stands for (in the middle of a text, where that makes a difference); 0 for
+    /// special tokens and for ids that no token has.
+    #[must_use]
+    pub fn byte_len(&self, id: u32) -> usize {
+        self.table.get(id).map_or(0, |entry| entry.bytes.len())
+    }
+
+    /// The token by itself, for display: its text, the name of a special token, `<0xE4>` for a byte that is no
+    /// character by itself, `<id 7>` for an id that no token has.
+    #[must_use]
+    pub fn token_text(&self, id: u32) -> String {
+        match self.table.get(id) {
+            Some(entry) if entry.special.is_some() => entry.special.clone().unwrap_or_default(),
+            Some(entry) if !entry.bytes.is_empty() => display_bytes(&entry.bytes),
+            _ => format!("<id {id}>"),
+        }
+    }
+
+    /// Starts decoding ids that arrive one at a time.
+    #[must_use]
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream::new(self)
+    }
+
+    /// The bytes that `id` adds to a text: none for special tokens.
+    pub(crate) fn bytes(&self, id: u32) -> Result<&[u8], TextError> {
+        Ok(&self.table.entry(id)?.bytes)
+    }
+
+    pub(crate) fn is_special(&self, id: u32) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.special.is_some())
+    }
+
+    /// Whether the text of ids is the concatenation of their bytes.
+    pub(crate) fn concatenates(&self) -> bool {
+        self.table.concatenates
+    }
+
+    #[cfg(test)]
+    fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
+    fn open_configured(config: &TokenizerConfig) -> Result<Self, TextError> {
+        if config.path.is_empty() {
+            return Err(TextError::NoTokenizerPath);
+        }
+        let path = PathBuf::from(&config.path);
+        let tokenizer = Self::open(&path)?;
+        if config.end_of_text && tokenizer.end_of_text.is_none() {
+            return Err(TextError::NoEndOfText { path, known: END_OF_TEXT_NAMES.join(", ") });
+        }
+        Ok(tokenizer)
+    }
+
+    /// Works out everything that is asked often; the error is a reason for a message.
+    fn wrap(mut inner: tokenizers::Tokenizer) -> Result<Self, String> {
+        // The library's name for: take special tokens in a text apart like any other text.
+        inner.set_encode_special_tokens(true);
+        let table = TokenTable::new(&inner)?;
+        let added = inner.get_added_tokens_decoder();
+        let is_special = |id: &u32| added.get(id).is_some_and(|token| token.special);
+        let end_of_text = END_OF_TEXT_NAMES.iter().find_map(|name| inner.token_to_id(name).filter(is_special));
+        let alphabet = drops_unknown_characters(&inner)
+            .then(|| inner.get_vocab(false).keys().filter_map(|token| token.chars().next()).collect());
+        let cuts = Cuts::of(&inner);
+        Ok(Self { inner, table, end_of_text, alphabet, cuts })
+    }
+
+    fn check_characters(&self, text: &str) -> Result<(), TextError> {
+        let Some(alphabet) = &self.alphabet else { return Ok(()) };
+        let is_unknown = |character: &char| !alphabet.contains(character);
+        let Some(first) = text.find(|character| is_unknown(&character)) else { return Ok(()) };
+        let mut seen = HashSet::new();
+        let unknown: Vec<char> = text[first..].chars().filter(is_unknown).filter(|&c| seen.insert(c)).collect();
+        let named: Vec<String> =
+            unknown.iter().take(MAX_NAMED).map(|&c| format!("{c:?} (U+{:04X})", u32::from(c))).collect();
+        let mut characters = named.join(", ");
+        if unknown.len() > MAX_NAMED {
+            characters.push_str(&format!(" and {} more", unknown.len() - MAX_NAMED));
+        }
+        let at = Position::START.after(&text[..first]);
+        Err(TextError::UnknownCharacters { origin: "the text".to_string(), at, characters })
+    }
+}
+
+/// The added tokens as a tokenizer.json lists them. The library numbers them anew and keeps silent if an id changes.
+#[derive(Deserialize)]
+struct Declared {
+    #[serde(default)]
+    added_tokens: Vec<DeclaredToken>,
+}
+
+#[derive(Deserialize)]
+struct DeclaredToken {
+    id: u32,
+    content: String,
+}
+
+impl Declared {
+    fn check(&self, tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
+        let moved = self.added_tokens.iter().find(|token| tokenizer.token_to_id(&token.content) != Some(token.id));
+        match moved {
+            None => Ok(()),
+            Some(token) => Err(format!(
+                "added token {:?} cannot keep its id {}, because added tokens must follow the vocabulary without a gap",
+                token.content, token.id
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size())
+            .field("end_of_text", &self.end_of_text)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether this is a tokenizer like those of kind `char`: a model over single characters that sees the text as it is
+/// and has no token for a character that it does not know.
+fn drops_unknown_characters(tokenizer: &tokenizers::Tokenizer) -> bool {
+    let ModelWrapper::BPE(model) = tokenizer.get_model() else { return false };
+    model.unk_token.is_none()
+        && !model.byte_fallback
+        && tokenizer.get_normalizer().is_none()
+        && tokenizer.get_pre_tokenizer().is_none()
+        && tokenizer.get_added_tokens_decoder().values().all(|token| token.special)
+        && has_single_characters_only(tokenizer)
+}
+
+/// Text where the bytes are UTF-8, `<0xE4>` for each byte where they are not.
+fn display_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("<0x{byte:02X}>"));
+        }
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! Long texts are encoded in chunks, which bounds memory, wherever a cut provably changes no token.
+
+use tokenizers::{ModelWrapper, PreTokenizerWrapper};
+
+/// Length in bytes from which a chunk may end.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Where a text may be cut so that the tokens of the parts are the tokens of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cuts {
+    /// Between any two characters: each character is a word by itself.
+    Anywhere,
+    /// Before a newline that follows a character that is no white space. In GPT-2's pattern no word ends in white
+    /// space but begins with another character, and no word but one of white space looks at what follows it.
+    BeforeNewlines,
+    /// Not known: the text goes through whole.
+    Nowhere,
+}
+
+impl Cuts {
+    /// What the pipeline of `tokenizer` allows. Only pipelines like those that this crate builds are judged.
+    pub(super) fn of(tokenizer: &tokenizers::Tokenizer) -> Self {
+        let plain = matches!(tokenizer.get_model(), ModelWrapper::BPE(_))
+            && tokenizer.get_normalizer().is_none()
+            && tokenizer.get_added_tokens_decoder().values().all(|token| token.special);
+        match tokenizer.get_pre_tokenizer() {
+            None if plain && has_single_characters_only(tokenizer) => Self::Anywhere,
+            Some(PreTokenizerWrapper::ByteLevel(level)) if plain && !level.add_prefix_space => {
+                if level.use_regex {
+                    Self::BeforeNewlines
+                } else if has_single_characters_only(tokenizer) {
+                    Self::Anywhere
+                } else {
+                    Self::Nowhere
+                }
+            }
+            _ => Self::Nowhere,
+        }
+    }
+}
+
+/// Whether every token of the model is one character, so that nothing is ever merged.
+pub(super) fn has_single_characters_only(tokenizer: &tokenizers::Tokenizer) -> bool {
+    tokenizer.get_vocab(false).keys().all(|token| {
+        let mut characters = token.chars();
+        characters.next().is_some() && characters.next().is_none()
+    })
+}
+
+/// The chunks of `text`, in order; together they are the text. None for an empty text.
+pub(super) fn chunks(text: &str, cuts: Cuts) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (chunk, after) = rest.split_at(chunk_len(rest, cuts));
+        rest = after;
+        Some(chunk)
+    })
+}
+
+/// Length in bytes of the first chunk of `text`.
+fn chunk_len(text: &str, cuts: Cuts) -> usize {
+    if text.len() <= CHUNK_BYTES {
+        return text.len();
+    }
+    let from = text.ceil_char_boundary(CHUNK_BYTES);
+    match cuts {
+        Cuts::Anywhere => from,
+        Cuts::Nowhere => text.len(),
+        Cuts::BeforeNewlines => text[from..]
+            .match_indices('\n')
+            .map(|(at, _)| from + at)
+            .find(|&at| text[..at].chars().next_back().is_some_and(|before| !before.is_whitespace()))
+            .unwrap_or(text.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::{Tokenizer, TokenizerConfig, TokenizerKind};
+
+    /// Lines with white space of every sort around newlines, few enough that byte pairs learn them by heart.
+    const AWKWARD: [&str; 3] = ["x \n\ny\n", "it's 3\n \n\t\nq", "詞：明。\r\nI \u{2003}\nJ!\n'll \n"];
+
+    /// Each line for several chunks, beginning at each byte of the line, so that cuts are tried everywhere in it.
+    fn awkward_texts() -> impl Iterator<Item = String> {
+        let shifts = |line: &'static str| (0..line.len()).map(move |shift| (line, shift));
+        AWKWARD.into_iter().flat_map(shifts).map(|(line, shift)| "z".repeat(shift) + &line.repeat(140_000 / line.len()))
+    }
+
+    #[test]
+    fn chunks_give_the_ids_of_the_whole_text() {
+        for kind in [TokenizerKind::Char, TokenizerKind::Byte, TokenizerKind::Bpe] {
+            for text in awkward_texts() {
+                let config = TokenizerConfig { kind, vocab_size: 300, ..TokenizerConfig::default() };
+                let tokenizer = Tokenizer::build(&config, &[&text]).unwrap();
+                let cuts = Cuts::of(tokenizer.inner());
+                assert!(chunks(&text, cuts).count() >= 3);
+                assert_eq!(chunks(&text, cuts).collect::<String>(), text);
+                let whole = tokenizer.inner().encode_fast(text.as_str(), false).unwrap();
+                assert!(tokenizer.encode(&text).unwrap() == whole.get_ids(), "{kind:?} {:?}", text.get(..60));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_text_has_no_chunk() {
+        assert_eq!(chunks("", Cuts::Nowhere).count(), 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! Opening text, and what is said of text that cannot be opened.
+
+use std::fs;
+use std::path::Path;
+
+use tril_text::{Corpus, TextError};
+
+fn open(path: &Path) -> Result<Corpus, TextError> {
+    Corpus::open(path.to_str().unwrap())
+}
+
+#[test]
+fn a_file_is_one_document_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("poem.txt");
+    fs::write(&path, "\u{feff}first\r\nsecond 句\n").unwrap();
+    let corpus = open(&path).unwrap();
+    assert_eq!(corpus.name, "poem.txt");
+    assert_eq!(corpus.texts(), ["\u{feff}first\r\nsecond 句\n"]);
+    assert_eq!(corpus.documents[0].nats, None);
+    assert_eq!(corpus.text_len(), 21);
+}
+
+#[test]
+fn a_directory_is_read_in_order_of_paths_without_hidden_and_empty_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let files =
+        [("b.txt", "B"), ("a/2.txt", "A2"), ("a/10.txt", "A10"), (".hidden", "no"), (".git/x", "no"), ("e", "")];
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let corpus = open(folder.path()).unwrap();
+    assert_eq!(corpus.texts(), ["A10", "A2", "B"]);
+    assert!(corpus.documents[2].origin.ends_with("b.txt"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_files_are_read_and_links_to_directories_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("real"), "text").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("circle")).unwrap();
+    assert_eq!(open(folder.path()).unwrap().texts(), ["text", "text"]);
+}
+
+#[test]
+fn the_embedded_stories_are_documents_of_known_probability() {
+    let corpus = Corpus::open("tales").unwrap();
+    assert_eq!(corpus.name, "tales");
+    assert!(corpus.documents.len() > 100);
+    assert!(corpus.documents.iter().all(|story| story.nats.is_some_and(|nats| nats > 0.0) && !story.text.is_empty()));
+    assert!((500_000..2_000_000).contains(&corpus.text_len()), "{}", corpus.text_len());
+    assert_eq!(corpus, Corpus::open("tales").unwrap());
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_names_that_exist() {
+    let error = Corpus::open("shakespear").unwrap_err();
+    assert!(matches!(error, TextError::UnknownCorpus { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("corpus `shakespear`: no embedded corpus (tales) "), "{error}");
+}
+
+#[test]
+fn a_missing_path_is_answered_with_the_path() {
+    for path in ["no/such/folder", "missing.txt", "./tales"] {
+        let error = Corpus::open(path).unwrap_err();
+        assert!(matches!(error, TextError::Unreadable { .. }), "{error:?}");
+        assert!(error.to_string().starts_with(&format!("{path}: cannot be read: ")), "{error}");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_reported_with_path_and_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "fine").unwrap();
+    let path = folder.path().join("latin1.txt");
+    fs::write(&path, b"caf\xE9 au lait").unwrap();
+    for source in [path.as_path(), folder.path()] {
+        let error = open(source).unwrap_err();
+        assert!(matches!(&error, TextError::NotUtf8 { path: at, offset: 3 } if *at == path), "{error:?}");
+        assert!(error.to_string().contains("latin1.txt: not UTF-8 text at byte 3; "), "{error}");
+    }
+}
+
+#[test]
+fn emptiness_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(open(folder.path()).unwrap_err(), TextError::EmptyDirectory { .. }));
+    let path = folder.path().join("empty.txt");
+    fs::write(&path, "").unwrap();
+    assert!(matches!(open(&path).unwrap_err(), TextError::EmptyFile { .. }));
+    assert!(matches!(open(folder.path()).unwrap_err(), TextError::EmptyDirectory { .. }));
+}

@@ -1,0 +1,178 @@
+//! Any tokenizer.json, written by others or saved by us.
+
+use std::fs;
+use std::path::Path;
+
+use crate::shared::{MADE, ODD_TEXTS, build, config};
+use serde_json::{Value, json};
+use tril_text::{TextError, Tokenizer, TokenizerConfig, TokenizerKind};
+
+/// A tokenizer.json around `model`.
+pub fn pipeline(model: Value, pre_tokenizer: Value, decoder: Value, special: &[(u32, &str)]) -> String {
+    let added: Vec<Value> = special
+        .iter()
+        .map(|(id, content)| {
+            json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                   "normalized": false, "special": true})
+        })
+        .collect();
+    json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+           "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": decoder, "model": model})
+    .to_string()
+}
+
+/// A small relative of Llama 2's: words begin with `▁`, bytes for what is not in the vocabulary.
+pub fn sentence_pieces() -> Tokenizer {
+    let mut vocab = json!({"<unk>": 0, "<s>": 1, "</s>": 2});
+    for byte in 0..256 {
+        vocab[format!("<0x{byte:02X}>")] = json!(3 + byte);
+    }
+    for (id, token) in (259..).zip(["▁", "t", "h", "e", "▁t", "he", "▁the", "a"]) {
+        vocab[token] = json!(id);
+    }
+    let model = json!({"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+                       "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "vocab": vocab,
+                       "merges": ["▁ t", "h e", "▁t he"]});
+    let decoder = json!({"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0}]});
+    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false});
+    read(&pipeline(model, metaspace, decoder, &[(0, "<unk>"), (1, "<s>"), (2, "</s>")])).unwrap()
+}
+
+fn read(json: &str) -> Result<Tokenizer, TextError> {
+    Tokenizer::from_json(json, Path::new("checkpoint/tokenizer.json"))
+}
+
+fn letters(dropout: Value) -> Value {
+    json!({"type": "BPE", "dropout": dropout, "unk_token": null, "continuing_subword_prefix": null,
+           "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+           "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]})
+}
+
+#[test]
+fn a_saved_tokenizer_gives_the_same_ids_and_the_same_file_again() {
+    let everything = ODD_TEXTS.concat();
+    for kind in MADE {
+        for end_of_text in [false, true] {
+            let config = TokenizerConfig { end_of_text, vocab_size: 280, ..config(kind) };
+            let tokenizer = Tokenizer::build(&config, &[&everything]).unwrap();
+            let json = tokenizer.to_json().unwrap();
+            let again = read(&json).unwrap();
+            assert_eq!(again.to_json().unwrap(), json);
+            assert_eq!(again.vocab_size(), tokenizer.vocab_size());
+            assert_eq!(again.end_of_text(), tokenizer.end_of_text());
+            for text in ODD_TEXTS {
+                let ids = tokenizer.encode_document(text).unwrap();
+                assert_eq!(again.encode_document(text).unwrap(), ids, "{config:?}");
+                assert_eq!(again.decode(&ids).unwrap(), text, "{config:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_saved_character_vocabulary_still_names_unknown_characters() {
+    for end_of_text in [false, true] {
+        let config = TokenizerConfig { end_of_text, ..config(TokenizerKind::Char) };
+        let json = Tokenizer::build(&config, &["abc"]).unwrap().to_json().unwrap();
+        let error = read(&json).unwrap().encode("abcd").unwrap_err();
+        assert!(matches!(error, TextError::UnknownCharacters { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn kind_file_opens_what_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let tokenizer = build(TokenizerKind::Bpe, "to be or not to be");
+    fs::write(&path, tokenizer.to_json().unwrap()).unwrap();
+    let path = path.to_str().unwrap().to_string();
+    let from_file = TokenizerConfig { path, ..config(TokenizerKind::File) };
+    let opened = Tokenizer::build(&from_file, &[]).unwrap();
+    assert_eq!(opened.encode("not to be").unwrap(), tokenizer.encode("not to be").unwrap());
+
+    let error = Tokenizer::build(&TokenizerConfig { end_of_text: true, ..from_file }, &[]).unwrap_err();
+    assert!(error.to_string().contains("has no end-of-text token (<|endoftext|>, "), "{error}");
+}
+
+#[test]
+fn the_layout_of_gpt_2_with_its_end_of_text_inside_the_vocabulary_is_read() {
+    let bytes = build(TokenizerKind::Byte, "").to_json().unwrap();
+    let mut model = serde_json::from_str::<Value>(&bytes).unwrap()["model"].take();
+    model["vocab"]["Ġa"] = json!(256);
+    model["vocab"]["<|endoftext|>"] = json!(257);
+    model["merges"] = json!(["Ġ a"]);
+    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true});
+    let tokenizer = read(&pipeline(model, level.clone(), level, &[(257, "<|endoftext|>")])).unwrap();
+    assert_eq!((tokenizer.vocab_size(), tokenizer.end_of_text()), (258, Some(257)));
+    assert_eq!(tokenizer.encode("a a").unwrap(), [97, 256]);
+    assert_eq!(tokenizer.encode_document("a").unwrap(), [97, 257]);
+    for text in ODD_TEXTS {
+        let ids = tokenizer.encode(text).unwrap();
+        assert!(!ids.contains(&257));
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    }
+}
+
+#[test]
+fn sentence_pieces_are_read_and_their_bytes_counted() {
+    let tokenizer = sentence_pieces();
+    let ids = tokenizer.encode("the the é").unwrap();
+    assert_eq!(ids, [265, 265, 259, 3 + 0xC3, 3 + 0xA9]);
+    assert_eq!(tokenizer.decode(&ids).unwrap(), "the the é");
+    assert_eq!(ids.iter().map(|&id| tokenizer.byte_len(id)).collect::<Vec<_>>(), [4, 4, 1, 1, 1]);
+    assert_eq!(tokenizer.token_text(265), " the");
+    assert_eq!(tokenizer.token_text(3 + 0xC3), "<0xC3>");
+    assert_eq!((tokenizer.end_of_text(), tokenizer.byte_len(2)), (Some(2), 0));
+}
+
+#[test]
+fn the_best_known_name_of_end_of_text_wins() {
+    let end = |special: &[(u32, &str)]| {
+        let model = letters(Value::Null);
+        read(&pipeline(model, Value::Null, json!({"type": "Fuse"}), special)).unwrap().end_of_text()
+    };
+    assert_eq!(end(&[(3, "<eos>"), (4, "</s>"), (5, "<|end_of_text|>"), (6, "<|endoftext|>")]), Some(6));
+    assert_eq!(end(&[(3, "<eos>"), (4, "</s>"), (5, "<|end_of_text|>")]), Some(5));
+    assert_eq!(end(&[(3, "<eos>"), (4, "</s>")]), Some(4));
+    assert_eq!(end(&[(3, "<eos>")]), Some(3));
+    assert_eq!(end(&[(3, "<pad>")]), None);
+}
+
+#[test]
+fn truncation_padding_and_dropout_of_a_file_are_switched_off() {
+    let json = pipeline(letters(json!(0.9)), Value::Null, json!({"type": "Fuse"}), &[(3, "<pad>")]);
+    let mut json: Value = serde_json::from_str(&json).unwrap();
+    json["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+    json["padding"] = json!({"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 3,
+                             "pad_type_id": 0, "pad_token": "<pad>"});
+    let tokenizer = read(&json.to_string()).unwrap();
+    for _ in 0..20 {
+        assert_eq!(tokenizer.encode("abababab").unwrap(), [2; 4]);
+        assert_eq!(tokenizer.encode("a").unwrap(), [0]);
+    }
+}
+
+#[test]
+fn an_added_token_that_would_silently_change_its_id_is_refused() {
+    let json = pipeline(letters(Value::Null), Value::Null, json!({"type": "Fuse"}), &[(7, "</s>")]);
+    let error = read(&json).unwrap_err().to_string();
+    assert!(error.contains("added token \"</s>\" cannot keep its id 7"), "{error}");
+}
+
+#[test]
+fn what_is_no_tokenizer_is_refused_with_path_and_reason() {
+    let whole = build(TokenizerKind::Byte, "").to_json().unwrap();
+    for json in ["", "{", "[]", "{}", "{\"version\": \"1.0\"}", "\"text\"", &whole[..whole.len() / 2], &whole[..300]] {
+        let error = read(json).unwrap_err();
+        assert!(matches!(error, TextError::InvalidTokenizer { .. }), "{error:?}");
+        assert!(error.to_string().starts_with("checkpoint/tokenizer.json: not a usable tokenizer.json: "), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1);
+    }
+    let empty = json!({"type": "BPE", "vocab": {}, "merges": []});
+    let error = read(&pipeline(empty, Value::Null, Value::Null, &[])).unwrap_err().to_string();
+    assert!(error.contains("the vocabulary is empty"), "{error}");
+    let error = Tokenizer::open(Path::new("no/such/tokenizer.json")).unwrap_err().to_string();
+    assert!(error.starts_with("no/such/tokenizer.json: cannot be read: "), "{error}");
+}

@@ -1,0 +1,140 @@
+//! The `[train]` and `[optimizer]` sections of a recipe.
+
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// How long to train, on what batches, and how often to look up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Rows of the effective batch: windows of text that one step learns from.
+    pub batch_size: usize,
+    /// Tokens that a row predicts.
+    pub seq_len: usize,
+    /// Pieces that the batch is computed in, one after another; a divisor of `batch_size`. More pieces take less
+    /// memory and give the same gradient, within rounding.
+    pub micro_batches: usize,
+    /// Probability of dropping an activation, in [0, 1).
+    pub dropout: f64,
+    /// Names all random draws of the run.
+    pub seed: u64,
+    /// Steps between evaluations on the whole validation text; the last step is always evaluated.
+    pub eval_interval: u64,
+    /// Steps between checkpoints; the last step always makes one, and so does every new best.
+    pub checkpoint_interval: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 2000,
+            batch_size: 12,
+            seq_len: 64,
+            micro_batches: 1,
+            dropout: 0.0,
+            seed: 1337,
+            eval_interval: 250,
+            checkpoint_interval: 500,
+        }
+    }
+}
+
+/// AdamW and the course of its learning rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// The highest learning rate, reached at the end of the warm-up.
+    pub learning_rate: f64,
+    /// The lowest, reached at `decay_steps` and kept from there.
+    pub min_learning_rate: f64,
+    /// Steps of linear warm-up.
+    pub warmup_steps: u64,
+    /// The step at which the cosine reaches its floor; 0 is the last step.
+    pub decay_steps: u64,
+    /// Decay of the running mean of gradients.
+    pub beta1: f64,
+    /// Decay of the running mean of squared gradients.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay, on matrices only (embeddings included; gains and biases not).
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this norm over all parameters; 0 never scales.
+    pub max_grad_norm: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            min_learning_rate: 1e-4,
+            warmup_steps: 100,
+            decay_steps: 0,
+            beta1: 0.9,
+            beta2: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// # Errors
+    /// [`TrainError::Config`] names the field, its value and what it could be.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let positive = [
+            ("steps", self.steps),
+            ("batch_size", self.batch_size as u64),
+            ("seq_len", self.seq_len as u64),
+            ("micro_batches", self.micro_batches as u64),
+            ("eval_interval", self.eval_interval),
+            ("checkpoint_interval", self.checkpoint_interval),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(TrainError::Config(format!("train.{name} = 0: it must be at least 1")));
+        }
+        if self.batch_size % self.micro_batches != 0 {
+            return Err(TrainError::Config(format!(
+                "train.micro_batches = {} does not divide train.batch_size = {}",
+                self.micro_batches, self.batch_size
+            )));
+        }
+        within("train.dropout", self.dropout, 0.0..1.0)
+    }
+}
+
+impl OptimizerConfig {
+    /// # Errors
+    /// [`TrainError::Config`] names the field, its value and what it could be.
+    pub fn check(&self) -> Result<(), TrainError> {
+        within("optimizer.learning_rate", self.learning_rate, 0.0..f64::INFINITY)?;
+        within("optimizer.min_learning_rate", self.min_learning_rate, 0.0..f64::INFINITY)?;
+        if self.min_learning_rate > self.learning_rate {
+            return Err(TrainError::Config(format!(
+                "optimizer.min_learning_rate = {} is above optimizer.learning_rate = {}: the rate decays from the second to the first",
+                self.min_learning_rate, self.learning_rate
+            )));
+        }
+        within("optimizer.beta1", self.beta1, 0.0..1.0)?;
+        within("optimizer.beta2", self.beta2, 0.0..1.0)?;
+        within("optimizer.eps", self.eps, f64::MIN_POSITIVE..f64::INFINITY)?;
+        within("optimizer.weight_decay", self.weight_decay, 0.0..f64::INFINITY)?;
+        within("optimizer.max_grad_norm", self.max_grad_norm, 0.0..f64::INFINITY)
+    }
+}
+
+fn within(name: &str, value: f64, range: std::ops::Range<f64>) -> Result<(), TrainError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let bounds = match (range.start, range.end) {
+        (0.0, f64::INFINITY) => "0 or a positive number".to_owned(),
+        (_, f64::INFINITY) => "a positive number".to_owned(),
+        (start, end) => format!("at least {start} and less than {end}"),
+    };
+    Err(TrainError::Config(format!("{name} = {value}: it must be {bounds}")))
+}

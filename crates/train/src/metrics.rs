@@ -1,0 +1,93 @@
+//! `metrics.jsonl`: one JSON object a step and one an evaluation.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tril_model::{ModelError, checkpoint};
+
+use crate::{Evaluation, StepReport, TrainError};
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record {
+    /// One optimizer step.
+    Step {
+        /// Its number, from 1.
+        step: u64,
+        /// Mean loss of its batch, in nats.
+        loss: f64,
+        /// Before clipping.
+        grad_norm: f64,
+        /// Used by this step.
+        learning_rate: f64,
+        /// Target tokens a second, this step alone.
+        tokens_per_second: f64,
+    },
+    /// One evaluation on the validation text.
+    Evaluation {
+        /// Steps taken before it.
+        step: u64,
+        /// The result.
+        #[serde(flatten)]
+        evaluation: Evaluation,
+    },
+}
+
+impl Record {
+    /// The line for a step that took `seconds` for `tokens` targets.
+    pub fn step(report: StepReport, tokens: usize, seconds: f64) -> Self {
+        let StepReport { step, loss, grad_norm, learning_rate } = report;
+        Self::Step { step, loss, grad_norm, learning_rate, tokens_per_second: (tokens as f64 / seconds).round() }
+    }
+}
+
+/// The open file.
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Opens the file for appending after cutting off what lies beyond `step`, half-written lines included.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] for what the file system refuses.
+    pub fn open(path: &Path, step: u64) -> Result<Self, TrainError> {
+        if path.exists() {
+            let text = String::from_utf8_lossy(&checkpoint::read(path)?).into_owned();
+            let kept: String = text
+                .split_inclusive('\n')
+                .filter(|line| step_of(line) <= Some(step) && step_of(line).is_some())
+                .collect();
+            if kept != text {
+                checkpoint::write_file(path, kept.as_bytes())?;
+            }
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|source| failed(path, source))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] for what the file system refuses.
+    pub fn push(&mut self, record: &Record) -> Result<(), TrainError> {
+        let line = serde_json::to_string(record).map_err(|source| failed(&self.path, source.into()))? + "\n";
+        self.file.write_all(line.as_bytes()).map_err(|source| failed(&self.path, source))
+    }
+}
+
+/// The step of a whole line.
+fn step_of(line: &str) -> Option<u64> {
+    if !line.ends_with('\n') {
+        return None;
+    }
+    serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64()
+}
+
+fn failed(path: &Path, source: std::io::Error) -> TrainError {
+    TrainError::Model(ModelError::Io { action: "write", path: path.to_owned(), source })
+}

@@ -1,0 +1,167 @@
+//! AdamW with decoupled decay on matrices (Loshchilov & Hutter 2017, arXiv:1711.05101), its state keyed by the path
+//! of each parameter, so that it can be stored and found again.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use tril_model::checkpoint::NamedTensors;
+use tril_model::parameters::PathStack;
+use tril_model::{Gpt, ModelError};
+
+use crate::{OptimizerConfig, TrainError};
+
+/// Gradients by the path of their parameter, flattened.
+pub type NamedGradients = BTreeMap<String, Tensor<1>>;
+
+/// Running means of gradients and of their squares.
+#[derive(Debug, Clone, Default)]
+pub struct AdamW {
+    moments: BTreeMap<String, Moments>,
+}
+
+#[derive(Debug, Clone)]
+struct Moments {
+    first: Tensor<1>,  // [number of elements]
+    second: Tensor<1>, // [number of elements]
+}
+
+impl AdamW {
+    /// Takes step number `step` (from 1) with gradients already scaled.
+    pub fn step(&mut self, gpt: Gpt, gradients: NamedGradients, step: u64, rate: f64, config: &OptimizerConfig) -> Gpt {
+        let update = Update {
+            stack: PathStack::default(),
+            moments: &mut self.moments,
+            gradients,
+            rate,
+            first_correction: 1.0 - config.beta1.powf(step as f64),
+            second_correction: 1.0 - config.beta2.powf(step as f64),
+            config,
+        };
+        gpt.map(&mut { update })
+    }
+
+    /// The state as named tensors, `{path}.first` and `{path}.second`, sorted.
+    pub fn tensors(&self) -> Vec<(String, TensorData)> {
+        let data = |tensor: &Tensor<1>| tensor.clone().into_data_dtype(DType::F32);
+        self.moments
+            .iter()
+            .flat_map(|(path, moments)| {
+                [(format!("{path}.first"), data(&moments.first)), (format!("{path}.second"), data(&moments.second))]
+            })
+            .collect()
+    }
+
+    /// The state that [`AdamW::tensors`] gave.
+    ///
+    /// # Errors
+    /// [`ModelError::Parameter`] if a parameter's state is missing or of another length.
+    pub fn from_tensors(mut tensors: NamedTensors, gpt: &Gpt, device: &Device) -> Result<Self, ModelError> {
+        let mut moments = BTreeMap::new();
+        for (path, data) in tril_model::parameters::list(gpt) {
+            let len: usize = data.shape().iter().product();
+            let mut take = |name: &str| {
+                let (shape, values) = tensors
+                    .remove(&format!("{path}.{name}"))
+                    .ok_or_else(|| ModelError::Parameter(format!("it lacks `{path}.{name}`")))?;
+                if shape != [len] {
+                    return Err(ModelError::Parameter(format!("`{path}.{name}` has shape {shape:?}, not [{len}]")));
+                }
+                Ok(Tensor::from_data(TensorData::new(values, [len]), device))
+            };
+            let state = Moments { first: take("first")?, second: take("second")? };
+            moments.insert(path, state);
+        }
+        Ok(Self { moments })
+    }
+}
+
+struct Update<'a> {
+    stack: PathStack,
+    moments: &'a mut BTreeMap<String, Moments>,
+    gradients: NamedGradients,
+    rate: f64,
+    first_correction: f64,
+    second_correction: f64,
+    config: &'a OptimizerConfig,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.stack.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.stack.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.stack.path();
+        let Some(gradient) = self.gradients.remove(&path) else { return param };
+        let OptimizerConfig { beta1, beta2, eps, weight_decay, .. } = *self.config;
+        let (first, second) = match self.moments.remove(&path) {
+            Some(Moments { first, second }) => (first, second),
+            None => (gradient.zeros_like(), gradient.zeros_like()),
+        };
+        let first = first * beta1 + gradient.clone() * (1.0 - beta1);
+        let second = second * beta2 + gradient.clone() * gradient * (1.0 - beta2);
+        let root = (second.clone() * self.second_correction.recip()).sqrt() + eps;
+        let change = first.clone() / root * (self.rate / self.first_correction);
+        self.moments.insert(path, Moments { first, second });
+
+        let (id, value, mapper) = param.consume();
+        let value = value.inner();
+        let shape = value.shape();
+        let decayed = if D == 2 { value * (1.0 - self.rate * weight_decay) } else { value };
+        let value = Tensor::from_inner(decayed - change.reshape(shape)).require_grad();
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
+
+/// Takes every parameter's gradient out of a backward pass.
+pub fn named_gradients(gpt: &Gpt, gradients: &mut Gradients) -> NamedGradients {
+    struct Collector<'a> {
+        stack: PathStack,
+        gradients: &'a mut Gradients,
+        found: NamedGradients,
+    }
+    impl ModuleVisitor for Collector<'_> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.stack.enter(name);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.stack.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad_remove(self.gradients) {
+                let len: usize = gradient.dims().iter().product();
+                self.found.insert(self.stack.path(), gradient.reshape([len]));
+            }
+        }
+    }
+    let mut collector = Collector { stack: PathStack::default(), gradients, found: BTreeMap::new() };
+    gpt.visit(&mut collector);
+    collector.found
+}
+
+/// The norm over all parameters together.
+///
+/// # Errors
+/// [`TrainError::Device`].
+pub fn global_norm(gradients: &NamedGradients) -> Result<f64, TrainError> {
+    let mut sum = 0.0;
+    for gradient in gradients.values() {
+        let square = (gradient.clone() * gradient.clone()).sum();
+        sum += square.try_into_scalar::<f32>().map(f64::from).map_err(|e| TrainError::Device(e.to_string()))?;
+    }
+    Ok(sum.sqrt())
+}
+
+/// Scales gradients of this norm down to `max_norm`, if they are above it; 0 never scales.
+pub fn clip(gradients: NamedGradients, norm: f64, max_norm: f64) -> NamedGradients {
+    if max_norm == 0.0 || norm <= max_norm {
+        return gradients;
+    }
+    let scale = max_norm / norm;
+    gradients.into_iter().map(|(path, gradient)| (path, gradient * scale)).collect()
+}

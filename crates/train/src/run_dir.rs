@@ -1,0 +1,245 @@
+//! The directory of a run: `config.toml`, `metrics.jsonl`, checkpoints named by their step, and `checkpoints.json`,
+//! which tells which of them is the best and which the last.
+//!
+//! A checkpoint is never overwritten while something refers to it: a new one is written under its own name, then
+//! `checkpoints.json` is replaced, then what nothing refers to is removed.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use tril_model::{ModelError, checkpoint};
+
+use crate::optimizer::AdamW;
+use crate::{TrainError, Trainer};
+
+/// The resolved recipe, in the run directory and in each checkpoint.
+const RECIPE: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const INDEX: &str = "checkpoints.json";
+/// Moments of the optimizer, beside the model in a checkpoint.
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// [`Progress`], beside the model in a checkpoint.
+const PROGRESS: &str = "train.json";
+
+/// The lowest validation loss so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps taken before it.
+    pub step: u64,
+    /// In nats a token.
+    pub loss: f64,
+}
+
+/// Where a run stands: with the weights and moments beside it, all that resuming needs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u64,
+    /// The best evaluation so far.
+    pub best: Option<Best>,
+    /// [`crate::TrainingText::key`] of the training text.
+    pub text_key: u64,
+}
+
+/// `checkpoints.json`: names of directories beside it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Index {
+    best: Option<String>,
+    last: Option<String>,
+}
+
+/// The directory of one run.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+    recipe: String,
+    tokenizer: Vec<u8>,
+    index: Index,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run. With `replace`, what an earlier run left in it is removed.
+    ///
+    /// # Errors
+    /// [`TrainError::Occupied`] if it holds a run and `replace` is not set.
+    pub fn create(path: &Path, recipe: String, tokenizer: Vec<u8>, replace: bool) -> Result<Self, TrainError> {
+        let dir = Self { path: path.to_owned(), recipe, tokenizer, index: Index::default() };
+        if Self::holds_run(path) {
+            if !replace {
+                return Err(TrainError::Occupied(path.to_owned()));
+            }
+            dir.remove_file(INDEX)?;
+            dir.remove_unreferenced()?;
+            dir.remove_file(METRICS)?;
+        }
+        std::fs::create_dir_all(path).map_err(|source| io("create", path, source))?;
+        checkpoint::write_file(&path.join(RECIPE), dir.recipe.as_bytes())?;
+        Ok(dir)
+    }
+
+    /// Whether a run has left anything at this path.
+    pub fn holds_run(path: &Path) -> bool {
+        [RECIPE, METRICS, INDEX].iter().any(|name| path.join(name).exists())
+    }
+
+    /// Opens the run at `path`, or the run whose checkpoint `path` is, and finds the checkpoint to continue from: the
+    /// last, or the one given.
+    ///
+    /// # Errors
+    /// [`TrainError::NoRun`].
+    pub fn open(path: &Path) -> Result<(Self, PathBuf), TrainError> {
+        let no_run = |detail: &str| TrainError::NoRun { path: path.to_owned(), detail: detail.into() };
+        let is_checkpoint = path.join(checkpoint::WEIGHTS).exists();
+        let (run, from) = if is_checkpoint {
+            let absolute = path.canonicalize().map_err(|source| io("open", path, source))?;
+            let run = absolute.parent().ok_or_else(|| no_run("it has no parent directory"))?;
+            (run.to_owned(), path.to_owned())
+        } else {
+            let last = read_index(path)?.last.ok_or_else(|| no_run("no checkpoint was saved yet"))?;
+            (path.to_owned(), path.join(last))
+        };
+        if !Self::holds_run(&run) {
+            return Err(no_run("the directory around this checkpoint is not that of a run"));
+        }
+        let recipe = String::from_utf8_lossy(&checkpoint::read(&from.join(RECIPE))?).into_owned();
+        let tokenizer = checkpoint::read(&from.join(checkpoint::TOKENIZER))?;
+        let index = read_index(&run).unwrap_or_default();
+        Ok((Self { path: run, recipe, tokenizer, index }, from))
+    }
+
+    /// The checkpoint that a path means: itself, or the best of the run at that path, or the last if none is best.
+    pub fn find_checkpoint(path: &Path) -> PathBuf {
+        if path.join(checkpoint::WEIGHTS).exists() {
+            return path.to_owned();
+        }
+        match read_index(path) {
+            Ok(Index { best: Some(name), .. } | Index { last: Some(name), .. }) => path.join(name),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The run's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved recipe, as TOML.
+    pub fn recipe(&self) -> &str {
+        &self.recipe
+    }
+
+    /// Replaces the recipe of a run that is resumed with other settings.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] for what the file system refuses.
+    pub fn set_recipe(&mut self, recipe: String) -> Result<(), TrainError> {
+        self.recipe = recipe;
+        Ok(checkpoint::write_file(&self.path.join(RECIPE), self.recipe.as_bytes())?)
+    }
+
+    /// The tokenizer, in the Hugging Face format.
+    pub fn tokenizer(&self) -> &[u8] {
+        &self.tokenizer
+    }
+
+    /// Where the metrics are.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join(METRICS)
+    }
+
+    /// The checkpoint of a step.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.path.join(format!("step-{step:06}"))
+    }
+
+    /// Forgets what came after the checkpoint that a run continues from.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] for what the file system refuses.
+    pub fn rewind(&mut self, progress: &Progress) -> Result<(), TrainError> {
+        let best = progress.best.map_or(progress.step, |best| best.step);
+        let best = if self.checkpoint(best).exists() { best } else { progress.step };
+        self.refer(Some(best), progress.step)
+    }
+
+    /// Saves the trainer's state as the last checkpoint, and as the best if its step is the best.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] for what the file system refuses.
+    pub fn save(&mut self, trainer: &Trainer, progress: &Progress) -> Result<PathBuf, TrainError> {
+        let target = self.checkpoint(progress.step);
+        let mut files = checkpoint::model_files(&trainer.model())?;
+        files.push((checkpoint::TOKENIZER, self.tokenizer.clone()));
+        files.push((OPTIMIZER, checkpoint::tensors_to_bytes(&trainer.optimizer().tensors())?));
+        files.push((RECIPE, self.recipe.clone().into_bytes()));
+        files.push((PROGRESS, to_json(progress)?));
+        checkpoint::write_dir(&target, &files)?;
+        self.refer(progress.best.map(|best| best.step), progress.step)?;
+        Ok(target)
+    }
+
+    /// Reads what a checkpoint holds beside the model.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] where a file is missing or damaged.
+    pub fn load(from: &Path, gpt: &tril_model::Gpt, device: &Device) -> Result<(AdamW, Progress), TrainError> {
+        let path = from.join(PROGRESS);
+        let progress = serde_json::from_slice(&checkpoint::read(&path)?)
+            .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
+        let path = from.join(OPTIMIZER);
+        let tensors = checkpoint::read_tensors(&path)?;
+        let optimizer = AdamW::from_tensors(tensors, gpt, device)
+            .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
+        Ok((optimizer, progress))
+    }
+
+    /// Makes `checkpoints.json` name these two, then removes the checkpoints that it does not name.
+    fn refer(&mut self, best: Option<u64>, last: u64) -> Result<(), TrainError> {
+        let name = |step: u64| self.checkpoint(step).file_name().map(|name| name.to_string_lossy().into_owned());
+        self.index = Index { best: best.and_then(name), last: name(last) };
+        checkpoint::write_file(&self.path.join(INDEX), &to_json(&self.index)?)?;
+        self.remove_unreferenced()
+    }
+
+    fn remove_unreferenced(&self) -> Result<(), TrainError> {
+        let entries = std::fs::read_dir(&self.path).map_err(|source| io("list", &self.path, source))?;
+        for entry in entries.filter_map(Result::ok) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let named = [&self.index.best, &self.index.last].iter().any(|kept| kept.as_deref() == Some(&name));
+            let ours = name.starts_with("step-") || name.starts_with(".step-");
+            if ours && !named {
+                checkpoint::remove_dir(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), TrainError> {
+        let path = self.path.join(name);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &path, source)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read_index(run: &Path) -> Result<Index, TrainError> {
+    let path = run.join(INDEX);
+    if !path.exists() {
+        let detail = "it has no checkpoints.json".into();
+        return Err(TrainError::NoRun { path: run.to_owned(), detail });
+    }
+    let bytes = checkpoint::read(&path)?;
+    Ok(serde_json::from_slice(&bytes)
+        .map_err(|error| ModelError::Corrupt { path: path.clone(), detail: error.to_string() })?)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, TrainError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| ModelError::Parameter(error.to_string()))?;
+    Ok((text + "\n").into_bytes())
+}
+
+fn io(action: &'static str, path: &Path, source: std::io::Error) -> TrainError {
+    TrainError::Model(ModelError::Io { action, path: path.to_owned(), source })
+}

@@ -1,0 +1,136 @@
+//! One optimizer step: batch → forward → loss → backward → clip → AdamW.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use tril_kernels::cross_entropy;
+use tril_model::{Dropout, Gpt, Pass};
+
+use crate::optimizer::{AdamW, NamedGradients, clip, global_norm, named_gradients};
+use crate::schedule::learning_rate;
+use crate::{Batch, OptimizerConfig, TrainConfig, TrainError, TrainingText};
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Mean loss of its batch before the update, in nats.
+    pub loss: f64,
+    /// Norm of the gradient over all parameters, before clipping.
+    pub grad_norm: f64,
+    /// Learning rate used.
+    pub learning_rate: f64,
+}
+
+/// A model being trained.
+pub struct Trainer {
+    /// `None` only while the optimizer holds it, which consumes and returns it.
+    gpt: Gpt,
+    optimizer: AdamW,
+    step: u64,
+    train: TrainConfig,
+    optimizer_config: OptimizerConfig,
+    /// With gradients.
+    device: Device,
+}
+
+impl Trainer {
+    /// A trainer that has taken `step` steps; `gpt` is on a device without gradients.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`].
+    pub fn new(
+        gpt: Gpt,
+        optimizer: AdamW,
+        step: u64,
+        train: TrainConfig,
+        optimizer_config: OptimizerConfig,
+    ) -> Result<Self, TrainError> {
+        train.check()?;
+        optimizer_config.check()?;
+        if let Some(limit) = gpt.config().context_limit().filter(|limit| train.seq_len > *limit) {
+            return Err(TrainError::Config(format!(
+                "train.seq_len = {} is longer than model.max_seq_len = {limit}: lower the first or raise the second",
+                train.seq_len
+            )));
+        }
+        let device = gpt.device().autodiff();
+        Ok(Self { gpt: gpt.train(), optimizer, step, train, optimizer_config, device })
+    }
+
+    /// Steps taken so far.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// The model as it stands, without gradients.
+    pub fn model(&self) -> Gpt {
+        self.gpt.valid()
+    }
+
+    /// The optimizer's state.
+    pub fn optimizer(&self) -> &AdamW {
+        &self.optimizer
+    }
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`] before the update if loss or gradient is not finite; [`TrainError::Device`].
+    pub fn step(&mut self, text: &TrainingText) -> Result<StepReport, TrainError> {
+        let step = self.step + 1;
+        let (loss, gradients) = self.gradients(text, step)?;
+        let finite = |what, value: f64| {
+            if value.is_finite() { Ok(value) } else { Err(TrainError::NonFinite { step, what, value }) }
+        };
+        finite("loss", loss)?;
+        let grad_norm = finite("gradient norm", global_norm(&gradients)?)?;
+        let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
+        let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
+        self.gpt = self.optimizer.step(self.gpt.clone(), gradients, step, rate, &self.optimizer_config);
+        self.step = step;
+        Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
+    }
+
+    /// Mean loss of a step's effective batch and its gradient, summed over the micro-batches.
+    fn gradients(&self, text: &TrainingText, step: u64) -> Result<(f64, NamedGradients), TrainError> {
+        let TrainConfig { batch_size, micro_batches, seed, .. } = self.train;
+        let rows = batch_size / micro_batches;
+        let mut loss = 0.0;
+        let mut total = BTreeMap::new();
+        for first_row in (0..batch_size).step_by(rows) {
+            let batch = text.batch(seed, step, first_row..first_row + rows, &self.device);
+            let dropout = (self.train.dropout > 0.0).then_some(Dropout {
+                probability: self.train.dropout,
+                seed,
+                step,
+                first_row: first_row as u64,
+            });
+            let (share, gradients) = self.micro_batch(batch, dropout.as_ref())?;
+            loss += share;
+            for (path, gradient) in gradients {
+                let sum = match total.remove(&path) {
+                    Some(sum) => sum + gradient,
+                    None => gradient,
+                };
+                total.insert(path, sum);
+            }
+        }
+        Ok((loss, total))
+    }
+
+    /// A micro-batch's share of the mean loss and of its gradient.
+    fn micro_batch(&self, batch: Batch, dropout: Option<&Dropout>) -> Result<(f64, NamedGradients), TrainError> {
+        let [rows, seq_len] = batch.inputs.dims();
+        let share = rows as f64 / self.train.batch_size as f64;
+        let logits = self.gpt.forward_with(batch.inputs, Pass { dropout, ..Pass::default() });
+        let targets = batch.targets.reshape([rows * seq_len]);
+        let loss = cross_entropy(logits.flatten(0, 1), targets).mean() * share; // [1]
+        let mut gradients = loss.backward();
+        let gradients = named_gradients(&self.gpt, &mut gradients);
+        let loss = loss.try_into_scalar::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
+        Ok((f64::from(loss), gradients))
+    }
+}
