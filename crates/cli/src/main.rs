@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -46,6 +46,15 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || matches!(cause.downcast_ref(), Some(ModelError::Io { action: "write" | "rename" | "remove", .. }))
     });
     if failed { 1 } else { 2 }
+}
+
+/// The error and its causes on one line. Some errors quote their cause themselves; that one is not said twice.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |message, cause| match message {
+        message if message.is_empty() => cause,
+        message if message.contains(&cause) => message,
+        message => format!("{message}: {cause}"),
+    })
 }
 
 /// The reader of our output has gone, as in `tril sample … | head`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tril_infer::{CacheMode, GenerateOptions, Generator, SamplerConfig};
+use tril_infer::{CacheMode, GenerateOptions, Generator, SamplerConfig, Step};
 use tril_model::Gpt;
 use tril_text::Tokenizer;
 
@@ -33,13 +33,24 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let begin = Instant::now();
     let mut generated = 0;
+    let mut told = false;
     for sample_index in 0..args.num_samples {
         if sample_index > 0 {
             writeln!(out, "\n---------------")?;
         }
         write!(out, "{prompt}")?;
         out.flush()?;
-        generated += write_sample(&gpt, &tokenizer, &ids, GenerateOptions { sample_index, ..options }, &mut out)?;
+        let options = GenerateOptions { sample_index, ..options };
+        generated += write_sample(&gpt, &tokenizer, &ids, options, &mut out, |step| {
+            if step.dropped > 0 && !told {
+                told = true;
+                eprintln!(
+                    "\n[the context of {} tokens is full: its oldest {} left it and the rest was computed anew; this goes on without further notice]",
+                    gpt.config().max_seq_len,
+                    step.dropped
+                );
+            }
+        })?;
     }
     writeln!(out)?;
     let seconds = begin.elapsed().as_secs_f64();
@@ -59,28 +70,21 @@ pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
     }
 }
 
-/// Writes what follows the prompt, piece by piece; returns how many tokens that was.
+/// Writes what follows the prompt, piece by piece, and lets `watch` see each step; returns how many there were.
 pub fn write_sample(
     gpt: &Gpt,
     tokenizer: &Tokenizer,
     prompt: &[u32],
     options: GenerateOptions,
     out: &mut impl Write,
+    mut watch: impl FnMut(&Step),
 ) -> Result<usize> {
     let mut text = tokenizer.stream();
     let mut count = 0;
-    let mut told = false;
     for step in Generator::new(gpt, prompt, options)? {
         let step = step?;
         count += 1;
-        if step.dropped > 0 && !told {
-            told = true;
-            eprintln!(
-                "\n[the context of {} tokens is full: its oldest {} left it and the rest was computed anew; this goes on without further notice]",
-                gpt.config().max_seq_len,
-                step.dropped
-            );
-        }
+        watch(&step);
         if let Some(piece) = text.push(step.token)? {
             write!(out, "{piece}")?;
             out.flush()?;

@@ -53,7 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;
             let options = sample_options(&recipe, &tokenizer);
-            write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out)?;
+            write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out, |_| {})?;
             writeln!(out, "\n---\n")?;
             writeln!(
                 out,

@@ -109,8 +109,10 @@ fn append(buffer: &mut Tensor<4>, chunk: Tensor<4>, held: usize, window: Option<
         return buffer.clone().narrow(2, held - visible, visible + seq_len);
     }
     assert!(window.is_some(), "the cache holds {capacity} positions, {held} are taken and {seq_len} more came");
-    let before = buffer.clone().narrow(2, held - visible, visible);
-    let all = if visible > 0 { Tensor::cat(vec![before, chunk], 2) } else { chunk }; // [.., visible + seq_len, d_head]
+    let all = match visible {
+        0 => chunk,
+        _ => Tensor::cat(vec![buffer.clone().narrow(2, held - visible, visible), chunk], 2),
+    }; // [batch_size, n_kv_heads, visible + seq_len, d_head]
     let kept = held_after(held, seq_len, capacity, window);
     if kept > 0 {
         let tail = all.clone().narrow(2, visible + seq_len - kept, kept);

@@ -17,8 +17,8 @@ const EMBEDDED: &str = include_str!("../../../datasets/tales.toml");
 pub struct Story {
     /// The story: a title line, paragraphs that end in single newlines, and a blank line as separator (`"\n\n"`).
     pub text: String,
-    /// −ln p(text) under the grammar, separator included, in nats. Divided by the number of characters this is the
-    /// lowest mean loss, in nats per character, that any model of the grammar can reach on this story on average.
+    /// −ln p(text) under the grammar, separator included, in nats. The sum over the corpus, divided by the corpus's
+    /// characters, is what a model that knew the grammar would score in nats per character; none can expect less.
     pub nats: f64,
 }
 

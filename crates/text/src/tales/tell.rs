@@ -96,11 +96,11 @@ pub(super) fn weight(grammar: &Grammar, point: Point, pick: usize) -> u32 {
 /// Whether an article before `text` is "an". By letters and a few beginnings whose sound differs from their letter.
 pub(super) fn takes_an(text: &[u8]) -> bool {
     let begins = |start: &&str| text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start.as_bytes()));
-    if ["heir", "honest", "hour"].iter().any(|start| begins(start)) {
+    if ["heir", "honest", "hour"].iter().any(begins) {
         return true;
     }
-    let vowel = ["a", "e", "i", "o", "u"].iter().any(|start| begins(start));
-    vowel && !["eu", "ew", "one", "uni", "use", "usu"].iter().any(|start| begins(start))
+    let vowel = ["a", "e", "i", "o", "u"].iter().any(&begins);
+    vowel && !["eu", "ew", "one", "uni", "use", "usu"].iter().any(begins)
 }
 
 impl Grammar {

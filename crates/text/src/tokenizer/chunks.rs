@@ -49,23 +49,28 @@ pub(super) fn has_single_characters_only(tokenizer: &tokenizers::Tokenizer) -> b
 
 /// The chunks of `text`, in order; together they are the text. None for an empty text.
 pub(super) fn chunks(text: &str, cuts: Cuts) -> impl Iterator<Item = &str> {
+    chunks_of(text, cuts, CHUNK_BYTES)
+}
+
+/// As [`chunks`], with the length in bytes from which a chunk may end.
+fn chunks_of(text: &str, cuts: Cuts, chunk_bytes: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let (chunk, after) = rest.split_at(chunk_len(rest, cuts));
+        let (chunk, after) = rest.split_at(chunk_len(rest, cuts, chunk_bytes));
         rest = after;
         Some(chunk)
     })
 }
 
 /// Length in bytes of the first chunk of `text`.
-fn chunk_len(text: &str, cuts: Cuts) -> usize {
-    if text.len() <= CHUNK_BYTES {
+fn chunk_len(text: &str, cuts: Cuts, chunk_bytes: usize) -> usize {
+    if text.len() <= chunk_bytes {
         return text.len();
     }
-    let from = text.ceil_char_boundary(CHUNK_BYTES);
+    let from = text.ceil_char_boundary(chunk_bytes);
     match cuts {
         Cuts::Anywhere => from,
         Cuts::Nowhere => text.len(),
@@ -85,29 +90,32 @@ mod tests {
     /// Lines with white space of every sort around newlines, few enough that byte pairs learn them by heart.
     const AWKWARD: [&str; 3] = ["x \n\ny\n", "it's 3\n \n\t\nq", "詞：明。\r\nI \u{2003}\nJ!\n'll \n"];
 
-    /// Each line for several chunks, beginning at each byte of the line, so that cuts are tried everywhere in it.
-    fn awkward_texts() -> impl Iterator<Item = String> {
-        let shifts = |line: &'static str| (0..line.len()).map(move |shift| (line, shift));
-        AWKWARD.into_iter().flat_map(shifts).map(|(line, shift)| "z".repeat(shift) + &line.repeat(140_000 / line.len()))
-    }
-
     #[test]
-    fn chunks_give_the_ids_of_the_whole_text() {
+    fn chunks_of_any_length_give_the_ids_of_the_whole_text() {
         for kind in [TokenizerKind::Char, TokenizerKind::Byte, TokenizerKind::Bpe] {
-            for text in awkward_texts() {
+            for line in AWKWARD {
+                let text = line.repeat(20);
                 let config = TokenizerConfig { kind, vocab_size: 300, ..TokenizerConfig::default() };
                 let tokenizer = Tokenizer::build(&config, &[&text]).unwrap();
+                let ids = |text: &str| tokenizer.inner().encode_fast(text, false).unwrap().get_ids().to_vec();
                 let cuts = Cuts::of(tokenizer.inner());
-                assert!(chunks(&text, cuts).count() >= 3);
-                assert_eq!(chunks(&text, cuts).collect::<String>(), text);
-                let whole = tokenizer.inner().encode_fast(text.as_str(), false).unwrap();
-                assert!(tokenizer.encode(&text).unwrap() == whole.get_ids(), "{kind:?} {:?}", text.get(..60));
+                for chunk_bytes in 1..60 {
+                    let parts: Vec<&str> = chunks_of(&text, cuts, chunk_bytes).collect();
+                    assert!(parts.len() > 1);
+                    assert_eq!(parts.concat(), text);
+                    let in_parts: Vec<u32> = parts.into_iter().flat_map(ids).collect();
+                    assert_eq!(in_parts, ids(&text), "{kind:?} {line:?} {chunk_bytes}");
+                }
             }
         }
     }
 
     #[test]
-    fn an_empty_text_has_no_chunk() {
+    fn a_long_text_is_encoded_in_several_chunks_and_an_empty_one_in_none() {
+        let text = "x \n\ny\n".repeat(CHUNK_BYTES);
+        assert!(chunks(&text, Cuts::Anywhere).count() >= 5);
+        assert!(chunks(&text, Cuts::BeforeNewlines).count() >= 5);
+        assert_eq!(chunks(&text, Cuts::Nowhere).count(), 1);
         assert_eq!(chunks("", Cuts::Nowhere).count(), 0);
     }
 }

@@ -113,6 +113,7 @@ fn a_short_corpus_gives_fewer_tokens_than_asked_for() {
     let tokenizer = build(TokenizerKind::Bpe, "abab abab");
     assert!((257..270).contains(&tokenizer.vocab_size()), "{}", tokenizer.vocab_size());
     assert_eq!(build(TokenizerKind::Bpe, "").vocab_size(), 256);
+    assert_eq!(build(TokenizerKind::Bpe, "each pair once").vocab_size(), 256, "once is no pattern");
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! The generator: one token at a time, with the cache or without, past the end of the context.
+
+use tril_infer::{CacheMode, GenerateOptions, Generator, InferError, SamplerConfig, Step};
+use tril_model::{Gpt, GptConfig};
+
+use crate::support::*;
+
+const OPTIONS: GenerateOptions = GenerateOptions {
+    sampler: SamplerConfig { temperature: 1.0, top_k: 0, seed: 5 },
+    sample_index: 0,
+    max_tokens: 90,
+    stop_token: None,
+    cache: CacheMode::Cached,
+};
+
+fn steps(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Vec<Step> {
+    let generator = Generator::new(gpt, prompt, options).expect("a sound prompt");
+    generator.collect::<Result<_, InferError>>().expect("sound logits")
+}
+
+fn tokens(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Vec<u32> {
+    steps(gpt, prompt, options).iter().map(|step| step.token).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_tokens_with_the_cache_and_without_past_context_and_window() {
+    for (device_name, device) in devices() {
+        for (name, config) in all_configs() {
+            let gpt = model(config, &device);
+            for prompt in [&[1][..], &[3, 1, 4, 1, 5, 9, 2, 6]] {
+                let cached = tokens(&gpt, prompt, OPTIONS);
+                let recomputed = tokens(&gpt, prompt, GenerateOptions { cache: CacheMode::Recompute, ..OPTIONS });
+                assert_eq!(cached, recomputed, "{device_name}, {name}");
+                assert_eq!(cached.len(), OPTIONS.max_tokens);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_context_loses_its_oldest_half_and_an_endless_one_nothing() {
+    let (_, device) = devices().remove(0);
+    let learned = model(gpt2_config(), &device); // 24 positions
+    let dropped: Vec<(usize, usize)> = steps(&learned, &[1, 2], OPTIONS)
+        .iter()
+        .filter(|step| step.dropped > 0)
+        .map(|step| (step.position, step.dropped))
+        .collect();
+    assert_eq!(dropped, [(25, 12), (37, 12), (49, 12), (61, 12), (73, 12), (85, 12)]);
+    let endless = model(GptConfig { window: 5, ..llama_config() }, &device);
+    assert!(steps(&endless, &[1, 2], OPTIONS).iter().all(|step| step.dropped == 0));
+}
+
+#[test]
+fn after_an_overflow_tokens_follow_from_the_newer_half_alone() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(gpt2_config(), &device);
+    let prompt: Vec<u32> = some_ids(1, 25, 17).iter().map(|id| *id as u32).collect(); // one too many
+    let greedy = GenerateOptions { sampler: SamplerConfig { temperature: 0.0, ..OPTIONS.sampler }, ..OPTIONS };
+    let options = GenerateOptions { max_tokens: 11, ..greedy };
+    assert_eq!(tokens(&gpt, &prompt, options), tokens(&gpt, &prompt[12..], options));
+}
+
+#[test]
+fn greedy_decoding_ignores_the_seed_and_drawing_does_not() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(llama_config(), &device);
+    let with = |temperature, seed| {
+        let sampler = SamplerConfig { temperature, seed, top_k: 0 };
+        tokens(&gpt, &[1, 2, 3], GenerateOptions { sampler, max_tokens: 20, ..OPTIONS })
+    };
+    assert_eq!(with(0.0, 1), with(0.0, 2));
+    assert_ne!(with(1.0, 1), with(1.0, 2));
+    assert_eq!(with(1.0, 1), with(1.0, 1));
+}
+
+#[test]
+fn samples_of_one_seed_differ_and_each_can_be_made_alone() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(llama_config(), &device);
+    let sample = |sample_index| tokens(&gpt, &[1], GenerateOptions { sample_index, max_tokens: 20, ..OPTIONS });
+    assert_ne!(sample(0), sample(1));
+    assert_eq!(sample(1), sample(1));
+}
+
+#[test]
+fn generation_ends_before_the_stop_token() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(llama_config(), &device);
+    let all = tokens(&gpt, &[1], OPTIONS);
+    let stop = all[7];
+    let first = all.iter().position(|token| *token == stop).expect("it is among them");
+    assert_eq!(tokens(&gpt, &[1], GenerateOptions { stop_token: Some(stop), ..OPTIONS }), all[..first]);
+}
+
+#[test]
+fn a_prompt_longer_than_a_prefill_chunk_or_the_context_is_taken_whole_or_cut_to_fit() {
+    let (_, device) = devices().remove(0);
+    let prompt: Vec<u32> = some_ids(1, 700, 17).iter().map(|id| *id as u32).collect();
+    for config in [gpt2_config(), GptConfig { window: 5, vocab_size: 17, ..llama_config() }] {
+        let gpt = model(config, &device);
+        let options = GenerateOptions { max_tokens: 5, ..OPTIONS };
+        let cached = tokens(&gpt, &prompt, options);
+        assert_eq!(cached, tokens(&gpt, &prompt, GenerateOptions { cache: CacheMode::Recompute, ..options }));
+    }
+}
+
+#[test]
+fn an_empty_prompt_and_an_unknown_token_are_refused() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(gpt2_config(), &device);
+    assert!(matches!(Generator::new(&gpt, &[], OPTIONS).err(), Some(InferError::EmptyPrompt)));
+    assert!(matches!(Generator::new(&gpt, &[17], OPTIONS).err(), Some(InferError::UnknownToken { id: 17, .. })));
+}

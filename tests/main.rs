@@ -1,0 +1,23 @@
+//! All tests that need more than one crate, in one binary. Where to find what:
+//!
+//! | module | what it holds the project to |
+//! |---|---|
+//! | `equivalence` | one parallel pass = step by step, with the cache and without; the future does not matter |
+//! | `generation` | the generator: cache or not, overflow, greedy, draws |
+//! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
+//! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
+//! | `checkpoints` | what is saved comes back; what is damaged is refused |
+//! | `commands` | the binary as a user meets it: train, sample, eval, resume, Ctrl-C |
+//! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
+//!
+//! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
+//! `TRIL_SHARED`, else beside the repository, and say so when they are skipped.
+
+mod bad_input;
+mod checkpoints;
+mod commands;
+mod equivalence;
+mod generation;
+mod learning;
+mod reference;
+mod support;
