@@ -1,1 +1,17 @@
-//! Placeholder until written.
+//! The binary as a user meets it: train, sample, eval, resume, Ctrl-C. What it refuses is in `bad_input`.
+//!
+//! | module | what it holds the binary to |
+//! |---|---|
+//! | `scene` | no tests: a working directory, the binary in it, and one small run that is trained once |
+//! | `training` | what `train` prints and leaves behind |
+//! | `divergence` | a run whose numbers are no numbers any more stops, and what was saved is safe |
+//! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
+//! | `sampling` | what `sample` prints |
+//! | `evaluation` | what `eval` measures |
+
+mod divergence;
+mod evaluation;
+mod resuming;
+mod sampling;
+pub mod scene;
+mod training;

@@ -77,7 +77,8 @@ fn changing_a_later_token_leaves_earlier_logits_unchanged() {
                 let mut other = ids.clone();
                 other[changed] = (other[changed] + 1) % vocab_size as i32;
                 let after = values(gpt.forward(input(&other, 1, &device)));
-                let bits = |logits: &[f32]| logits[..changed * vocab_size].iter().map(|l| l.to_bits()).collect::<Vec<_>>();
+                let bits =
+                    |logits: &[f32]| logits[..changed * vocab_size].iter().map(|l| l.to_bits()).collect::<Vec<_>>();
                 assert!(bits(&before) == bits(&after), "{device_name}, {name}: token {changed} moved an earlier logit");
                 let own = changed * vocab_size..(changed + 1) * vocab_size;
                 let moved = max_difference(&before[own.clone()], &after[own]);

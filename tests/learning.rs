@@ -54,7 +54,8 @@ fn one_batch_can_be_learnt_by_heart_by_both_families() {
             let text = TrainingText::new(ids, 9).expect("one window");
             let train = TrainConfig { steps: 250, batch_size: 2, ..train_config() };
             let gpt = Gpt::new(config, 1, &device).expect("a sound config");
-            let optimizer = OptimizerConfig { learning_rate: 1e-2, min_learning_rate: 1e-3, warmup_steps: 5, ..Default::default() };
+            let optimizer =
+                OptimizerConfig { learning_rate: 1e-2, min_learning_rate: 1e-3, warmup_steps: 5, ..Default::default() };
             let mut trainer = Trainer::new(gpt, Default::default(), 0, train, optimizer).expect("sound settings");
             let mut loss = f64::INFINITY;
             for _ in 0..250 {
@@ -141,7 +142,13 @@ fn decay_shrinks_matrices_and_leaves_gains_and_biases_alone() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
     let before = weights(&gpt);
-    let optimizer = OptimizerConfig { learning_rate: 0.1, min_learning_rate: 0.1, warmup_steps: 0, weight_decay: 0.5, ..Default::default() };
+    let optimizer = OptimizerConfig {
+        learning_rate: 0.1,
+        min_learning_rate: 0.1,
+        warmup_steps: 0,
+        weight_decay: 0.5,
+        ..Default::default()
+    };
     let zero_gradients = parameters::list(&gpt)
         .into_iter()
         .map(|(path, data)| (path, burn::tensor::Tensor::zeros([data.shape().iter().product::<usize>()], &device)))
@@ -159,7 +166,13 @@ fn decay_shrinks_matrices_and_leaves_gains_and_biases_alone() {
 fn a_loss_that_is_not_finite_stops_before_the_update() {
     let (_, device) = devices().remove(0);
     let text = text(17);
-    let optimizer = OptimizerConfig { learning_rate: 1e30, min_learning_rate: 1e30, warmup_steps: 0, max_grad_norm: 0.0, ..Default::default() };
+    let optimizer = OptimizerConfig {
+        learning_rate: 1e30,
+        min_learning_rate: 1e30,
+        warmup_steps: 0,
+        max_grad_norm: 0.0,
+        ..Default::default()
+    };
     let gpt = Gpt::new(gpt2_config(), 1, &device).expect("a sound config");
     let mut trainer = Trainer::new(gpt, Default::default(), 0, train_config(), optimizer).expect("sound settings");
     let error = (0..20).find_map(|_| trainer.step(&text).err()).expect("it diverges");

@@ -93,3 +93,21 @@ fn every_activation_of_a_trained_gpt2_model_is_that_of_the_reference() {
         }
     }
 }
+
+#[test]
+fn the_binary_sorts_with_a_gpt2_model_in_hugging_face_layout() {
+    let Some(source) = shared("models/gpt-nano-sort-hf", "sampling from the reference model") else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(source.join(name), dir.path().join(name)).expect("copied");
+    }
+    // Its vocabulary is the three digits that it sorts.
+    let config = tril_text::TokenizerConfig::default();
+    let tokenizer = tril_text::Tokenizer::build(&config, &["012"]).expect("a tokenizer");
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_json().expect("JSON")).expect("written");
+    for (digits, sorted) in [("021010", "000112"), ("122210", "011222")] {
+        let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("tril"));
+        command.arg("sample").arg(dir.path()).args(["--prompt", digits, "--temperature", "0", "--max-tokens", "6"]);
+        command.assert().success().stdout(format!("{digits}{sorted}\n"));
+    }
+}

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions};
 
-/// Every device that is compiled in, by name.
+/// Every device under test that is compiled in, by name.
+#[cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn drops NdArray in 0.23"))]
 pub fn devices() -> Vec<(&'static str, Device)> {
     vec![
         ("cpu", Device::flex()),
@@ -126,5 +127,13 @@ pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {
         return f32::INFINITY;
     }
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |max, d| if d <= max { max } else if d.is_nan() { f32::INFINITY } else { d })
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |max, d| {
+        if d <= max {
+            max
+        } else if d.is_nan() {
+            f32::INFINITY
+        } else {
+            d
+        }
+    })
 }

@@ -105,6 +105,7 @@ fn gpus(kind: Kind) -> Option<Vec<Device>> {
 }
 
 #[cfg(feature = "ndarray")]
+#[expect(deprecated, reason = "Burn drops NdArray in 0.23; until then it is a second opinion on the CPU")]
 fn ndarray() -> Result<Device> {
     Ok(Device::ndarray())
 }

@@ -113,7 +113,7 @@ impl Observer for Progress {
 
     fn model(&mut self, step: u64, model: &dyn Fn() -> Gpt) {
         let Samples { interval, prompt, prompt_ids, options } = &self.samples;
-        if *interval == 0 || step % interval != 0 || step == self.steps {
+        if *interval == 0 || !step.is_multiple_of(*interval) || step == self.steps {
             return;
         }
         let mut text = Vec::new();

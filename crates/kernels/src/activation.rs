@@ -32,7 +32,7 @@ pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// - returns: `[batch_size, seq_len, d_ff]`
 pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
     let [_, _, doubled] = gate_up.dims();
-    assert!(doubled % 2 == 0, "swiglu splits its last axis in two, but it is {doubled} wide");
+    assert!(doubled.is_multiple_of(2), "swiglu splits its last axis in two, but it is {doubled} wide");
     let d_ff = doubled / 2;
     let gate = gate_up.clone().narrow(2, 0, d_ff); // [batch_size, seq_len, d_ff]
     let up = gate_up.narrow(2, d_ff, d_ff); // [batch_size, seq_len, d_ff]

@@ -39,7 +39,7 @@ pub fn attention_probs(q: Tensor<4>, k: Tensor<4>, window: Option<usize>) -> Ten
     let [batch_size, n_heads, q_len, d_head] = q.dims();
     let [k_batch, n_kv_heads, k_len, k_width] = k.dims();
     assert_eq!((batch_size, d_head), (k_batch, k_width), "queries and keys differ in batch_size or d_head");
-    assert!(n_heads % n_kv_heads == 0, "{n_heads} query heads cannot share {n_kv_heads} key heads evenly");
+    assert!(n_heads.is_multiple_of(n_kv_heads), "{n_heads} query heads cannot share {n_kv_heads} key heads evenly");
     assert!(q_len <= k_len, "{q_len} queries need as many keys, found {k_len}");
 
     let q = q * (d_head as f64).sqrt().recip();

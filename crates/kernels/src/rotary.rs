@@ -15,7 +15,7 @@ pub struct RotaryTable {
 impl RotaryTable {
     /// The table for positions `start .. start + seq_len`; pair i of a head turns by `position · theta^(−2i/d_head)`.
     pub fn new(start: usize, seq_len: usize, d_head: usize, theta: f64, device: &Device) -> Self {
-        assert!(d_head % 2 == 0, "rotary positions turn pairs, but d_head is {d_head}");
+        assert!(d_head.is_multiple_of(2), "rotary positions turn pairs, but d_head is {d_head}");
         let half = d_head / 2;
         let frequencies: Vec<f64> = (0..half).map(|i| theta.powf(-2.0 * i as f64 / d_head as f64)).collect();
         let angles = || (start..start + seq_len).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));

@@ -12,7 +12,7 @@ use burn::tensor::{Device, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::parameters::{self, Init, Source};
-use crate::{Gpt, GptConfig, ModelError};
+use crate::{Gpt, GptConfig, ModelError, hugging_face};
 
 /// The model's config, as JSON.
 pub const CONFIG: &str = "config.json";
@@ -32,11 +32,14 @@ pub fn model_files(model: &Gpt) -> Result<Vec<(&'static str, Vec<u8>)>, ModelErr
     Ok(vec![(CONFIG, (config + "\n").into_bytes()), (WEIGHTS, tensors_to_bytes(&parameters::list(model))?)])
 }
 
-/// Reads a model back from its checkpoint directory.
+/// Reads a model back from its checkpoint directory, or a GPT-2 model from a directory in Hugging Face layout.
 ///
 /// # Errors
 /// [`ModelError::Missing`] without the files, [`ModelError::Corrupt`] where they are damaged or do not fit together.
 pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
+    if hugging_face::is_one(dir) {
+        return hugging_face::load_gpt2(dir, device);
+    }
     let config = load_config(dir)?;
     let path = dir.join(WEIGHTS);
     let mut source = FileSource { path: path.clone(), tensors: read_tensors(&path)? };
@@ -90,11 +93,20 @@ pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// # Errors
 /// [`ModelError::Io`], and [`ModelError::Corrupt`] for a file that is truncated, damaged or of another type.
 pub fn read_tensors(path: &Path) -> Result<NamedTensors, ModelError> {
+    read_tensors_where(path, |_| true)
+}
+
+/// As [`read_tensors`], only the tensors whose names `wanted` accepts; others may be of any type.
+///
+/// # Errors
+/// As [`read_tensors`].
+pub fn read_tensors_where(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<NamedTensors, ModelError> {
     let corrupt = |detail: String| ModelError::Corrupt { path: path.to_owned(), detail };
     let bytes = read(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| corrupt(format!("{error} ({} bytes)", bytes.len())))?;
     file.tensors()
         .into_iter()
+        .filter(|(name, _)| wanted(name))
         .map(|(name, view)| {
             if view.dtype() != Dtype::F32 {
                 return Err(corrupt(format!("`{name}` is {:?}, only F32 is read", view.dtype())));

@@ -127,7 +127,7 @@ impl GptConfig {
             self.n_kv_heads = self.n_heads;
         }
         if self.d_head == 0 {
-            if self.n_heads == 0 || self.d_model % self.n_heads != 0 {
+            if self.n_heads == 0 || !self.d_model.is_multiple_of(self.n_heads) {
                 return Err(ModelError::Config(format!(
                     "n_heads = {} does not divide d_model = {}: change one of them, or set d_head",
                     self.n_heads, self.d_model
@@ -164,13 +164,13 @@ impl GptConfig {
         if let Some((name, size)) = all.find(|(_, size)| *size > limit) {
             return Err(ModelError::Config(format!("{name} = {size}: at most {limit} is supported")));
         }
-        if self.n_heads % self.n_kv_heads != 0 {
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             return Err(ModelError::Config(format!(
                 "n_kv_heads = {} does not divide n_heads = {}: each key head serves the same number of query heads",
                 self.n_kv_heads, self.n_heads
             )));
         }
-        if self.positions == Positions::Rotary && self.d_head % 2 != 0 {
+        if self.positions == Positions::Rotary && !self.d_head.is_multiple_of(2) {
             return Err(ModelError::Config(format!(
                 "d_head = {} is odd: rotary positions turn pairs, so make d_model / n_heads (or d_head) even",
                 self.d_head

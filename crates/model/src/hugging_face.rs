@@ -44,6 +44,16 @@ fn yes() -> bool {
     true
 }
 
+/// Whether a directory's `config.json` is of the Hugging Face kind: it names its `model_type`, ours does not.
+pub fn is_one(dir: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "model_type")]
+        _model_type: String,
+    }
+    std::fs::read(dir.join("config.json")).is_ok_and(|bytes| serde_json::from_slice::<Named>(&bytes).is_ok())
+}
+
 /// Loads a GPT-2 model from a directory in Hugging Face layout.
 ///
 /// # Errors
@@ -85,7 +95,9 @@ pub fn load_gpt2(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
         ..GptConfig::default()
     };
     let weights = dir.join("model.safetensors");
-    let mut source = Gpt2Source { tensors: checkpoint::read_tensors(&weights)?, path: weights };
+    // Older files hold the causal mask as `attn.bias` and `attn.masked_bias`, some of them as bytes.
+    let is_parameter = |name: &str| !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias");
+    let mut source = Gpt2Source { tensors: checkpoint::read_tensors_where(&weights, is_parameter)?, path: weights };
     Gpt::from_source(ours, &mut source, device)
 }
 

@@ -31,7 +31,7 @@ impl Pass<'_> {
             index,
             cache: self.cache.as_mut().map(|cache| cache.layer(index)),
             dropout: self.dropout,
-            observer: self.observer.as_mut().map(|observer| &mut **observer as &mut dyn FnMut(&str, TensorData)),
+            observer: self.observer.as_mut().map(|observer| &mut **observer as &mut Observer<'_>),
         }
     }
 
@@ -47,7 +47,7 @@ pub(crate) struct LayerPass<'a> {
     pub index: usize,
     pub cache: Option<LayerCache<'a>>,
     pub dropout: Option<&'a Dropout>,
-    observer: Option<&'a mut dyn FnMut(&str, TensorData)>,
+    observer: Option<&'a mut Observer<'a>>,
 }
 
 impl LayerPass<'_> {

@@ -97,7 +97,7 @@ impl TrainConfig {
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(TrainError::Config(format!("train.{name} = 0: it must be at least 1")));
         }
-        if self.batch_size % self.micro_batches != 0 {
+        if !self.batch_size.is_multiple_of(self.micro_batches) {
             return Err(TrainError::Config(format!(
                 "train.micro_batches = {} does not divide train.batch_size = {}",
                 self.micro_batches, self.batch_size

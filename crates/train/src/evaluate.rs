@@ -48,7 +48,7 @@ pub fn evaluate(
         nats += total_loss(gpt, &ids[window * seq_len..], rows, seq_len)?;
         window += rows;
     }
-    if tokens % seq_len > 0 {
+    if !tokens.is_multiple_of(seq_len) {
         nats += total_loss(gpt, &ids[whole * seq_len..], 1, tokens % seq_len)?;
     }
     let loss = nats / tokens as f64;

@@ -81,7 +81,7 @@ pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool
         observer.step(&report, tokens, seconds);
 
         let mut is_best = false;
-        if step % eval_interval == 0 || step == steps {
+        if step.is_multiple_of(eval_interval) || step == steps {
             let evaluation = session.evaluate()?;
             is_best = session.best.is_none_or(|best| evaluation.loss < best.loss);
             if is_best {
@@ -92,7 +92,7 @@ pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool
             observer.evaluation(step, &evaluation, is_best);
         }
         let stopping = stop.load(Ordering::Relaxed);
-        if is_best || step % checkpoint_interval == 0 || step == steps || stopping {
+        if is_best || step.is_multiple_of(checkpoint_interval) || step == steps || stopping {
             let path = session.save()?;
             observer.checkpoint(step, &path);
             saved_at = Some(path);

@@ -26,7 +26,6 @@ pub struct StepReport {
 
 /// A model being trained.
 pub struct Trainer {
-    /// `None` only while the optimizer holds it, which consumes and returns it.
     gpt: Gpt,
     optimizer: AdamW,
     step: u64,

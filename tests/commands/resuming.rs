@@ -1,0 +1,229 @@
+//! `tril train --resume`: a run that was stopped, killed or cut short ends in the bytes of one that ran through.
+
+use std::fs;
+
+use super::scene::*;
+
+/// Long enough to be caught in the middle; with dropout, which draws random numbers at every step.
+const LONG: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
+    --set train.steps=150 --set train.batch_size=8 --set train.dropout=0.1 --set train.eval_interval=30 \
+    --set train.checkpoint_interval=12 --set sample.interval=0";
+
+/// Asserts that two runs hold the same: files, bytes, and metrics but for what a clock decides.
+#[track_caller]
+fn assert_same_run(left: &Scene, right: &Scene) {
+    let [left, right] = [left, right].map(|scene| scene.path("run"));
+    assert_eq!(timeless_metrics(&left), timeless_metrics(&right));
+    let [left, right] = [left, right].map(|run| Tree::read(&run).without("metrics.jsonl"));
+    assert_eq!(left.differences(&right), Vec::<String>::new());
+}
+
+/// The same run, stopped after some steps and gone on with to the twelfth, has a schedule that knows of the twelfth.
+fn train_to(scene: &Scene, steps: usize) {
+    scene.stdout(&format!("{TRAIN} --set optimizer.decay_steps=12 --set train.dropout=0.1 --set train.steps={steps}"));
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::Path;
+    use std::process::{Output, Stdio};
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Starts a command, sends it a signal as soon as `ready` holds, and waits for its end.
+    fn signalled(scene: &Scene, arguments: &str, signal: &str, ready: impl Fn() -> bool) -> Output {
+        let mut command = scene.process(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        while child.try_wait().expect("a process").is_none() {
+            if ready() {
+                let pid = child.id().to_string();
+                std::process::Command::new("kill").args([signal, &pid]).status().expect("kill");
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        child.wait_with_output().expect("a process")
+    }
+
+    /// Lines of the metrics, as far as they are written.
+    fn n_lines(run: &Path) -> usize {
+        fs::read(run.join("metrics.jsonl")).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    /// Whether a checkpoint or a file is being written beside its place.
+    fn is_writing(run: &Path) -> bool {
+        let names = fs::read_dir(run).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().ends_with(".partial"))
+    }
+
+    /// The run of [`LONG`] that nothing stopped.
+    fn uninterrupted() -> Scene {
+        static RUN: OnceLock<Tree> = OnceLock::new();
+        let scene = Scene::new();
+        let tree = RUN.get_or_init(|| {
+            let scene = Scene::new();
+            scene.stdout(LONG);
+            Tree::read(&scene.path("run"))
+        });
+        tree.write(&scene.path("run"));
+        scene
+    }
+
+    #[test]
+    fn a_run_killed_again_and_again_opens_each_time_and_ends_in_the_same_bytes() {
+        let scene = Scene::new();
+        let run = scene.path("run");
+        let mut kills = 0;
+        // Lines at which to kill it, and whether to wait from there until something is being written.
+        let moments =
+            [(1, false), (5, true), (16, false), (30, true), (31, true), (55, true), (80, false), (100, true)];
+        for (lines, while_writing) in moments {
+            let arguments = match run.join("checkpoints.json").exists() {
+                true => "train --resume run".to_owned(),
+                false => format!("{LONG} --force"),
+            };
+            // What an earlier try wrote is not what this one has reached.
+            let begun = std::time::SystemTime::now();
+            let is_new =
+                || fs::metadata(run.join("metrics.jsonl")).is_ok_and(|data| data.modified().is_ok_and(|at| at > begun));
+            let ready = || is_new() && n_lines(&run) >= lines && (!while_writing || is_writing(&run));
+            let killed = signalled(&scene, &arguments, "-KILL", ready);
+            if killed.status.signal() == Some(9) {
+                kills += 1;
+            } else {
+                assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
+            }
+            if run.join("checkpoints.json").exists() {
+                let text = scene.stdout("sample run --max-tokens 5");
+                assert_eq!(text.chars().count(), 6, "{text:?}");
+            }
+        }
+        assert!(kills >= 4, "only {kills} of {} kills came before the end: make the run longer", moments.len());
+        scene.stdout("train --resume run");
+        assert_same_run(&scene, &uninterrupted());
+    }
+
+    #[test]
+    fn a_run_killed_as_it_begins_leaves_what_can_be_opened_or_replaced() {
+        for milliseconds in [0, 1, 3, 8, 20, 50] {
+            let scene = Scene::new();
+            let begin = std::time::Instant::now();
+            signalled(&scene, LONG, "-KILL", || begin.elapsed() >= Duration::from_millis(milliseconds));
+            if scene.path("run/checkpoints.json").exists() {
+                scene.stdout("sample run --max-tokens 5");
+            }
+            scene.stdout(&format!("{TRAIN} --force"));
+            assert_eq!(column(&metrics(&scene.path("run")), "step", "step").len(), 6);
+        }
+    }
+
+    #[test]
+    fn ctrl_c_saves_says_how_to_go_on_and_that_ends_in_the_same_bytes() {
+        let scene = Scene::new();
+        let run = scene.path("run");
+        let output = signalled(&scene, LONG, "-INT", || n_lines(&run) >= 16);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains("stopping after this step") && !stderr.contains("error:"), "{stderr}");
+
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        let step = column(&metrics(&run), "step", "step").len();
+        assert!((16..150).contains(&step), "it was stopped at step {step}");
+        assert_eq!(checkpoint(&run, "last"), run.join(format!("step-{step:06}")), "no step is lost");
+        assert_says(&stdout, &[&format!("stopped after step {step}"), &format!("step-{step:06}")]);
+        let hint = stdout.lines().find_map(|line| line.strip_prefix("continue with: ")).expect("a hint");
+        assert_eq!(hint, "tril train --resume run");
+        let end = super::super::scene::stdout(&mut scene.shell(hint));
+        assert!(end.contains("validation loss"), "{end}");
+        assert_same_run(&scene, &uninterrupted());
+    }
+}
+
+#[test]
+fn a_run_continued_to_more_steps_is_the_run_that_was_asked_for_them_at_once() {
+    let (parts, whole) = (Scene::new(), Scene::new());
+    train_to(&parts, 5);
+    parts.stdout("train --resume run --set train.steps=9");
+    let end = parts.stdout("train --resume run --set train.steps=12");
+    assert!(end.contains("validation loss") && end.contains("next:"), "{end}");
+    train_to(&whole, 12);
+    // Evaluations at the ends of the parts are the parts' own.
+    let steps = |scene: &Scene| {
+        let records = timeless_metrics(&scene.path("run"));
+        records.into_iter().filter(|record| record["kind"] == "step").collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&parts), steps(&whole));
+    for file in ["model.safetensors", "optimizer.safetensors", "config.toml"] {
+        let [a, b] = [&parts, &whole].map(|scene| fs::read(checkpoint(&scene.path("run"), "last").join(file)));
+        assert!(a.expect("a file") == b.expect("a file"), "{file}");
+    }
+}
+
+#[test]
+fn resuming_cuts_the_metrics_at_the_checkpoint_and_keeps_the_best_so_far() {
+    let (scene, whole) = (Scene::new(), Scene::new());
+    train_to(&scene, 6);
+    let kept = timeless_metrics(&scene.path("run"));
+    let mut lines = scene.read("run/metrics.jsonl");
+    lines +=
+        "{\"kind\":\"step\",\"step\":7,\"loss\":0.0,\"grad_norm\":0.0,\"learning_rate\":1,\"tokens_per_second\":1}\n";
+    lines += "{\"kind\":\"evaluation\",\"step\":7,\"loss\":0.0}\nno JSON at all\n\n[]\n";
+    lines += "{\"kind\":\"step\",\"step\":8,\"lo";
+    scene.write("run/metrics.jsonl", lines);
+
+    scene.stdout("train --resume run --set train.steps=12");
+    assert_eq!(timeless_metrics(&scene.path("run"))[..kept.len()], kept);
+    train_to(&whole, 12);
+    assert_same_run(&scene, &whole);
+}
+
+#[test]
+fn a_best_from_before_the_stop_stays_the_best_if_nothing_after_it_is_better() {
+    let scene = Scene::with_run();
+    let run = scene.path("run");
+    let best = checkpoint(&run, "best");
+    let saved = Tree::read(&best);
+    // Rates that only do harm.
+    let harm = "--set optimizer.learning_rate=3 --set optimizer.min_learning_rate=3 --set optimizer.warmup_steps=0";
+    let output = scene.stdout(&format!("train --resume run --set train.steps=14 {harm}"));
+    assert_eq!(checkpoint(&run, "best"), best);
+    assert!(checkpoint(&run, "last").ends_with("step-000014"));
+    assert_eq!(Tree::read(&best).differences(&saved), Vec::<String>::new());
+    assert!(output.lines().any(|line| line.starts_with("best") && line.ends_with("at step 6")), "{output}");
+}
+
+#[test]
+fn resuming_from_an_earlier_checkpoint_forgets_what_came_after_it() {
+    let (scene, whole) = (Scene::new(), Scene::new());
+    train_to(&scene, 6);
+    let earlier = Tree::read(&scene.path("run/step-000006"));
+    scene.stdout("train --resume run --set train.steps=12");
+    earlier.write(&scene.path("run/step-000006"));
+    scene.stdout("train --resume run/step-000006 --set train.steps=12");
+    train_to(&whole, 12);
+    assert_same_run(&scene, &whole);
+}
+
+#[test]
+fn resuming_a_finished_run_changes_nothing_and_tells_its_loss_again() {
+    let scene = Scene::with_run();
+    let before = Tree::read(&scene.path("run"));
+    let output = scene.stdout("train --resume run");
+    assert_eq!(Tree::read(&scene.path("run")).differences(&before), Vec::<String>::new());
+    let losses = column(&metrics(&scene.path("run")), "evaluation", "loss");
+    let loss = format!("{:.4} nats a token", losses.last().expect("an evaluation"));
+    assert!(output.contains(&loss), "{output}");
+}
+
+#[test]
+fn a_run_that_was_moved_resumes_where_it_is_now() {
+    let scene = Scene::with_run();
+    fs::rename(scene.path("run"), scene.path("moved")).expect("moved");
+    let output = scene.stdout("train --resume moved --set train.steps=8");
+    assert!(output.contains("next: tril sample moved"), "{output}");
+    assert_eq!(column(&metrics(&scene.path("moved")), "step", "step").len(), 8);
+    assert!(!scene.path("run").exists());
+}

@@ -1,0 +1,140 @@
+//! `tril sample`: the same seed gives the same text, however it is computed, and stdout holds text alone.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use super::scene::*;
+
+/// Ends within a word of the training text, so that there is something to go on with.
+const PROMPT: &str = "the old fox sa";
+
+fn sample(scene: &Scene, options: &str) -> String {
+    stdout(scene.tril(&format!("sample run --max-tokens 60 {options}")).args(["--prompt", PROMPT]))
+}
+
+/// The text after the prompt and before the last newline.
+fn continuation(text: &str) -> &str {
+    text.strip_prefix(PROMPT).and_then(|text| text.strip_suffix('\n')).unwrap_or_else(|| panic!("{text:?}"))
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text_and_another_seed_another() {
+    let scene = Scene::with_run();
+    let text = sample(&scene, "--seed 3");
+    assert_eq!(sample(&scene, "--seed 3"), text);
+    assert_ne!(sample(&scene, "--seed 4"), text);
+}
+
+#[test]
+fn stdout_is_the_prompt_one_character_a_token_and_a_newline() {
+    let scene = Scene::with_run();
+    let text = sample(&scene, "");
+    assert_eq!(continuation(&text).chars().count(), 60, "{text:?}");
+    let known = super::scene::text();
+    assert!(text.chars().all(|char| known.contains(char)), "{text:?}");
+}
+
+#[test]
+fn with_the_cache_and_without_it_the_text_is_the_same() {
+    let scene = Scene::with_run();
+    let run = |option: &str| {
+        let mut command = scene.tril(&format!("sample run --max-tokens 60 {option}"));
+        let output = command.args(["--prompt", PROMPT]).output().expect("it runs");
+        (output.stdout, String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let ((cached, with), (recomputed, without)) = (run(""), run("--no-cache"));
+    assert_eq!(cached, recomputed);
+    assert!(with.contains("with the KV cache") && without.contains("without a cache"), "{with}{without}");
+}
+
+#[test]
+fn a_full_context_is_told_once_on_stderr_and_changes_nothing_about_the_cache() {
+    let scene = Scene::new();
+    scene.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
+    let run = |option: &str| scene.tril(&format!("sample run --max-tokens 60 {option}")).output().expect("it runs");
+    let (cached, recomputed) = (run(""), run("--no-cache"));
+    assert_eq!(String::from_utf8_lossy(&cached.stderr).matches("the context of 16 tokens is full").count(), 1);
+    assert_eq!(cached.stdout, recomputed.stdout);
+    assert_eq!(String::from_utf8(cached.stdout).expect("UTF-8").chars().count(), 61);
+}
+
+#[test]
+fn a_prompt_is_the_same_as_an_argument_from_a_file_and_from_standard_input() {
+    let scene = Scene::with_run();
+    let text = sample(&scene, "");
+    scene.write("prompt.txt", PROMPT);
+    assert_eq!(scene.stdout("sample run --max-tokens 60 --prompt-file prompt.txt"), text);
+    assert_eq!(stdout(scene.tril("sample run --max-tokens 60 --prompt -").write_stdin(PROMPT)), text);
+    assert_ne!(scene.stdout("sample run --max-tokens 60"), text);
+}
+
+#[test]
+fn two_samples_differ_and_the_first_is_the_single_one() {
+    let scene = Scene::with_run();
+    let single = sample(&scene, "");
+    let two = sample(&scene, "--num-samples 2");
+    let (first, second) = two.split_once("\n---------------\n").expect("a rule between samples");
+    assert_eq!(first, single.trim_end_matches('\n'));
+    assert_ne!(continuation(&format!("{first}\n")), continuation(second));
+}
+
+#[test]
+fn no_tokens_print_the_prompt_alone() {
+    let scene = Scene::with_run();
+    assert_eq!(stdout(scene.tril("sample run --max-tokens 0").args(["--prompt", PROMPT])), format!("{PROMPT}\n"));
+    assert_eq!(scene.stdout("sample run --max-tokens 0"), "\n");
+}
+
+#[test]
+fn temperature_0_ignores_the_seed_and_is_what_top_k_1_draws() {
+    let scene = Scene::with_run();
+    let greedy = sample(&scene, "--temperature 0 --seed 1");
+    assert_eq!(sample(&scene, "--temperature 0 --seed 2"), greedy);
+    assert_eq!(sample(&scene, "--temperature 1.5 --top-k 1"), greedy);
+    assert_ne!(sample(&scene, "--temperature 1.5"), greedy);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let scene = Scene::with_run();
+    // So long that it would not end by itself within the patience of anyone.
+    let mut command = scene.process("sample run --max-tokens 100000000");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut first = [0; 10];
+    child.stdout.take().expect("a pipe").read_exact(&mut first).expect("ten bytes"); // and the pipe is closed
+    let output = child.wait_with_output().expect("a process");
+    assert!(output.status.success(), "{:?}", output.status);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(!stderr.contains("error") && !stderr.contains("panicked"), "{stderr}");
+}
+
+/// Chinese sentences that repeat with variations; more characters than the vocabulary has room for.
+fn chinese() -> String {
+    let who = ["小猫", "老狐狸", "我的外甥女", "一只乌鸦", "邻居的狗"];
+    let what = ["看见了", "丢了", "画出", "卖掉", "找到", "想念"];
+    let which = ["三只麻雀", "红风筝", "咖啡馆", "细雨", "谁也没有"];
+    let sentence = |i: usize| format!("{}{}{}。\n", who[i * 3 % 5], what[i * i % 6], which[(i + i / 7) % 5]);
+    (0..150).map(sentence).collect()
+}
+
+#[test]
+fn chinese_in_byte_pairs_comes_out_in_whole_characters() {
+    let scene = Scene::new();
+    scene.write("text.txt", chinese());
+    let tokens = "--set tokenizer.kind=bpe --set tokenizer.vocab_size=290 --set model.d_model=32";
+    let rates = "--set train.steps=200 --set train.eval_interval=200 --set train.checkpoint_interval=200 \
+        --set optimizer.learning_rate=2e-2 --set sample.temperature=0";
+    scene.stdout(&format!("{TRAIN} {tokens} {rates}"));
+    let mut cut = 0;
+    for max_tokens in 20..40 {
+        let text = scene.stdout(&format!("sample run --temperature 0 --prompt 小猫 --max-tokens {max_tokens}"));
+        let text = text.strip_suffix('\n').expect("a newline at the end");
+        // The last character may be cut in the middle, and is then one replacement character.
+        let whole = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(text);
+        cut += usize::from(whole != text);
+        assert!(!whole.contains(char::REPLACEMENT_CHARACTER), "{text:?}");
+        assert!(whole.chars().all(|char| chinese().contains(char)), "{text:?}");
+        assert!(whole.starts_with("小猫") && whole.chars().count() > 5, "{text:?}");
+    }
+    assert!(cut > 0, "no character was longer than a token, so this shows nothing: make the vocabulary smaller");
+}

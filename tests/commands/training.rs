@@ -1,0 +1,259 @@
+//! `tril train`: what it prints, what it leaves behind, and that its options do what they say.
+
+use std::fs;
+
+use predicates::prelude::*;
+use serde_json::Value;
+use toml::Table;
+
+use super::scene::*;
+
+/// What follows a word at the beginning of a line.
+fn after<'a>(output: &'a str, word: &str) -> &'a str {
+    let line = output.lines().find_map(|line| line.strip_prefix(word));
+    line.unwrap_or_else(|| panic!("no line that begins with {word:?} in:\n{output}")).trim()
+}
+
+#[cfg(unix)]
+#[test]
+fn training_on_the_tales_ends_with_a_sample_the_loss_the_floor_and_a_command_that_works() {
+    let scene = Scene::new();
+    let output = scene.stdout("train smoke.toml --out run --set sample.max_tokens=33");
+    let (sample, rest) = output.split_once("\n---\n").expect("a sample between two rules");
+    let sample = sample.split_once("--- a sample of the trained model\n").expect("a heading").1;
+    assert_eq!(sample.chars().count(), 33, "a char for each token: {sample:?}");
+
+    let records = metrics(&scene.path("run"));
+    let loss = *column(&records, "evaluation", "loss").last().expect("an evaluation");
+    assert!(after(rest, "validation loss").starts_with(&format!("{loss:.4} nats a token")), "{rest}");
+    let floor: f64 = after(rest, "floor").split(' ').next().expect("a number").parse().expect("a number");
+    assert!(0.0 < floor && floor < loss, "{floor} is below what six steps reach");
+
+    let next = after(rest, "next:");
+    assert_eq!(next, "tril sample run");
+    let text = stdout(&mut scene.shell(next));
+    assert_eq!(text.chars().count(), 501, "500 tokens and a newline: {text:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_next_command_works_for_a_directory_with_a_space_and_a_quote_in_its_name() {
+    let scene = Scene::new();
+    let mut train = scene.tril("train smoke.toml --data text.txt --set data.validation_fraction=0.1 --out");
+    let output = stdout(train.arg("Zoë's first run"));
+    scene.shell(after(&output, "next:")).assert().success().stdout(predicate::str::is_empty().not());
+}
+
+#[test]
+fn within_cargo_the_next_command_goes_through_cargo() {
+    let scene = Scene::new();
+    let output = stdout(scene.tril(TRAIN).env("CARGO", "cargo"));
+    assert_eq!(after(&output, "next:"), "cargo run --release -- sample run");
+}
+
+#[test]
+fn a_text_of_ones_own_has_no_floor() {
+    let scene = Scene::new();
+    assert!(!scene.stdout(TRAIN).contains("floor"));
+}
+
+#[test]
+fn the_recipe_in_the_run_directory_has_every_field_resolved_and_trains_the_same_model() {
+    let scene = Scene::with_run();
+    let written: Table = scene.read("run/config.toml").parse().expect("TOML");
+    let recipe: Table = scene.read("smoke.toml").parse().expect("TOML");
+    for (section, fields) in &recipe {
+        for (field, value) in fields.as_table().expect("a section") {
+            let found = written[section].get(field).unwrap_or_else(|| panic!("no [{section}] {field}"));
+            let derived = ["n_kv_heads", "d_head", "d_ff"].contains(&field.as_str());
+            let set = ["source", "validation_fraction"].contains(&field.as_str());
+            let learnt = section == "model" && field == "vocab_size";
+            assert_eq!(found == value, !(derived || set || learnt), "[{section}] {field} = {found}");
+        }
+    }
+    let mut chars: Vec<char> = text().chars().collect();
+    chars.sort_unstable();
+    chars.dedup();
+    let model = &written["model"];
+    let size = |field: &str| model[field].as_integer().expect("a number");
+    assert_eq!(size("vocab_size"), chars.len() as i64);
+    assert_eq!([size("n_kv_heads"), size("d_head"), size("d_ff")], [2, 8, 64]);
+
+    scene.stdout("train run/config.toml --out again");
+    assert_eq!(
+        Tree::read(&scene.path("again"))
+            .without("metrics.jsonl")
+            .differences(&Tree::read(&scene.path("run")).without("metrics.jsonl")),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_metrics_hold_every_step_and_every_evaluation_in_order_with_their_numbers() {
+    let scene = Scene::new();
+    scene.stdout(&format!("{TRAIN} --set train.steps=8"));
+    let records = metrics(&scene.path("run"));
+    let order: Vec<(&str, u64)> = records
+        .iter()
+        .map(|record| (record["kind"].as_str().expect("a kind"), record["step"].as_u64().expect("a step")))
+        .collect();
+    let mut expected: Vec<(&str, u64)> = (1..=8).map(|step| ("step", step)).collect();
+    expected.insert(3, ("evaluation", 3));
+    expected.insert(7, ("evaluation", 6));
+    expected.push(("evaluation", 8));
+    assert_eq!(order, expected);
+
+    let rates = column(&records, "step", "learning_rate");
+    assert_eq!(rates[..2], [1e-3, 2e-3], "a warm-up of two steps");
+    assert!(rates[1..].windows(2).all(|pair| pair[0] > pair[1]), "then it decays: {rates:?}");
+    assert!((rates[7] - 1e-4).abs() < 1e-12, "to its floor at the last step: {rates:?}");
+    for field in ["loss", "grad_norm", "tokens_per_second"] {
+        assert!(column(&records, "step", field).iter().all(|value| *value > 0.0), "{field}");
+    }
+
+    let chars = text().chars().count();
+    let held_out = chars - chars * 9 / 10;
+    let bits = column(&records, "evaluation", "bits_per_byte");
+    let bytes = column(&records, "evaluation", "bytes");
+    for (i, loss) in column(&records, "evaluation", "loss").into_iter().enumerate() {
+        assert_eq!(column(&records, "evaluation", "tokens")[i], (held_out - 1) as f64);
+        assert!((column(&records, "evaluation", "perplexity")[i] - loss.exp()).abs() < 1e-9);
+        let total_bits = loss * (held_out - 1) as f64 / std::f64::consts::LN_2;
+        assert!((bits[i] - total_bits / bytes[i]).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
+    let scene = Scene::new();
+    // A rate that grows without end: it learns at first and then forgets.
+    let rising = "--set train.steps=40 --set train.eval_interval=4 --set train.checkpoint_interval=50";
+    let rates = "--set optimizer.learning_rate=400 --set optimizer.warmup_steps=20000";
+    let output = scene.stdout(&format!("{TRAIN} {rising} {rates}"));
+    let run = scene.path("run");
+    let records = metrics(&run);
+    let losses = column(&records, "evaluation", "loss");
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let at = losses.iter().position(|loss| *loss == least).expect("it is among them");
+    assert!(0 < at && at + 1 < losses.len(), "these settings do not rise in the end: {losses:?}");
+    let step = (at + 1) * 4;
+    assert_eq!(after(&output, "best"), format!("{least:.4} at step {step}"));
+
+    let (best, last) = (checkpoint(&run, "best"), checkpoint(&run, "last"));
+    assert_eq!(best, run.join(format!("step-{step:06}")));
+    assert_eq!(last, run.join("step-000040"));
+    let mut names: Vec<_> = fs::read_dir(&run).expect("a run").map(|entry| entry.expect("an entry").path()).collect();
+    names.sort();
+    let files = ["checkpoints.json", "config.toml", "metrics.jsonl"].map(|name| run.join(name));
+    assert_eq!(names, [&files[..], &[best.clone(), last.clone()]].concat());
+
+    let sample = |name: &str| scene.stdout(&format!("sample {name} --max-tokens 40"));
+    let [of_best, of_last] = [best, last].map(|path| sample(path.to_str().expect("UTF-8")));
+    assert_eq!(sample("run"), of_best, "a run stands for its best checkpoint");
+    assert_ne!(of_best, of_last);
+}
+
+#[test]
+fn a_checkpoint_moved_alone_elsewhere_still_samples_and_evaluates() {
+    let scene = Scene::with_run();
+    let (text, losses) = (scene.stdout("sample run --max-tokens 40"), scene.stdout("eval run text.txt --json"));
+    let elsewhere = Scene::empty();
+    Tree::read(&checkpoint(&scene.path("run"), "best")).write(&elsewhere.path("moved"));
+    drop(scene); // the run, the recipe and the text are gone
+    assert_eq!(elsewhere.stdout("sample moved --max-tokens 40"), text);
+    elsewhere.write("other.txt", super::scene::text());
+    assert_eq!(elsewhere.stdout("eval moved other.txt --json"), losses);
+}
+
+#[test]
+fn set_overrides_the_recipe_and_the_last_one_wins() {
+    let scene = Scene::new();
+    scene.stdout(&format!("{TRAIN} --set model.n_layers=3 --set model.norm=layer --set model.n_layers=1"));
+    let config = fs::read_to_string(checkpoint(&scene.path("run"), "last").join("config.json")).expect("a config");
+    let config: Value = serde_json::from_str(&config).expect("JSON");
+    assert_eq!((config["n_layers"].as_u64(), config["norm"].as_str()), (Some(1), Some("layer")));
+}
+
+#[test]
+fn a_directory_of_two_files_trains_as_the_two_files_joined_do() {
+    let scene = Scene::new();
+    let text = text();
+    let half = text.char_indices().nth(text.chars().count() / 2).expect("long enough").0;
+    fs::create_dir(scene.path("texts")).expect("a directory");
+    scene.write("texts/1.txt", &text[..half]);
+    scene.write("texts/2.txt", &text[half..]);
+    scene.write("texts/.hidden", "猫");
+    for (data, out) in [("text.txt", "one"), ("texts", "two")] {
+        scene.stdout(&format!("train smoke.toml --data {data} --out {out} --set data.validation_fraction=0.1"));
+    }
+    for file in ["model.safetensors", "optimizer.safetensors", "tokenizer.json", "train.json"] {
+        let [one, two] = ["one", "two"].map(|out| fs::read(checkpoint(&scene.path(out), "last").join(file)));
+        assert!(one.expect("a file") == two.expect("a file"), "{file}");
+    }
+}
+
+#[test]
+fn force_replaces_a_run_by_what_a_fresh_directory_would_hold_and_leaves_other_files_alone() {
+    let scene = Scene::new();
+    scene.stdout(&format!("{TRAIN} --set train.steps=9 --set model.n_layers=1"));
+    scene.write("run/notes.txt", "mine");
+    scene.stdout(&format!("{TRAIN} --force"));
+    assert_eq!(scene.read("run/notes.txt"), "mine");
+    let replaced = Tree::read(&scene.path("run")).without("metrics.jsonl").without("notes.txt");
+    let fresh = Scene::with_run();
+    let differences = replaced.differences(&Tree::read(&fresh.path("run")).without("metrics.jsonl"));
+    assert!(differences.is_empty(), "{differences:?}");
+    assert_eq!(timeless_metrics(&scene.path("run")), timeless_metrics(&fresh.path("run")));
+}
+
+#[test]
+fn without_out_a_run_is_named_after_its_recipe() {
+    let scene = Scene::new();
+    scene.write("tiny.toml", scene.read("smoke.toml"));
+    let output = scene.stdout("train tiny.toml --data text.txt --set data.validation_fraction=0.1");
+    assert_eq!(after(&output, "next:"), "tril sample runs/tiny");
+    assert!(scene.path("runs/tiny/checkpoints.json").exists());
+}
+
+#[test]
+fn the_same_seed_trains_the_same_model_and_another_seed_another() {
+    let weights = |seed: u64| {
+        let scene = Scene::new();
+        scene.stdout(&format!("{TRAIN} --set train.seed={seed}"));
+        fs::read(checkpoint(&scene.path("run"), "last").join("model.safetensors")).expect("weights")
+    };
+    let first = weights(7);
+    assert!(first == weights(7));
+    assert!(first != weights(8));
+}
+
+#[test]
+fn one_thread_and_two_give_the_same_losses() {
+    let losses = |threads: usize| {
+        let scene = Scene::new();
+        let sizes = "--set train.batch_size=12 --set train.steps=20 --set model.d_model=32";
+        scene
+            .tril(&format!("{TRAIN} {sizes} --threads {threads}"))
+            .assert()
+            .success()
+            .stderr(predicate::str::contains(format!("cpu, {threads} thread")));
+        let records = metrics(&scene.path("run"));
+        [column(&records, "step", "loss"), column(&records, "evaluation", "loss")].concat()
+    };
+    let (one, two) = (losses(1), losses(2));
+    assert_eq!(one.len(), two.len());
+    assert!(one.iter().zip(&two).all(|(one, two)| (one - two).abs() < 1e-4), "{one:?}\n{two:?}");
+}
+
+#[test]
+fn progress_goes_to_stderr_with_samples_at_their_interval() {
+    let scene = Scene::new();
+    let output = scene.tril(&format!("{TRAIN} --set sample.interval=2")).output().expect("it runs");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    for line in ["step 2, a sample:", "step 4, a sample:", "step 3: validation loss", "step 6: validation loss"] {
+        assert!(stderr.contains(line), "{line}: {stderr}");
+    }
+    assert!(!stderr.contains("step 3, a sample:") && !stderr.contains("step 6, a sample:"), "{stderr}");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(!stdout.contains("step 2"), "{stdout}");
+}
