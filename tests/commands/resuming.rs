@@ -45,7 +45,7 @@ mod signals {
             }
             std::thread::sleep(Duration::from_micros(100));
         }
-        child.wait_with_output().expect("a process")
+        wait(child)
     }
 
     /// Lines of the metrics, as far as they are written.

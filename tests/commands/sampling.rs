@@ -97,12 +97,12 @@ fn temperature_0_ignores_the_seed_and_is_what_top_k_1_draws() {
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let scene = Scene::with_run();
-    // So long that it would not end by itself within the patience of anyone.
+    // So many that it does not end before the reader does.
     let mut command = scene.process("sample run --max-tokens 100000000");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut first = [0; 10];
     child.stdout.take().expect("a pipe").read_exact(&mut first).expect("ten bytes"); // and the pipe is closed
-    let output = child.wait_with_output().expect("a process");
+    let output = wait(child);
     assert!(output.status.success(), "{:?}", output.status);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(!stderr.contains("error") && !stderr.contains("panicked"), "{stderr}");

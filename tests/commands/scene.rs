@@ -96,7 +96,7 @@ impl Scene {
     }
 
     /// Runs what must be refused and returns the message: exit code 2, nothing but one message, and no file or
-    /// directory made, changed or lost.
+    /// directory made, changed or lost. Nothing is said twice.
     pub fn refused(&self, arguments: &str) -> String {
         self.refused_command(&mut self.tril(arguments))
     }
@@ -118,7 +118,7 @@ impl Scene {
         }
         let changed = Tree::read(self.dir.path()).differences(&before);
         assert!(changed.is_empty(), "{command:?} was refused, but left {changed:?}");
-        message
+        message.replace('\\', "/") // paths as other systems than Windows write them
     }
 }
 
@@ -128,6 +128,19 @@ pub fn stdout(command: &mut Command) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {:?}\n{stderr}", output.status);
     String::from_utf8(output.stdout).expect("UTF-8 on stdout")
+}
+
+/// Waits for the end of a process that should be near it.
+pub fn wait(mut child: std::process::Child) -> std::process::Output {
+    let begin = std::time::Instant::now();
+    while child.try_wait().expect("a process").is_none() {
+        if begin.elapsed() > PATIENCE {
+            child.kill().expect("killed");
+            panic!("it did not end by itself");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.wait_with_output().expect("a process")
 }
 
 /// Asserts that a message holds all of these.

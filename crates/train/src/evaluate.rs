@@ -6,6 +6,7 @@ use tril_kernels::cross_entropy;
 use tril_model::Gpt;
 
 use crate::TrainError;
+use crate::lanes::Lanes;
 
 /// A model's loss on a text.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -42,11 +43,13 @@ pub fn evaluate(
     let tokens = ids.len() - 1;
     let whole = tokens / seq_len;
     let mut nats = 0.0;
-    let mut window = 0;
-    while window < whole {
+    let batch = |index: usize| {
+        let window = index * batch_size;
         let rows = batch_size.min(whole - window);
-        nats += total_loss(gpt, &ids[window * seq_len..], rows, seq_len)?;
-        window += rows;
+        total_loss(gpt, &ids[window * seq_len..], rows, seq_len)
+    };
+    for loss in Lanes::new(&gpt.device())?.map(whole.div_ceil(batch_size), batch) {
+        nats += loss?;
     }
     if !tokens.is_multiple_of(seq_len) {
         nats += total_loss(gpt, &ids[whole * seq_len..], 1, tokens % seq_len)?;

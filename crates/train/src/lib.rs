@@ -7,6 +7,7 @@ mod batches;
 mod config;
 mod error;
 mod evaluate;
+mod lanes;
 mod metrics;
 pub mod optimizer;
 mod run;

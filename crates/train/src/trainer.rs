@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use tril_kernels::cross_entropy;
 use tril_model::{Dropout, Gpt, Pass};
 
+use crate::lanes::Lanes;
 use crate::optimizer::{AdamW, NamedGradients, clip, global_norm, named_gradients};
 use crate::schedule::learning_rate;
 use crate::{Batch, OptimizerConfig, TrainConfig, TrainError, TrainingText};
@@ -33,6 +34,7 @@ pub struct Trainer {
     optimizer_config: OptimizerConfig,
     /// With gradients.
     device: Device,
+    lanes: Lanes,
 }
 
 impl Trainer {
@@ -55,8 +57,9 @@ impl Trainer {
                 train.seq_len
             )));
         }
+        let lanes = Lanes::new(&gpt.device())?;
         let device = gpt.device().autodiff();
-        Ok(Self { gpt: gpt.train(), optimizer, step, train, optimizer_config, device })
+        Ok(Self { gpt: gpt.train(), optimizer, step, train, optimizer_config, device, lanes })
     }
 
     /// Steps taken so far.
@@ -93,13 +96,12 @@ impl Trainer {
         Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
     }
 
-    /// Mean loss of a step's effective batch and its gradient, summed over the micro-batches.
+    /// Mean loss of a step's effective batch and its gradient, summed over the micro-batches in their order.
     fn gradients(&self, text: &TrainingText, step: u64) -> Result<(f64, NamedGradients), TrainError> {
         let TrainConfig { batch_size, micro_batches, seed, .. } = self.train;
         let rows = batch_size / micro_batches;
-        let mut loss = 0.0;
-        let mut total = BTreeMap::new();
-        for first_row in (0..batch_size).step_by(rows) {
+        let piece = |index: usize| {
+            let first_row = index * rows;
             let batch = text.batch(seed, step, first_row..first_row + rows, &self.device);
             let dropout = (self.train.dropout > 0.0).then_some(Dropout {
                 probability: self.train.dropout,
@@ -107,7 +109,12 @@ impl Trainer {
                 step,
                 first_row: first_row as u64,
             });
-            let (share, gradients) = self.micro_batch(batch, dropout.as_ref())?;
+            self.micro_batch(batch, dropout.as_ref())
+        };
+        let mut loss = 0.0;
+        let mut total = BTreeMap::new();
+        for result in self.lanes.map(micro_batches, piece) {
+            let (share, gradients) = result?;
             loss += share;
             for (path, gradient) in gradients {
                 let sum = match total.remove(&path) {
@@ -124,11 +131,13 @@ impl Trainer {
     fn micro_batch(&self, batch: Batch, dropout: Option<&Dropout>) -> Result<(f64, NamedGradients), TrainError> {
         let [rows, seq_len] = batch.inputs.dims();
         let share = rows as f64 / self.train.batch_size as f64;
-        let logits = self.gpt.forward_with(batch.inputs, Pass { dropout, ..Pass::default() });
+        // Parameters of its own: passes that share some wait for each other.
+        let gpt = self.gpt.valid().train();
+        let logits = gpt.forward_with(batch.inputs, Pass { dropout, ..Pass::default() });
         let targets = batch.targets.reshape([rows * seq_len]);
         let loss = cross_entropy(logits.flatten(0, 1), targets).mean() * share; // [1]
         let mut gradients = loss.backward();
-        let gradients = named_gradients(&self.gpt, &mut gradients);
+        let gradients = named_gradients(&gpt, &mut gradients);
         let loss = loss.try_into_scalar::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
         Ok((f64::from(loss), gradients))
     }

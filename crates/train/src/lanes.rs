@@ -1,0 +1,54 @@
+//! Work in pieces, side by side on the CPU's cores. What the pieces are never depends on how many cores there are, so
+//! no result does.
+
+use burn::tensor::Device;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::TrainError;
+
+/// One single-threaded pool for each core, each taking every n-th piece.
+///
+/// Most operations of a small model are too small to be split over threads, so whole pieces are. They do not share one
+/// pool: a thread that waits there takes up other work, and one that took up a second backward pass while holding the
+/// lock of a first would wait for itself.
+#[derive(Debug)]
+pub struct Lanes {
+    pools: Vec<ThreadPool>,
+}
+
+impl Lanes {
+    /// As many lanes as the CPU device may use threads; one for other devices, which order their work themselves.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`] if the system gives no threads.
+    pub fn new(device: &Device) -> Result<Self, TrainError> {
+        let is_cpu = device.clone().inner() == Device::flex();
+        let count = if is_cpu { rayon::current_num_threads() } else { 1 };
+        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build();
+        let pools = (0..count).map(pool).collect::<Result<_, _>>();
+        Ok(Self { pools: pools.map_err(|error| TrainError::Device(error.to_string()))? })
+    }
+
+    /// The results of all pieces, in their order; at most one a lane is in work at any time.
+    pub fn map<T: Send>(&self, pieces: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        if pieces == 1 || self.pools.len() == 1 {
+            return (0..pieces).map(work).collect();
+        }
+        let mut results: Vec<Option<T>> = (0..pieces).map(|_| None).collect();
+        let lanes = self.pools.len();
+        // Piece p goes to lane p mod lanes, so each lane gets the result slots of its own pieces.
+        let mut slots: Vec<Vec<(usize, &mut Option<T>)>> = (0..lanes).map(|_| Vec::new()).collect();
+        for (piece, slot) in results.iter_mut().enumerate() {
+            slots[piece % lanes].push((piece, slot));
+        }
+        let work = &work;
+        std::thread::scope(|scope| {
+            for (pool, slots) in self.pools.iter().zip(slots) {
+                scope.spawn(move || {
+                    pool.install(|| slots.into_iter().for_each(|(piece, slot)| *slot = Some(work(piece))));
+                });
+            }
+        });
+        results.into_iter().flatten().collect()
+    }
+}

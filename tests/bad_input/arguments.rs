@@ -1,0 +1,110 @@
+//! Arguments that mean nothing, or nothing together.
+
+use std::fs;
+
+use crate::commands::scene::{Scene, TRAIN, assert_says};
+
+#[test]
+fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
+    let scene = Scene::with_run();
+    let features = [
+        ("ndarray", cfg!(feature = "ndarray")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("webgpu", cfg!(feature = "webgpu")),
+        ("cuda", cfg!(feature = "cuda")),
+    ];
+    for (name, _) in features.into_iter().filter(|(_, compiled_in)| !compiled_in) {
+        let feature = format!("--features {name}");
+        for command in ["sample run", "eval run text.txt", &format!("{TRAIN}2")] {
+            let message = scene.refused(&format!("{command} --device {name}"));
+            assert_says(&message, &["--device", name, "not compiled", &feature, "--device cpu"]);
+        }
+    }
+}
+
+#[test]
+fn a_device_that_is_none_is_refused_with_those_that_are() {
+    let scene = Scene::with_run();
+    for device in ["gpu", "cuda:x", "CPU"] {
+        let message = scene.refused(&format!("sample run --device {device}"));
+        assert_says(&message, &[&format!("`{device}`"), "no device", "auto, cpu, ndarray, vulkan"]);
+    }
+    assert_says(&scene.refused("sample run --device cpu:1"), &["`cpu:1`", "only vulkan, webgpu and cuda"]);
+}
+
+#[test]
+fn a_number_of_threads_that_cannot_be_is_refused() {
+    let scene = Scene::with_run();
+    for threads in ["0", "-1", "two"] {
+        assert_says(&scene.refused(&format!("sample run --threads={threads}")), &["--threads", threads]);
+    }
+}
+
+#[test]
+fn a_temperature_that_no_distribution_has_is_refused() {
+    let scene = Scene::with_run();
+    for (temperature, shown) in [("-1", "-1"), ("nan", "NaN"), ("inf", "inf")] {
+        let message = scene.refused(&format!("sample run --temperature={temperature}"));
+        assert_says(&message, &["temperature", shown, "0 (greedy) or a positive number"]);
+    }
+    assert_says(&scene.refused("sample run --temperature=hot"), &["--temperature", "hot"]);
+}
+
+#[test]
+fn a_negative_temperature_after_a_space_is_refused_as_a_temperature() {
+    let message = Scene::with_run().refused("sample run --temperature -1");
+    assert_says(&message, &["temperature", "0 (greedy) or a positive number"]);
+}
+
+#[test]
+fn two_prompts_are_refused() {
+    let scene = Scene::with_run();
+    let message = scene.refused("sample run --prompt a --prompt-file text.txt");
+    assert_says(&message, &["--prompt", "--prompt-file", "cannot be used with"]);
+}
+
+#[test]
+fn no_samples_are_refused() {
+    assert_says(&Scene::with_run().refused("sample run --num-samples 0"), &["--num-samples", "0"]);
+}
+
+#[test]
+fn what_begins_a_run_does_not_go_with_resume() {
+    let scene = Scene::with_run();
+    for option in ["smoke.toml", "--out other", "--force"] {
+        assert_says(&scene.refused(&format!("train --resume run {option}")), &["--resume", "cannot be used with"]);
+    }
+}
+
+#[test]
+fn a_directory_that_holds_a_run_is_refused_with_three_ways_out() {
+    let scene = Scene::with_run(); // `refused` sees to it that it keeps its bytes
+    assert_says(&scene.refused(TRAIN), &["run already holds a run", "--resume run", "--force", "--out"]);
+}
+
+#[test]
+fn a_directory_whose_run_has_no_checkpoint_yet_is_not_offered_to_be_resumed() {
+    let scene = Scene::with_run();
+    fs::remove_dir_all(scene.path("run/step-000006")).expect("removed");
+    fs::remove_file(scene.path("run/checkpoints.json")).expect("removed");
+    let message = scene.refused(TRAIN);
+    assert_says(&message, &["run", "--force", "--out"]);
+    assert!(!message.contains("--resume"), "it would be refused in turn: {message}");
+}
+
+#[test]
+fn an_out_that_is_a_file_is_refused_with_what_to_do() {
+    let scene = Scene::new();
+    for out in ["text.txt", "text.txt/run"] {
+        let message = scene.refused(&TRAIN.replace("--out run", &format!("--out {out}")));
+        assert_says(&message, &[out, "--out"]);
+    }
+}
+
+#[test]
+fn a_command_without_a_checkpoint_is_refused_with_its_usage() {
+    let scene = Scene::new();
+    assert_says(&scene.refused("sample"), &["<CHECKPOINT>", "Usage: tril sample"]);
+    assert_says(&scene.refused("eval run"), &["<FILE>", "Usage: tril eval"]);
+    assert_says(&scene.refused("trian"), &["'trian'", "'train'"]);
+}
