@@ -126,7 +126,7 @@ fn an_unknown_section_or_field_is_refused_and_the_nearest_named() {
 
 #[test]
 fn a_value_of_the_wrong_type_is_refused_with_its_line() {
-    assert_recipe_refused("[train]\nseed = 1\nsteps = \"six\"\n", &["line 3", "steps = \"six\"", "wrong type"]);
+    assert_recipe_refused("[train]\nseed = 1\nsteps = \"six\"\n", &["line 3", "steps = \"six\"", "invalid type"]);
     assert_recipe_refused("[model]\n\nnorm = \"rsm\"\n", &["line 3", "`rsm`", "`layer` or `rms`"]);
     assert_recipe_refused("[train]\nsteps = -6\n", &["line 2", "-6"]);
     assert_refused(&[

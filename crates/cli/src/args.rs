@@ -74,7 +74,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_tokens: usize,
     /// 0 always takes the most probable token; 1 draws from the model's own distribution
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Draw from the K most probable tokens only; 0 keeps all
     #[arg(long, value_name = "K", default_value_t = 0)]

@@ -1,8 +1,9 @@
 //! `tril eval`: the loss of a text under a checkpoint.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
@@ -15,18 +16,23 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let (device, _) = open::device(&args.compute)?;
     let open::Checkpoint { gpt, tokenizer, path } = open::checkpoint(&args.checkpoint, &device)?;
     let text = open::text(&args.file)?;
-    let ids = tokenizer.encode(&text).with_context(|| args.file.display().to_string())?;
+    let ids = tokenizer.encode(&text).map_err(|error| error.in_text(&args.file.to_string_lossy()))?;
     let bytes = text.len() - ids.first().map_or(0, |first| tokenizer.byte_len(*first)).min(text.len());
     let evaluation = evaluate(&gpt, &ids, bytes, gpt.config().max_seq_len, BATCH_SIZE)
         .with_context(|| args.file.display().to_string())?;
+    if !evaluation.loss.is_finite() {
+        let loss = evaluation.loss;
+        bail!("{}: the loss is {loss}: its weights are damaged or its training diverged; use another", path.display());
+    }
+    let mut out = std::io::stdout().lock();
     if args.json {
-        println!("{}", serde_json::to_string(&evaluation)?);
+        writeln!(out, "{}", serde_json::to_string(&evaluation)?)?;
     } else {
-        println!("{} under {}", args.file.display(), path.display());
-        println!("loss           {:.4} nats a token", evaluation.loss);
-        println!("perplexity     {:.3}", evaluation.perplexity);
-        println!("bits per byte  {:.4}", evaluation.bits_per_byte);
-        println!("over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes);
+        writeln!(out, "{} under {}", args.file.display(), path.display())?;
+        writeln!(out, "loss           {:.4} nats a token", evaluation.loss)?;
+        writeln!(out, "perplexity     {:.3}", evaluation.perplexity)?;
+        writeln!(out, "bits per byte  {:.4}", evaluation.bits_per_byte)?;
+        writeln!(out, "over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -34,7 +34,7 @@ pub struct Checkpoint {
 
 /// Opens the checkpoint at a path, or the best of the run at that path.
 pub fn checkpoint(path: &Path, device: &Device) -> Result<Checkpoint> {
-    let path = RunDir::find_checkpoint(path);
+    let path = RunDir::find_checkpoint(path)?;
     let gpt = checkpoint::load_model(&path, device)?;
     let tokenizer = Tokenizer::open(&path.join(checkpoint::TOKENIZER))?;
     check_fit(&tokenizer, &gpt, &path)?;
@@ -68,6 +68,12 @@ pub fn text(path: &Path) -> Result<String> {
     let name = if from_stdin { Path::new("standard input") } else { path };
     String::from_utf8(bytes)
         .map_err(|error| TextError::NotUtf8 { path: name.to_owned(), offset: error.utf8_error().valid_up_to() }.into())
+}
+
+/// A path as it can be typed into a shell.
+pub fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    shlex::try_quote(&path).map_or_else(|_| path.to_string(), |quoted| quoted.to_string())
 }
 
 /// How the user calls this program, for hints on what to type next.

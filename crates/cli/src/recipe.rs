@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use tril_model::GptConfig;
@@ -71,17 +71,17 @@ impl Recipe {
     /// For TOML that cannot be read, an unknown section or field (the nearest known one is named) or a value of
     /// another type.
     pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self> {
-        let mut table: Table = text.parse().with_context(|| format!("{origin} is not valid TOML"))?;
+        let mut table: Table =
+            text.parse().map_err(|error| anyhow!("{origin} is not valid TOML: {}", plain(&error)))?;
         let known = Table::try_from(Self::default()).context("the default recipe")?;
         check_keys(&table, &known, "", origin)?;
-        // Read once by itself, so that a wrong type is reported with its line.
-        toml::from_str::<Self>(text).with_context(|| format!("{origin} has a field of the wrong type"))?;
+        // Read by itself before the overrides, so that a value that cannot be is reported with its line.
+        let mut recipe = toml::from_str(text).map_err(|error| anyhow!("{origin}: {}", plain(&error)))?;
         for item in overrides {
             set(&mut table, &known, item)?;
+            let overridden = Value::Table(table.clone()).try_into();
+            recipe = overridden.map_err(|error| anyhow!("--set {item}: {}", plain(&error)))?;
         }
-        let recipe = Value::Table(table)
-            .try_into()
-            .with_context(|| format!("a value of --set {} is of the wrong type", overrides.join(" --set ")))?;
         Ok(recipe)
     }
 
@@ -103,6 +103,15 @@ impl Recipe {
     pub fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string(self)?)
     }
+}
+
+/// What TOML says of a value, in words that do not take knowing Rust.
+fn plain(error: &toml::de::Error) -> String {
+    let mut message = error.to_string();
+    for (rust, words) in [("usize", "a whole number"), ("u64", "a whole number"), ("f64", "a number")] {
+        message = message.replace(&format!("expected {rust}"), &format!("expected {words}"));
+    }
+    message.trim().to_owned()
 }
 
 /// Refuses keys that no section has.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tril_infer::{CacheMode, GenerateOptions, Generator, SamplerConfig, Step};
 use tril_model::Gpt;
-use tril_text::Tokenizer;
+use tril_text::{TextError, Tokenizer};
 
 use crate::args::SampleArgs;
 use crate::open;
@@ -16,11 +16,11 @@ use crate::open;
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let (device, _) = open::device(&args.compute)?;
     let open::Checkpoint { gpt, tokenizer, .. } = open::checkpoint(&args.checkpoint, &device)?;
-    let prompt = match (&args.prompt, &args.prompt_file) {
-        (Some(text), _) if text == "-" => open::text(Path::new("-"))?,
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) => open::text(path)?,
-        (None, None) => String::new(),
+    let (prompt, prompt_name) = match (&args.prompt, &args.prompt_file) {
+        (Some(text), _) if text == "-" => (open::text(Path::new("-"))?, "standard input".into()),
+        (Some(text), _) => (text.clone(), "the prompt".into()),
+        (None, Some(path)) => (open::text(path)?, path.to_string_lossy()),
+        (None, None) => (String::new(), "no prompt".into()),
     };
     let options = GenerateOptions {
         sampler: SamplerConfig { temperature: args.temperature, top_k: args.top_k, seed: args.seed },
@@ -29,7 +29,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         stop_token: tokenizer.end_of_text(),
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
     };
-    let ids = prompt_ids(&tokenizer, &prompt)?;
+    let ids = prompt_ids(&tokenizer, &prompt).map_err(|error| error.in_text(&prompt_name))?;
     let mut out = std::io::stdout().lock();
     let begin = Instant::now();
     let mut generated = 0;
@@ -59,14 +59,13 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, or a newline.
-pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
-    if !prompt.is_empty() {
-        return tokenizer.encode(prompt).context("the prompt");
-    }
+/// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, else after a
+/// newline, and in a vocabulary without either after its first token.
+pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>, TextError> {
     match tokenizer.end_of_text() {
+        _ if !prompt.is_empty() => tokenizer.encode(prompt),
         Some(id) => Ok(vec![id]),
-        None => tokenizer.encode("\n").context("without a prompt a sample begins at a newline; give one with --prompt"),
+        None => Ok(tokenizer.encode("\n").unwrap_or_else(|_| vec![0])),
     }
 }
 

@@ -22,37 +22,30 @@ use crate::sample::{prompt_ids, write_sample};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (device, device_name) = open::device(&args.compute)?;
-    let Prepared { mut session, recipe, tokenizer, text } = match &args.resume {
+    let Prepared { mut session, recipe, tokenizer, text, samples } = match &args.resume {
         Some(path) => resume(args, path, &device)?,
         None => begin(args, &device)?,
     };
     introduce(&session, &recipe, &text, &device_name);
 
     let stop = Arc::new(AtomicBool::new(false));
-    let samples = Samples {
-        interval: recipe.sample.interval,
-        prompt: recipe.sample.prompt.clone(),
-        prompt_ids: prompt_ids(&tokenizer, &recipe.sample.prompt).context("[sample] prompt")?,
-        options: sample_options(&recipe, &tokenizer),
-    };
-    options_are_sound(&samples.options)?;
     let first_prompt = samples.prompt_ids.clone();
+    let options = samples.options;
     let mut progress = Progress::new(session.trainer.step_count(), recipe.train.steps, tokenizer.clone(), samples);
     stop_on_ctrl_c(&stop)?;
     let outcome = tril_train::run(&mut session, &mut progress, &stop);
     progress.finish();
     match outcome? {
         Outcome::Stopped { step, checkpoint } => {
-            let path = session.dir.path().display();
-            println!("stopped after step {step}, saved as {}", checkpoint.display());
-            println!("continue with: {} train --resume {path}", open::program());
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "stopped after step {step}, saved as {}", checkpoint.display())?;
+            writeln!(out, "continue with: {} train --resume {}", open::program(), open::quoted(session.dir.path()))?;
             Ok(ExitCode::from(130))
         }
         Outcome::Finished { evaluation, best, .. } => {
             let mut out = std::io::stdout().lock();
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;
-            let options = sample_options(&recipe, &tokenizer);
             write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out, |_| {})?;
             writeln!(out, "\n---\n")?;
             writeln!(
@@ -71,7 +64,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
                     floor.nats_per_char, floor.standard_error
                 )?;
             }
-            writeln!(out, "\nnext: {} sample {}", open::program(), session.dir.path().display())?;
+            writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(session.dir.path()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -83,6 +76,7 @@ struct Prepared {
     recipe: Recipe,
     tokenizer: Tokenizer,
     text: Text,
+    samples: Samples,
 }
 
 /// A corpus in two sides, as ids.
@@ -114,7 +108,7 @@ fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
     let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or("tales".as_ref());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     if RunDir::holds_run(&out) && !args.force {
-        bail!(TrainError::Occupied(out));
+        bail!(RunDir::occupied(&out));
     }
 
     let corpus = Corpus::open(&recipe.data.source)?;
@@ -125,20 +119,32 @@ fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
     let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
     let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
     check_validation(&text)?;
+    let samples = samples(&recipe, &tokenizer)?;
     // Everything that could be refused has been by now: nothing of an earlier run is touched before.
-    let dir = RunDir::create(&out, recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), args.force)?;
+    let dir = RunDir::create(&out, recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), args.force)
+        .context("the run's directory cannot be made; choose another `--out`")?;
     let session = session(trainer, dir, &recipe, training, &text, &tokenizer, None);
-    Ok(Prepared { session, recipe, tokenizer, text })
+    Ok(Prepared { session, recipe, tokenizer, text, samples })
 }
 
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
     let (mut dir, from) = RunDir::open(path)?;
-    let mut recipe = Recipe::parse(dir.recipe(), &from.join("config.toml").display().to_string(), &args.set)?;
+    let origin = from.join("config.toml").display().to_string();
+    let stored = Recipe::parse(dir.recipe(), &origin, &[])?;
+    let mut recipe = Recipe::parse(dir.recipe(), &origin, &args.set)?;
     if let Some(data) = &args.data {
         recipe.data.source.clone_from(data);
     }
+    recipe.train.check()?;
+    recipe.optimizer.check()?;
+    if recipe.tokenizer != stored.tokenizer {
+        bail!("--set tokenizer.…: a run cannot change its tokenizer; begin a new run");
+    }
     let gpt = checkpoint::load_model(&from, device)?;
+    if stored.model != *gpt.config() {
+        bail!("{origin}: its [model] is not that of {} beside it; restore both from a copy", checkpoint::CONFIG);
+    }
     recipe.model = recipe.model.resolve()?;
     if recipe.model != *gpt.config() {
         bail!("--set model.…: the model of {} cannot change its shape; train a new one", from.display());
@@ -146,18 +152,26 @@ fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
     let tokenizer = Tokenizer::open(&from.join(checkpoint::TOKENIZER))?;
     open::check_fit(&tokenizer, &gpt, &from)?;
     let (optimizer, progress) = RunDir::load(&from, &gpt, device)?;
-    let corpus = Corpus::open(&recipe.data.source)?;
+    if recipe.train.steps < progress.step {
+        bail!(
+            "train.steps = {} is less than the {} steps that the run has taken: name a higher number to go on",
+            recipe.train.steps,
+            progress.step
+        );
+    }
+    let corpus = Corpus::open(&recipe.data.source).context("the run's text; if it has moved, name it with `--data`")?;
     let text = encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
     let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
     if training.key() != progress.text_key {
         bail!(TrainError::OtherText);
     }
     check_validation(&text)?;
+    let samples = samples(&recipe, &tokenizer)?;
     let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
     dir.set_recipe(recipe.to_toml()?)?;
     dir.rewind(&progress)?;
     let session = session(trainer, dir, &recipe, training, &text, &tokenizer, progress.best);
-    Ok(Prepared { session, recipe, tokenizer, text })
+    Ok(Prepared { session, recipe, tokenizer, text, samples })
 }
 
 fn session(
@@ -214,24 +228,26 @@ fn vocab_size(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<usize> {
 fn check_validation(text: &Text) -> Result<()> {
     let tokens = text.validation.ids.len();
     if tokens < 2 {
-        bail!(TrainError::TooShort { side: "validation", tokens, needed: 2 });
+        bail!(
+            "the validation text has {tokens} tokens, but measuring a loss takes at least 2: raise data.validation_fraction, or give a longer text"
+        );
     }
     Ok(())
 }
 
-fn sample_options(recipe: &Recipe, tokenizer: &Tokenizer) -> GenerateOptions {
+fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {
     let config = &recipe.sample;
-    GenerateOptions {
-        sampler: SamplerConfig { temperature: config.temperature, top_k: config.top_k, seed: config.seed },
+    let sampler = SamplerConfig { temperature: config.temperature, top_k: config.top_k, seed: config.seed };
+    sampler.check().context("[sample]")?;
+    let prompt_ids = prompt_ids(tokenizer, &config.prompt).map_err(|error| error.in_text("[sample] prompt"))?;
+    let options = GenerateOptions {
+        sampler,
         sample_index: 0,
         max_tokens: config.max_tokens,
         stop_token: tokenizer.end_of_text(),
         cache: CacheMode::Cached,
-    }
-}
-
-fn options_are_sound(options: &GenerateOptions) -> Result<()> {
-    options.sampler.check().context("[sample]")
+    };
+    Ok(Samples { interval: config.interval, prompt: config.prompt.clone(), prompt_ids, options })
 }
 
 /// The first Ctrl-C lets the step at hand finish; a second one ends the program at once.

@@ -58,7 +58,11 @@ pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
 pub fn load_config(dir: &Path) -> Result<GptConfig, ModelError> {
     for name in [CONFIG, WEIGHTS, TOKENIZER] {
         if !dir.join(name).is_file() {
-            let detail = if dir.is_dir() { format!("it has no {name}") } else { "there is no such directory".into() };
+            let detail = match dir {
+                dir if dir.is_dir() => format!("it has no {name}"),
+                dir if dir.exists() => "it is a file, and a checkpoint is a directory".into(),
+                _ => "there is no such directory".into(),
+            };
             return Err(ModelError::Missing { path: dir.to_owned(), detail });
         }
     }

@@ -123,11 +123,21 @@ impl GptConfig {
     /// # Errors
     /// [`ModelError::Config`] names the field that cannot be, its value, and what it could be.
     pub fn resolve(mut self) -> Result<Self, ModelError> {
+        let given = [
+            ("vocab_size", self.vocab_size),
+            ("max_seq_len", self.max_seq_len),
+            ("n_layers", self.n_layers),
+            ("n_heads", self.n_heads),
+            ("d_model", self.d_model),
+        ];
+        if let Some((name, _)) = given.iter().find(|(_, size)| *size == 0) {
+            return Err(ModelError::Config(format!("{name} = 0: it must be at least 1")));
+        }
         if self.n_kv_heads == 0 {
             self.n_kv_heads = self.n_heads;
         }
         if self.d_head == 0 {
-            if self.n_heads == 0 || !self.d_model.is_multiple_of(self.n_heads) {
+            if !self.d_model.is_multiple_of(self.n_heads) {
                 return Err(ModelError::Config(format!(
                     "n_heads = {} does not divide d_model = {}: change one of them, or set d_head",
                     self.n_heads, self.d_model
@@ -146,22 +156,20 @@ impl GptConfig {
     }
 
     fn check(&self) -> Result<(), ModelError> {
+        // No tensor of a tiny GPT comes near this; a typing slip should be told, not tried.
+        let limit = 1 << 24;
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("max_seq_len", self.max_seq_len),
             ("n_layers", self.n_layers),
             ("n_heads", self.n_heads),
+            ("n_kv_heads", self.n_kv_heads),
             ("d_model", self.d_model),
             ("d_head", self.d_head),
             ("d_ff", self.d_ff),
+            ("window", self.window),
         ];
-        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(ModelError::Config(format!("{name} = 0: it must be at least 1")));
-        }
-        // No tensor of a tiny GPT comes near this; a typing slip should be told, not tried.
-        let limit = 1 << 24;
-        let mut all = sizes.into_iter().chain([("window", self.window)]);
-        if let Some((name, size)) = all.find(|(_, size)| *size > limit) {
+        if let Some((name, size)) = sizes.into_iter().find(|(_, size)| *size > limit) {
             return Err(ModelError::Config(format!("{name} = {size}: at most {limit} is supported")));
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {

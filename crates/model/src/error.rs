@@ -19,7 +19,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// There is no checkpoint at the path.
-    #[error("no checkpoint at {path}: {detail}; train one with `tril train --out {path}`, or give the path of another")]
+    #[error("no checkpoint at {path}: {detail}; train one with `tril train`, or give the path of another")]
     Missing {
         /// Where it was looked for.
         path: PathBuf,

@@ -133,6 +133,17 @@ pub enum TextError {
 }
 
 impl TextError {
+    /// The same error, about the text of this name.
+    #[must_use]
+    pub fn in_text(self, name: &str) -> Self {
+        match self {
+            Self::UnknownCharacters { at, characters, .. } => {
+                Self::UnknownCharacters { origin: name.to_owned(), at, characters }
+            }
+            other => other,
+        }
+    }
+
     /// The library's own error, as a value for `map_err`.
     pub(crate) fn library<E: fmt::Display>(action: &'static str) -> impl Fn(E) -> Self {
         move |error| Self::Library { action, reason: error.to_string() }

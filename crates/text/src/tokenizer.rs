@@ -109,12 +109,12 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// `Unreadable`, `NotUtf8`, and what [`Tokenizer::from_json`] returns.
+    /// `Unreadable`, and what [`Tokenizer::from_json`] returns.
     pub fn open(path: &Path) -> Result<Self, TextError> {
         let bytes = fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_path_buf(), source })?;
-        let json = String::from_utf8(bytes).map_err(|error| TextError::NotUtf8 {
+        let json = String::from_utf8(bytes).map_err(|error| TextError::InvalidTokenizer {
             path: path.to_path_buf(),
-            offset: error.utf8_error().valid_up_to(),
+            reason: format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()),
         })?;
         Self::from_json(&json, path)
     }

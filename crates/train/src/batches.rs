@@ -30,7 +30,7 @@ impl TrainingText {
     /// [`TrainError::TooShort`] if there is not one window in it.
     pub fn new(ids: Vec<u32>, seq_len: usize) -> Result<Self, TrainError> {
         if ids.len() < seq_len + 1 {
-            return Err(TrainError::TooShort { side: "training", tokens: ids.len(), needed: seq_len + 1 });
+            return Err(TrainError::TooShort { tokens: ids.len(), needed: seq_len + 1 });
         }
         Ok(Self { ids, seq_len })
     }

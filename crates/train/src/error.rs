@@ -10,18 +10,22 @@ pub enum TrainError {
     /// A field of `[train]` or `[optimizer]` has a value that cannot be.
     #[error("{0}")]
     Config(String),
-    /// A side of the text is shorter than one window.
+    /// The training text is shorter than one window.
     #[error(
-        "the {side} text has {tokens} tokens, but a window needs seq_len + 1 = {needed}: give a longer text, a smaller train.seq_len, or another data.validation_fraction"
+        "the training text has {tokens} tokens, but a window needs seq_len + 1 = {needed}: give a longer text, a smaller train.seq_len, or another data.validation_fraction"
     )]
     TooShort {
-        /// "training" or "validation".
-        side: &'static str,
         /// What it has.
         tokens: usize,
         /// What it needs.
         needed: usize,
     },
+    /// A text to be measured has no token that another one predicts.
+    #[error("{0} tokens: the loss of a text takes at least 2; give a longer text")]
+    NothingToPredict(usize),
+    /// The output directory holds a run that cannot be resumed.
+    #[error("{0} holds a run that saved no checkpoint yet: replace it with `--force`, or choose another `--out`")]
+    OccupiedUnsaved(PathBuf),
     /// The output directory is taken.
     #[error(
         "{0} already holds a run: continue it with `--resume {0}`, replace it with `--force`, or choose another `--out`"
@@ -40,14 +44,14 @@ pub enum TrainError {
         "the text differs from the one that this run was trained on (or its tokenizer does): resume with the same data, or begin a new run"
     )]
     OtherText,
-    /// The loss or its gradient left the finite numbers.
+    /// A loss, a gradient or a weight left the finite numbers.
     #[error(
-        "step {step}: the {what} is {value}, so the run stopped before the update; checkpoints are untouched. Lower optimizer.learning_rate, or set optimizer.max_grad_norm to 1.0"
+        "step {step}: {what} is {value}, so the run stopped and saved nothing of it; earlier checkpoints are untouched. Lower optimizer.learning_rate, or set optimizer.max_grad_norm to 1.0"
     )]
     NonFinite {
-        /// The step that was not taken.
+        /// The step.
         step: u64,
-        /// "loss" or "gradient norm".
+        /// "the loss", "a weight", …
         what: &'static str,
         /// NaN or ±∞.
         value: f64,

@@ -29,7 +29,7 @@ pub struct Evaluation {
 /// bytes that all tokens but the first stand for. The result does not depend on `batch_size` but for rounding.
 ///
 /// # Errors
-/// [`TrainError::TooShort`] without a single target; [`TrainError::Device`].
+/// [`TrainError::NothingToPredict`] without a single target; [`TrainError::Device`].
 pub fn evaluate(
     gpt: &Gpt,
     ids: &[u32],
@@ -38,7 +38,7 @@ pub fn evaluate(
     batch_size: usize,
 ) -> Result<Evaluation, TrainError> {
     if ids.len() < 2 {
-        return Err(TrainError::TooShort { side: "evaluated", tokens: ids.len(), needed: 2 });
+        return Err(TrainError::NothingToPredict(ids.len()));
     }
     let tokens = ids.len() - 1;
     let whole = tokens / seq_len;

@@ -9,6 +9,7 @@ use tril_model::Gpt;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::metrics::{Metrics, Record};
 use crate::run_dir::{Best, Progress, RunDir};
+use crate::trainer::finite;
 use crate::{StepReport, TrainConfig, TrainError, Trainer, TrainingText};
 
 /// Sees a run as it goes: a progress bar, a log, a test.
@@ -83,6 +84,7 @@ pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool
         let mut is_best = false;
         if step.is_multiple_of(eval_interval) || step == steps {
             let evaluation = session.evaluate()?;
+            finite(step, "the validation loss", evaluation.loss)?;
             is_best = session.best.is_none_or(|best| evaluation.loss < best.loss);
             if is_best {
                 session.best = Some(Best { step, loss: evaluation.loss });
@@ -116,6 +118,7 @@ impl Session {
     }
 
     fn save(&mut self) -> Result<PathBuf, TrainError> {
+        self.trainer.check_weights()?;
         let progress = Progress { step: self.trainer.step_count(), best: self.best, text_key: self.training.key() };
         self.dir.save(&self.trainer, &progress)
     }

@@ -67,7 +67,7 @@ impl RunDir {
         let dir = Self { path: path.to_owned(), recipe, tokenizer, index: Index::default() };
         if Self::holds_run(path) {
             if !replace {
-                return Err(TrainError::Occupied(path.to_owned()));
+                return Err(Self::occupied(path));
             }
             dir.remove_file(INDEX)?;
             dir.remove_unreferenced()?;
@@ -83,6 +83,12 @@ impl RunDir {
         [RECIPE, METRICS, INDEX].iter().any(|name| path.join(name).exists())
     }
 
+    /// The error for a directory that holds a run, with the ways out that it leaves.
+    pub fn occupied(path: &Path) -> TrainError {
+        let resumable = path.join(INDEX).exists();
+        if resumable { TrainError::Occupied(path.to_owned()) } else { TrainError::OccupiedUnsaved(path.to_owned()) }
+    }
+
     /// Opens the run at `path`, or the run whose checkpoint `path` is, and finds the checkpoint to continue from: the
     /// last, or the one given.
     ///
@@ -96,27 +102,35 @@ impl RunDir {
             let run = absolute.parent().ok_or_else(|| no_run("it has no parent directory"))?;
             (run.to_owned(), path.to_owned())
         } else {
-            let last = read_index(path)?.last.ok_or_else(|| no_run("no checkpoint was saved yet"))?;
+            let unsaved = "no checkpoint was saved yet; begin anew with `--force`";
+            let index = match read_index(path)? {
+                Some(index) => index,
+                None if Self::holds_run(path) => return Err(no_run(unsaved)),
+                None => return Err(no_run(&format!("begin one with `tril train --out {}`", path.display()))),
+            };
+            let last = index.last.ok_or_else(|| no_run(unsaved))?;
             (path.to_owned(), path.join(last))
         };
         if !Self::holds_run(&run) {
             return Err(no_run("the directory around this checkpoint is not that of a run"));
         }
-        let recipe = String::from_utf8_lossy(&checkpoint::read(&from.join(RECIPE))?).into_owned();
-        let tokenizer = checkpoint::read(&from.join(checkpoint::TOKENIZER))?;
-        let index = read_index(&run).unwrap_or_default();
+        let recipe = String::from_utf8_lossy(&read_part(&from.join(RECIPE))?).into_owned();
+        let tokenizer = read_part(&from.join(checkpoint::TOKENIZER))?;
+        // A checkpoint that is named itself needs no index; saving the next one writes it anew.
+        let index = read_index(&run).ok().flatten().unwrap_or_default();
         Ok((Self { path: run, recipe, tokenizer, index }, from))
     }
 
     /// The checkpoint that a path means: itself, or the best of the run at that path, or the last if none is best.
-    pub fn find_checkpoint(path: &Path) -> PathBuf {
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] if the run's `checkpoints.json` is damaged.
+    pub fn find_checkpoint(path: &Path) -> Result<PathBuf, TrainError> {
         if path.join(checkpoint::WEIGHTS).exists() {
-            return path.to_owned();
+            return Ok(path.to_owned());
         }
-        match read_index(path) {
-            Ok(Index { best: Some(name), .. } | Index { last: Some(name), .. }) => path.join(name),
-            _ => path.to_owned(),
-        }
+        let index = read_index(path)?.unwrap_or_default();
+        Ok(index.best.or(index.last).map_or_else(|| path.to_owned(), |name| path.join(name)))
     }
 
     /// The run's directory.
@@ -185,9 +199,10 @@ impl RunDir {
     /// [`TrainError::Model`] where a file is missing or damaged.
     pub fn load(from: &Path, gpt: &tril_model::Gpt, device: &Device) -> Result<(AdamW, Progress), TrainError> {
         let path = from.join(PROGRESS);
-        let progress = serde_json::from_slice(&checkpoint::read(&path)?)
+        let progress = serde_json::from_slice(&read_part(&path)?)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
         let path = from.join(OPTIMIZER);
+        require(&path)?;
         let tensors = checkpoint::read_tensors(&path)?;
         let optimizer = AdamW::from_tensors(tensors, gpt, device)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
@@ -224,15 +239,28 @@ impl RunDir {
     }
 }
 
-fn read_index(run: &Path) -> Result<Index, TrainError> {
+/// A run's index; `None` if it has none yet.
+fn read_index(run: &Path) -> Result<Option<Index>, TrainError> {
     let path = run.join(INDEX);
     if !path.exists() {
-        let detail = "it has no checkpoints.json".into();
-        return Err(TrainError::NoRun { path: run.to_owned(), detail });
+        return Ok(None);
     }
     let bytes = checkpoint::read(&path)?;
-    Ok(serde_json::from_slice(&bytes)
-        .map_err(|error| ModelError::Corrupt { path: path.clone(), detail: error.to_string() })?)
+    let index = serde_json::from_slice(&bytes);
+    Ok(Some(index.map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?))
+}
+
+/// Refuses a checkpoint without this file.
+fn require(path: &Path) -> Result<(), TrainError> {
+    let present = path.exists();
+    let missing = || ModelError::Corrupt { path: path.to_owned(), detail: "there is no such file".into() };
+    if present { Ok(()) } else { Err(missing().into()) }
+}
+
+/// Reads a file that a checkpoint must have.
+fn read_part(path: &Path) -> Result<Vec<u8>, TrainError> {
+    require(path)?;
+    Ok(checkpoint::read(path)?)
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, TrainError> {

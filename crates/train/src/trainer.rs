@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::Device;
 use tril_kernels::cross_entropy;
-use tril_model::{Dropout, Gpt, Pass};
+use tril_model::{Dropout, Gpt, Pass, parameters};
 
 use crate::lanes::Lanes;
 use crate::optimizer::{AdamW, NamedGradients, clip, global_norm, named_gradients};
@@ -51,7 +51,8 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         train.check()?;
         optimizer_config.check()?;
-        if let Some(limit) = gpt.config().context_limit().filter(|limit| train.seq_len > *limit) {
+        let limit = gpt.config().max_seq_len;
+        if train.seq_len > limit {
             return Err(TrainError::Config(format!(
                 "train.seq_len = {} is longer than model.max_seq_len = {limit}: lower the first or raise the second",
                 train.seq_len
@@ -77,6 +78,20 @@ impl Trainer {
         &self.optimizer
     }
 
+    /// Checks that every weight is a number before it is saved.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`], [`TrainError::Device`].
+    pub fn check_weights(&self) -> Result<(), TrainError> {
+        for (_, data) in parameters::list(&self.gpt) {
+            let values = data.as_slice::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                finite(self.step, "a weight", f64::from(*value))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes one step.
     ///
     /// # Errors
@@ -84,11 +99,9 @@ impl Trainer {
     pub fn step(&mut self, text: &TrainingText) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
         let (loss, gradients) = self.gradients(text, step)?;
-        let finite = |what, value: f64| {
-            if value.is_finite() { Ok(value) } else { Err(TrainError::NonFinite { step, what, value }) }
-        };
-        finite("loss", loss)?;
-        let grad_norm = finite("gradient norm", global_norm(&gradients)?)?;
+        let finite = |what, value| finite(step, what, value);
+        finite("the loss", loss)?;
+        let grad_norm = finite("the gradient norm", global_norm(&gradients)?)?;
         let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
         let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
         self.gpt = self.optimizer.step(self.gpt.clone(), gradients, step, rate, &self.optimizer_config);
@@ -141,4 +154,9 @@ impl Trainer {
         let loss = loss.try_into_scalar::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
         Ok((f64::from(loss), gradients))
     }
+}
+
+/// The value, or an error that names it if it is NaN or infinite.
+pub(crate) fn finite(step: u64, what: &'static str, value: f64) -> Result<f64, TrainError> {
+    if value.is_finite() { Ok(value) } else { Err(TrainError::NonFinite { step, what, value }) }
 }
