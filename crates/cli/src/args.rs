@@ -27,8 +27,8 @@ pub enum Command {
 /// Where to compute.
 #[derive(Debug, Args)]
 pub struct ComputeArgs {
-    /// auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]; all but cpu are build features
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(help = "auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]; all but cpu are build features")]
     pub device: DeviceChoice,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

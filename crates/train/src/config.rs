@@ -14,8 +14,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Tokens that a row predicts.
     pub seq_len: usize,
-    /// Pieces that the batch is computed in, one after another; a divisor of `batch_size`. More pieces take less
-    /// memory and give the same gradient, within rounding.
+    /// Pieces that the batch is computed in, as many at a time as there are cores; a divisor of `batch_size`. The
+    /// gradient is the same within rounding, whatever the number, and does not depend on the number of cores at all.
     pub micro_batches: usize,
     /// Probability of dropping an activation, in [0, 1).
     pub dropout: f64,
