@@ -1,0 +1,216 @@
+//! Each operation against its formula written out in f64, and its gradient against finite differences of that formula.
+//! Sizes all differ and none is a multiple of a vector length.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use tril_kernels::*;
+
+/// Numbers in about −1.6 to 1.6 that repeat nowhere.
+fn numbers(n: usize, salt: usize) -> Vec<f64> {
+    (0..n).map(|i| 1.6 * (1.7 * i as f64 + 0.9 * salt as f64 + 0.3).sin()).collect()
+}
+
+fn tensor<const D: usize>(values: &[f64], shape: [usize; D], device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.try_into_vec_as::<f32>().expect("f32").into_iter().map(f64::from).collect()
+}
+
+fn assert_close(found: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() < 2e-5 * (1.0 + expected.abs()), "{what} [{i}]: {found}, not {expected}");
+    }
+}
+
+/// Checks `op` against `formula`, and the gradient of a weighted sum of its output against finite differences.
+fn check<const D: usize>(
+    what: &str,
+    shape: [usize; D],
+    op: impl Fn(Tensor<D>) -> Tensor<D>,
+    formula: impl Fn(&[f64]) -> Vec<f64>,
+) {
+    let device = Device::flex().autodiff();
+    let x = numbers(shape.iter().product(), 1);
+    let input = tensor(&x, shape, &device).require_grad();
+    let output = op(input.clone());
+    let out_shape = output.dims();
+    let expected = formula(&x);
+    assert_close(&read(output.clone()), &expected, what);
+
+    let weights = numbers(expected.len(), 2);
+    let gradients = (output * tensor(&weights, out_shape, &device)).sum().backward();
+    let found = read(input.grad(&gradients).expect("a gradient"));
+    let objective = |x: &[f64]| formula(x).iter().zip(&weights).map(|(y, w)| y * w).sum::<f64>();
+    let step = 1e-5;
+    let differences: Vec<f64> = (0..x.len())
+        .map(|i| {
+            let moved = |by: f64| {
+                let mut x = x.clone();
+                x[i] += by;
+                objective(&x)
+            };
+            (moved(step) - moved(-step)) / (2.0 * step)
+        })
+        .collect();
+    assert_close(&found, &differences, &format!("gradient of {what}"));
+}
+
+/// erf by its Taylor series, which converges fast for the small arguments here.
+fn erf(x: f64) -> f64 {
+    let mut term = x;
+    let mut sum = x;
+    for n in 1..60 {
+        term *= -x * x / n as f64;
+        sum += term / (2 * n + 1) as f64;
+    }
+    2.0 / std::f64::consts::PI.sqrt() * sum
+}
+
+fn map(f: impl Fn(f64) -> f64) -> impl Fn(&[f64]) -> Vec<f64> {
+    move |x| x.iter().map(|x| f(*x)).collect()
+}
+
+#[test]
+fn activations_are_their_formulas() {
+    check("gelu", [3, 7], gelu, map(|x| x * 0.5 * (1.0 + erf(x / 2f64.sqrt()))));
+    let tanh = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
+    check("gelu_tanh", [3, 7], gelu_tanh, map(tanh));
+    check("relu2", [3, 7], relu2, map(|x| x.max(0.0).powi(2)));
+}
+
+#[test]
+fn swiglu_gates_the_second_half_by_the_silu_of_the_first() {
+    let formula = |x: &[f64]| {
+        let row = |row: &[f64]| (0..5).map(|i| row[i] / (1.0 + (-row[i]).exp()) * row[5 + i]).collect::<Vec<_>>();
+        x.chunks(10).flat_map(row).collect()
+    };
+    check("swiglu", [2, 3, 10], swiglu, formula);
+}
+
+#[test]
+fn norms_are_their_formulas_with_gain_and_bias_and_without() {
+    let device = Device::flex();
+    let (gain, bias, eps) = (numbers(7, 3), numbers(7, 4), 1e-3);
+    let layer = |x: &[f64], gain: &[f64], bias: &[f64]| -> Vec<f64> {
+        let row = |row: &[f64]| {
+            let mean = row.iter().sum::<f64>() / 7.0;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 7.0;
+            (0..7).map(|i| (row[i] - mean) / (variance + eps).sqrt() * gain[i] + bias[i]).collect::<Vec<_>>()
+        };
+        x.chunks(7).flat_map(row).collect()
+    };
+    let on = |values: &[f64]| tensor(values, [7], &device.clone().autodiff());
+    check("layer_norm", [2, 3, 7], |x| layer_norm(x, Some(on(&gain)), Some(on(&bias)), eps), |x| layer(x, &gain, &bias));
+    check("bare layer_norm", [2, 3, 7], |x| layer_norm(x, None, None, eps), |x| layer(x, &[1.0; 7], &[0.0; 7]));
+    let rms = |x: &[f64], gain: &[f64]| -> Vec<f64> {
+        let row = |row: &[f64]| {
+            let mean_square = row.iter().map(|x| x * x).sum::<f64>() / 7.0;
+            (0..7).map(|i| row[i] / (mean_square + eps).sqrt() * gain[i]).collect::<Vec<_>>()
+        };
+        x.chunks(7).flat_map(row).collect()
+    };
+    check("rms_norm", [2, 3, 7], |x| rms_norm(x, Some(on(&gain)), eps), |x| rms(x, &gain));
+    check("bare rms_norm", [3, 7], |x| rms_norm(x, None, eps), |x| rms(x, &[1.0; 7]));
+}
+
+#[test]
+fn rotary_turns_half_split_pairs_by_angles_of_the_absolute_position() {
+    let (start, seq_len, d_head, theta) = (5, 3, 6, 100.0f64);
+    let formula = |x: &[f64]| {
+        let mut y = x.to_vec();
+        for (row, chunk) in x.chunks(d_head).enumerate() {
+            let position = (start + row % seq_len) as f64;
+            for i in 0..d_head / 2 {
+                let angle = position * theta.powf(-2.0 * i as f64 / d_head as f64);
+                let (a, b) = (chunk[i], chunk[i + d_head / 2]);
+                y[row * d_head + i] = a * angle.cos() - b * angle.sin();
+                y[row * d_head + i + d_head / 2] = b * angle.cos() + a * angle.sin();
+            }
+        }
+        y
+    };
+    let table = RotaryTable::new(start, seq_len, d_head, theta, &Device::flex().autodiff());
+    check("rotary", [2, 4, seq_len, d_head], |x| table.rotate(x), formula);
+}
+
+#[test]
+fn rotary_scores_depend_on_distance_alone_even_beyond_a_million_positions() {
+    let device = Device::flex();
+    let (q, k) = (tensor(&numbers(8, 1), [1, 1, 1, 8], &device), tensor(&numbers(8, 2), [1, 1, 1, 8], &device));
+    let score = |position: usize| {
+        let turned = |x: &Tensor<4>, at| RotaryTable::new(at, 1, 8, 10_000.0, &device).rotate(x.clone());
+        read((turned(&q, position + 3) * turned(&k, position)).sum())[0]
+    };
+    for position in [1, 1_000, 1_000_003, 40_000_000] {
+        assert!((score(position) - score(0)).abs() < 1e-5, "at {position}: {} not {}", score(position), score(0));
+    }
+}
+
+#[test]
+fn attention_is_its_formula_for_grouped_heads_windows_and_fewer_queries_than_keys() {
+    let (batch, heads, kv_heads, d_head) = (2, 4, 2, 3);
+    for (q_len, k_len, window) in [(5, 5, None), (5, 5, Some(2)), (1, 7, None), (3, 7, Some(4)), (2, 6, Some(1))] {
+        let kv_size = batch * kv_heads * k_len * d_head;
+        let (k, v) = (numbers(kv_size, 5), numbers(kv_size, 6));
+        let formula = |q: &[f64]| {
+            let mut output = Vec::new();
+            for (row, query) in q.chunks(d_head).enumerate() {
+                let (position, head, b) = (row % q_len, row / q_len % heads, row / q_len / heads);
+                let own = k_len - q_len + position;
+                let first = window.map_or(0, |window: usize| (own + 1).saturating_sub(window));
+                let at = |x: &[f64], key: usize, i: usize| {
+                    x[((b * kv_heads + head / (heads / kv_heads)) * k_len + key) * d_head + i]
+                };
+                let score = |key| (0..d_head).map(|i| query[i] * at(&k, key, i)).sum::<f64>() / (d_head as f64).sqrt();
+                let weights: Vec<f64> = (first..=own).map(|key| f64::exp(score(key))).collect();
+                let total: f64 = weights.iter().sum();
+                output.extend((0..d_head).map(|i| {
+                    (first..=own).map(|key| weights[key - first] / total * at(&v, key, i)).sum::<f64>()
+                }));
+            }
+            output
+        };
+        let device = Device::flex().autodiff();
+        let kv_shape = [batch, kv_heads, k_len, d_head];
+        let (k, v) = (tensor(&k, kv_shape, &device), tensor(&v, kv_shape, &device));
+        let op = |q| causal_attention(q, k.clone(), v.clone(), window, None);
+        check(&format!("attention {q_len}, {k_len}, {window:?}"), [batch, heads, q_len, d_head], op, formula);
+    }
+}
+
+#[test]
+fn hidden_positions_have_exactly_zero_probability_however_large_the_scores() {
+    let device = Device::flex();
+    let huge = |salt| tensor(&numbers(2 * 3 * 5 * 4, salt), [2, 3, 5, 4], &device) * 1e6;
+    let probs = read(attention_probs(huge(1), huge(2), Some(2)));
+    for (row, probs) in probs.chunks(5).enumerate() {
+        let own = row % 5;
+        for (key, p) in probs.iter().enumerate() {
+            assert!(p.is_finite(), "row {own}, key {key}: {p}");
+            assert!(key <= own && key + 2 > own || *p == 0.0, "row {own} sees key {key}: {p}");
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_is_the_negative_log_probability_and_survives_large_logits() {
+    let targets = [4usize, 0, 6];
+    let formula = |x: &[f64]| {
+        let row = |(row, target): (&[f64], usize)| row.iter().map(|x| x.exp()).sum::<f64>().ln() - row[target];
+        // Spread over the row, so that output and input have one shape.
+        x.chunks(7).zip(targets).map(row).flat_map(|loss| [loss; 7]).collect()
+    };
+    let op = |logits: Tensor<2>| {
+        let ids = TensorData::new(targets.map(|t| t as i32).to_vec(), [3]);
+        let targets = Tensor::<1, Int>::from_data(ids, &logits.device());
+        cross_entropy(logits, targets).unsqueeze_dim::<2>(1).repeat_dim(1, 7)
+    };
+    check("cross_entropy", [3, 7], op, formula);
+    let device = Device::flex();
+    let large = tensor(&[1e4, 0.0, -1e4, 3e4], [2, 2], &device);
+    let losses = read(cross_entropy(large, Tensor::from_data(TensorData::new(vec![0i32, 0], [2]), &device)));
+    assert_eq!(losses, [0.0, 4e4]);
+}
