@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use tril_infer::{CacheMode, GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
 use tril_text::{Corpus, Encoded, Tokenizer, encode_side};
-use tril_train::{Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
+use tril_train::{Evaluation, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
 
 use crate::args::TrainArgs;
 use crate::open;
@@ -48,20 +48,20 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             write!(out, "{}", recipe.sample.prompt)?;
             write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out, |_| {})?;
             writeln!(out, "\n---\n")?;
+            let Evaluation { loss, perplexity, bits_per_byte, tokens, .. } = evaluation;
             writeln!(
                 out,
-                "validation loss  {:.4} nats a token (perplexity {:.2}, {:.3} bits per byte)",
-                evaluation.loss, evaluation.perplexity, evaluation.bits_per_byte
+                "validation loss  {loss:.4} nats a token (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)"
             )?;
             if best.step != recipe.train.steps {
                 writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
             }
-            if let Some(floor) = text.floor {
-                let per_char = evaluation.loss * evaluation.tokens as f64 / text.validation.chars as f64;
+            if let Some(Floor { nats_per_char, standard_error }) = text.floor {
+                let per_char = loss * tokens as f64 / text.validation.chars as f64;
+                writeln!(out, "                 {per_char:.4} nats a character")?;
                 writeln!(
                     out,
-                    "floor            {:.4} ± {:.4} nats a character, what the grammar that wrote the stories would score; the model: {per_char:.4}",
-                    floor.nats_per_char, floor.standard_error
+                    "floor            {nats_per_char:.4} ± {standard_error:.4} nats a character: the stories' own grammar"
                 )?;
             }
             writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(session.dir.path()))?;

@@ -103,7 +103,12 @@ fn norms_are_their_formulas_with_gain_and_bias_and_without() {
         x.chunks(7).flat_map(row).collect()
     };
     let on = |values: &[f64]| tensor(values, [7], &device.clone().autodiff());
-    check("layer_norm", [2, 3, 7], |x| layer_norm(x, Some(on(&gain)), Some(on(&bias)), eps), |x| layer(x, &gain, &bias));
+    check(
+        "layer_norm",
+        [2, 3, 7],
+        |x| layer_norm(x, Some(on(&gain)), Some(on(&bias)), eps),
+        |x| layer(x, &gain, &bias),
+    );
     check("bare layer_norm", [2, 3, 7], |x| layer_norm(x, None, None, eps), |x| layer(x, &[1.0; 7], &[0.0; 7]));
     let rms = |x: &[f64], gain: &[f64]| -> Vec<f64> {
         let row = |row: &[f64]| {
@@ -167,9 +172,10 @@ fn attention_is_its_formula_for_grouped_heads_windows_and_fewer_queries_than_key
                 let score = |key| (0..d_head).map(|i| query[i] * at(&k, key, i)).sum::<f64>() / (d_head as f64).sqrt();
                 let weights: Vec<f64> = (first..=own).map(|key| f64::exp(score(key))).collect();
                 let total: f64 = weights.iter().sum();
-                output.extend((0..d_head).map(|i| {
-                    (first..=own).map(|key| weights[key - first] / total * at(&v, key, i)).sum::<f64>()
-                }));
+                output.extend(
+                    (0..d_head)
+                        .map(|i| (first..=own).map(|key| weights[key - first] / total * at(&v, key, i)).sum::<f64>()),
+                );
             }
             output
         };

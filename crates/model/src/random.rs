@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 pub enum Purpose {
     /// Initial values of a parameter; `a` is unused, `b` is a hash of the parameter's path.
     Parameters = 1,
-    /// The training window of a row; `a` is the step, `b` the row in the effective batch.
+    /// The offset and order of the windows of an epoch; `a` is its number, `b` is unused.
     Batch = 2,
     /// Dropout of a row; `a` is the step, `b` the row in the effective batch.
     Dropout = 3,

@@ -1,19 +1,35 @@
 //! Which windows of the text a step learns from: named by seed, step and row, so that a resumed run sees exactly what
 //! it would have seen.
+//!
+//! An epoch cuts the text into windows that do not overlap, from a random offset, and visits them in a random order:
+//! after one epoch every token has been learnt from once. Independent draws would leave out 1/e of them.
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use tril_model::random::{self, Purpose};
 
 use crate::TrainError;
 
 /// The training side of a text, as token ids.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TrainingText {
     ids: Vec<u32>,
     seq_len: usize,
+    /// Epochs lately asked for. A memo: each is a function of its key alone.
+    epochs: Mutex<Vec<Arc<Epoch>>>,
+}
+
+/// One visit of the whole text.
+#[derive(Debug)]
+struct Epoch {
+    seed: u64,
+    number: u64,
+    /// Where each window begins, in the order of the visits.
+    starts: Vec<usize>,
 }
 
 /// Inputs and the tokens that follow each of them.
@@ -32,7 +48,7 @@ impl TrainingText {
         if ids.len() < seq_len + 1 {
             return Err(TrainError::TooShort { tokens: ids.len(), needed: seq_len + 1 });
         }
-        Ok(Self { ids, seq_len })
+        Ok(Self { ids, seq_len, epochs: Mutex::default() })
     }
 
     /// Number of tokens.
@@ -50,14 +66,39 @@ impl TrainingText {
         self.ids.iter().fold(0xcbf2_9ce4_8422_2325, |hash, id| (hash ^ u64::from(*id)).wrapping_mul(0x100_0000_01b3))
     }
 
-    /// Where the window of a row begins: uniform over all places where it fits.
-    pub fn window_start(&self, seed: u64, step: u64, row: u64) -> usize {
-        random::generator(seed, Purpose::Batch, step, row, 0).random_range(0..=self.ids.len() - self.seq_len - 1)
+    /// Number of windows of an epoch: as many as fit after any offset below `seq_len`, and at least one.
+    fn windows(&self) -> usize {
+        ((self.ids.len() - self.seq_len) / self.seq_len).max(1)
     }
 
-    /// Some rows of a step's effective batch.
-    pub fn batch(&self, seed: u64, step: u64, rows: Range<usize>, device: &Device) -> Batch {
-        let starts: Vec<usize> = rows.map(|row| self.window_start(seed, step, row as u64)).collect();
+    /// Where the window of a row begins; steps count from 1, rows are those of an effective batch of `batch_size`.
+    pub fn window_start(&self, seed: u64, step: u64, row: usize, batch_size: usize) -> usize {
+        let visit = (step - 1) * batch_size as u64 + row as u64;
+        let windows = self.windows() as u64;
+        self.epoch(seed, visit / windows).starts[(visit % windows) as usize]
+    }
+
+    fn epoch(&self, seed: u64, number: u64) -> Arc<Epoch> {
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(epoch) = epochs.iter().find(|epoch| (epoch.seed, epoch.number) == (seed, number)) {
+            return Arc::clone(epoch);
+        }
+        let mut rng = random::generator(seed, Purpose::Batch, number, 0, 0);
+        let windows = self.windows();
+        let slack = self.ids.len() - 1 - windows * self.seq_len;
+        let offset = rng.random_range(0..=slack.min(self.seq_len - 1));
+        let mut starts: Vec<usize> = (0..windows).map(|window| offset + window * self.seq_len).collect();
+        starts.shuffle(&mut rng);
+        let epoch = Arc::new(Epoch { seed, number, starts });
+        // A batch touches two epochs at most, unless the text is shorter than the batch.
+        epochs.truncate(1);
+        epochs.insert(0, Arc::clone(&epoch));
+        epoch
+    }
+
+    /// Some rows of a step's effective batch of `batch_size`.
+    pub fn batch(&self, seed: u64, step: u64, rows: Range<usize>, batch_size: usize, device: &Device) -> Batch {
+        let starts: Vec<usize> = rows.map(|row| self.window_start(seed, step, row, batch_size)).collect();
         let tensor = |offset: usize| {
             let windows = starts.iter().flat_map(|start| &self.ids[start + offset..start + offset + self.seq_len]);
             let values: Vec<i32> = windows.map(|id| *id as i32).collect();
@@ -71,10 +112,13 @@ impl TrainingText {
 mod tests {
     use super::*;
 
+    fn text(len: u32) -> TrainingText {
+        TrainingText::new((0..len).collect(), 7).expect("long enough")
+    }
+
     #[test]
     fn targets_are_the_inputs_shifted_by_one() {
-        let text = TrainingText::new((0..100).collect(), 7).expect("long enough");
-        let batch = text.batch(1, 2, 0..5, &Device::flex());
+        let batch = text(100).batch(1, 2, 0..5, 5, &Device::flex());
         let read = |t: Tensor<2, Int>| t.try_into_vec_as::<i32>().expect("ids");
         let (inputs, targets) = (read(batch.inputs), read(batch.targets));
         assert!(inputs.iter().zip(&targets).all(|(input, target)| input + 1 == *target));
@@ -83,22 +127,49 @@ mod tests {
 
     #[test]
     fn a_row_depends_on_seed_step_and_row_alone() {
-        let text = TrainingText::new((0..10_000).collect(), 7).expect("long enough");
-        let all: Vec<usize> = (0..8).map(|row| text.window_start(1, 2, row)).collect();
+        let text = text(10_000);
+        let all: Vec<usize> = (0..8).map(|row| text.window_start(1, 2, row, 8)).collect();
         let read = |batch: Batch| batch.inputs.try_into_vec_as::<i32>().expect("ids");
-        let later = read(text.batch(1, 2, 5..8, &Device::flex()));
+        // Whatever was asked before, and in whatever pieces.
+        text.window_start(9, 900, 0, 8);
+        let later = read(text.batch(1, 2, 5..8, 8, &Device::flex()));
         assert_eq!(later[0] as usize, all[5], "rows of a micro-batch are the rows of the whole batch");
-        assert_ne!(text.window_start(1, 3, 0), all[0]);
-        assert_ne!(text.window_start(2, 2, 0), all[0]);
+        assert_ne!(text.window_start(1, 3, 0, 8), all[0]);
+        assert_ne!(text.window_start(2, 2, 0, 8), all[0]);
     }
 
     #[test]
-    fn every_window_can_be_drawn_and_none_beyond_the_end() {
-        let text = TrainingText::new((0..10).collect(), 7).expect("long enough");
-        let mut seen: Vec<usize> = (0..200).map(|step| text.window_start(1, step, 0)).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen, [0, 1, 2]);
+    fn an_epoch_visits_every_window_once_and_the_next_one_begins_elsewhere() {
+        let text = text(1003);
+        let windows = text.windows();
+        assert_eq!(windows, 142);
+        let epoch = |number: usize| -> Vec<usize> {
+            // Batches of 5 do not divide an epoch: the visits go on across its end.
+            let visits = number * windows..(number + 1) * windows;
+            visits.map(|visit| text.window_start(3, 1 + visit as u64 / 5, visit % 5, 5)).collect()
+        };
+        let sorted = |mut starts: Vec<usize>| {
+            starts.sort_unstable();
+            starts
+        };
+        let (first, second) = (epoch(0), epoch(1));
+        assert_ne!(first, sorted(first.clone()), "in a random order");
+        for starts in [sorted(first.clone()), sorted(second.clone())] {
+            assert!(starts.windows(2).all(|pair| pair[1] - pair[0] == 7), "side by side");
+            assert!(starts[0] < 7 && starts[141] + 7 < 1003, "within the text");
+        }
+        let offsets: std::collections::BTreeSet<usize> = (0..50).map(|number| sorted(epoch(number))[0]).collect();
+        assert_eq!(offsets.len(), 7, "every offset comes up");
+    }
+
+    #[test]
+    fn a_text_of_barely_one_window_is_enough_and_a_shorter_one_is_not() {
+        for len in 8..30 {
+            let text = text(len);
+            for step in 1..40 {
+                assert!(text.window_start(1, step, 0, 1) + 7 < len as usize, "a text of {len}");
+            }
+        }
         assert!(TrainingText::new((0..7).collect(), 7).is_err());
     }
 }

@@ -115,7 +115,7 @@ impl Trainer {
         let rows = batch_size / micro_batches;
         let piece = |index: usize| {
             let first_row = index * rows;
-            let batch = text.batch(seed, step, first_row..first_row + rows, &self.device);
+            let batch = text.batch(seed, step, first_row..first_row + rows, batch_size, &self.device);
             let dropout = (self.train.dropout > 0.0).then_some(Dropout {
                 probability: self.train.dropout,
                 seed,
