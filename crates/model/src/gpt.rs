@@ -147,9 +147,15 @@ impl Gpt {
     /// - hidden: `[batch_size, seq_len, d_model]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [batch_size, seq_len, d_model] = hidden.dims();
         match &self.head {
             Some(head) => head.forward(hidden),
-            None => hidden.matmul(self.token_embedding.weight.val().transpose().unsqueeze()),
+            None => {
+                // Of rank 2, so that the transposed matrix is read where it lies and its gradient is summed in place.
+                let rows = hidden.reshape([batch_size * seq_len, d_model]);
+                let logits = rows.matmul(self.token_embedding.weight.val().transpose());
+                logits.reshape([batch_size, seq_len, self.config.vocab_size])
+            }
         }
     }
 }
