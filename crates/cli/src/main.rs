@@ -9,6 +9,7 @@ mod open;
 mod progress;
 mod recipe;
 mod sample;
+mod text;
 mod train;
 
 use std::process::ExitCode;

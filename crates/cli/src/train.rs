@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use tril_infer::{CacheMode, GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
-use tril_text::{Corpus, Encoded, Tokenizer, encode_side};
+use tril_text::{Corpus, Tokenizer};
 use tril_train::{Evaluation, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
 
 use crate::args::TrainArgs;
@@ -19,6 +19,7 @@ use crate::open;
 use crate::progress::{Progress, Samples};
 use crate::recipe::{self, Recipe};
 use crate::sample::{prompt_ids, write_sample};
+use crate::text::{Floor, Text};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (device, device_name) = open::device(&args.compute)?;
@@ -79,21 +80,6 @@ struct Prepared {
     samples: Samples,
 }
 
-/// A corpus in two sides, as ids.
-struct Text {
-    name: String,
-    train: Encoded,
-    validation: Encoded,
-    floor: Option<Floor>,
-}
-
-/// The loss of the process that wrote the text, where it is known.
-#[derive(Debug, Clone, Copy)]
-struct Floor {
-    nats_per_char: f64,
-    standard_error: f64,
-}
-
 /// A new run.
 fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
     let mut recipe = match &args.config {
@@ -113,12 +99,12 @@ fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
 
     let corpus = Corpus::open(&recipe.data.source)?;
     let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
-    let text = encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
+    let text = Text::encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
     recipe.model = GptConfig { vocab_size: vocab_size(&recipe, &tokenizer)?, ..recipe.model }.resolve()?;
     let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device)?;
     let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
     let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
-    check_validation(&text)?;
+    text.check_validation()?;
     let samples = samples(&recipe, &tokenizer)?;
     // Everything that could be refused has been by now: nothing of an earlier run is touched before.
     let dir = RunDir::create(&out, recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), args.force)
@@ -160,12 +146,12 @@ fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
         );
     }
     let corpus = Corpus::open(&recipe.data.source).context("the run's text; if it has moved, name it with `--data`")?;
-    let text = encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
+    let text = Text::encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
     let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
     if training.key() != progress.text_key {
         bail!(TrainError::OtherText);
     }
-    check_validation(&text)?;
+    text.check_validation()?;
     let samples = samples(&recipe, &tokenizer)?;
     let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
     dir.set_recipe(recipe.to_toml()?)?;
@@ -195,44 +181,12 @@ fn session(
     }
 }
 
-fn encode(corpus: &Corpus, tokenizer: &Tokenizer, validation_fraction: f64) -> Result<Text> {
-    let split = corpus.split(validation_fraction)?;
-    let stories: Option<Vec<(f64, f64)>> =
-        split.validation.iter().map(|piece| Some((piece.nats?, piece.text.chars().count() as f64))).collect();
-    Ok(Text {
-        name: corpus.name.clone(),
-        train: encode_side(tokenizer, &split.train)?,
-        validation: encode_side(tokenizer, &split.validation)?,
-        floor: stories.as_deref().and_then(floor),
-    })
-}
-
-/// Nats a character over stories of (nats, characters), with the standard error of that ratio: the spread of each
-/// story's nats around what its length lets expect.
-fn floor(stories: &[(f64, f64)]) -> Option<Floor> {
-    let n = stories.len() as f64;
-    let chars: f64 = stories.iter().map(|(_, chars)| chars).sum();
-    let ratio = stories.iter().map(|(nats, _)| nats).sum::<f64>() / chars;
-    let squares: f64 = stories.iter().map(|(nats, chars)| (nats - ratio * chars).powi(2)).sum();
-    (n > 1.0).then(|| Floor { nats_per_char: ratio, standard_error: (squares * n / (n - 1.0)).sqrt() / chars })
-}
-
 fn vocab_size(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<usize> {
     let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
     if asked != 0 && asked != tokens {
         bail!("model.vocab_size = {asked}, but the tokenizer has {tokens} tokens: set it to 0 to take the tokenizer's");
     }
     Ok(tokens)
-}
-
-fn check_validation(text: &Text) -> Result<()> {
-    let tokens = text.validation.ids.len();
-    if tokens < 2 {
-        bail!(
-            "the validation text has {tokens} tokens, but measuring a loss takes at least 2: raise data.validation_fraction, or give a longer text"
-        );
-    }
-    Ok(())
 }
 
 fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {

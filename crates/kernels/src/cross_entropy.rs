@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-/// Next-token cross-entropy, −ln softmax(logits)[target], one value a row, in nats.
+/// Next-token cross-entropy, `−ln softmax(logits)[target]`, one value a row, in nats.
 ///
 /// Computed as log-sum-exp minus the target's logit, with the row's maximum taken out first, so that no exponential
 /// overflows.
