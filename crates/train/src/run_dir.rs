@@ -222,8 +222,7 @@ impl RunDir {
         for entry in entries.filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
             let named = [&self.index.best, &self.index.last].iter().any(|kept| kept.as_deref() == Some(&name));
-            let ours = name.starts_with("step-") || name.starts_with(".step-");
-            if ours && !named {
+            if is_checkpoint_name(&name) && !named {
                 checkpoint::remove_dir(&entry.path())?;
             }
         }
@@ -237,6 +236,13 @@ impl RunDir {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a run gave a directory this name, whole or half-written: nothing else of the user's is ever removed.
+fn is_checkpoint_name(name: &str) -> bool {
+    let whole = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name);
+    let digits = whole.strip_prefix("step-").unwrap_or_default();
+    digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A run's index; `None` if it has none yet.
@@ -270,4 +276,19 @@ fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, TrainError> {
 
 fn io(action: &'static str, path: &Path, source: std::io::Error) -> TrainError {
     TrainError::Model(ModelError::Io { action, path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_a_run_gives_are_taken_for_checkpoints() {
+        for name in ["step-000500", "step-1000000", ".step-000500.partial"] {
+            assert!(is_checkpoint_name(name), "{name}");
+        }
+        for name in ["step-by-step", "step-", "step-5", "step-000500.bak", ".step-000500", "000500", "notes"] {
+            assert!(!is_checkpoint_name(name), "{name}");
+        }
+    }
 }
