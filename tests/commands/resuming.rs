@@ -196,6 +196,17 @@ fn a_best_from_before_the_stop_stays_the_best_if_nothing_after_it_is_better() {
 }
 
 #[test]
+fn a_best_checkpoint_that_the_user_removed_is_not_named_again() {
+    let scene = Scene::with_run();
+    let run = scene.path("run");
+    let harm = "--set optimizer.learning_rate=3 --set optimizer.min_learning_rate=3 --set optimizer.warmup_steps=0";
+    scene.stdout(&format!("train --resume run --set train.steps=10 {harm}"));
+    fs::remove_dir_all(checkpoint(&run, "best")).expect("removed");
+    scene.stdout(&format!("train --resume run --set train.steps=12 {harm}"));
+    scene.stdout("sample run --max-tokens 3");
+}
+
+#[test]
 fn resuming_from_an_earlier_checkpoint_forgets_what_came_after_it() {
     let (scene, whole) = (Scene::new(), Scene::new());
     train_to(&scene, 6);

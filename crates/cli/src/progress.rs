@@ -1,7 +1,6 @@
 //! What a training run shows while it goes: a bar in a terminal, plain lines elsewhere, samples in both.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -125,6 +124,4 @@ impl Observer for Progress {
         let shown: String = shown.trim().lines().map(|line| format!("  │ {line}\n")).collect();
         self.line(&format!("step {step}, a sample:\n{}", shown.trim_end()));
     }
-
-    fn checkpoint(&mut self, _step: u64, _path: &Path) {}
 }

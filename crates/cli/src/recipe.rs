@@ -174,14 +174,31 @@ mod tests {
     }
 
     #[test]
-    fn the_default_recipe_names_every_field() {
-        let written: Table = DEFAULT.parse().expect("TOML");
+    fn every_shipped_recipe_is_sound_and_names_and_comments_every_field() {
         let known = Table::try_from(Recipe::default()).expect("table");
-        for (section, fields) in &known {
-            for field in fields.as_table().expect("section").keys() {
-                assert!(written[section].get(field).is_some(), "[{section}] {field} is not in the default recipe");
+        let configs = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs")).expect("configs");
+        let mut count = 0;
+        for path in configs.map(|entry| entry.expect("an entry").path()) {
+            let text = std::fs::read_to_string(&path).expect("text");
+            let recipe = Recipe::parse(&text, "a recipe", &[]).expect("sound");
+            GptConfig { vocab_size: 300, ..recipe.model }.resolve().expect("a sound model");
+            recipe.train.check().expect("sound training");
+            recipe.optimizer.check().expect("a sound optimizer");
+            let written: Table = text.parse().expect("TOML");
+            for (section, fields) in &known {
+                for field in fields.as_table().expect("section").keys() {
+                    let path = path.display();
+                    assert!(written[section].get(field).is_some(), "{path}: [{section}] {field} is not there");
+                }
             }
+            // A line is a comment, a field under one, or a field of the same group (AdamW's three).
+            let lines: Vec<&str> = text.lines().collect();
+            let bare = lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with('#'));
+            let bare: Vec<_> = bare.filter(|pair| !pair[0].starts_with('#')).map(|pair| pair[1]).collect();
+            assert!(bare.iter().all(|line| line.starts_with("beta2") || line.starts_with("eps")), "{bare:?}");
+            count += 1;
         }
+        assert_eq!(count, 5);
     }
 
     #[test]

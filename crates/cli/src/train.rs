@@ -43,7 +43,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             writeln!(out, "continue with: {} train --resume {}", open::program(), open::quoted(session.dir.path()))?;
             Ok(ExitCode::from(130))
         }
-        Outcome::Finished { evaluation, best, .. } => {
+        Outcome::Finished { evaluation, best } => {
             let mut out = std::io::stdout().lock();
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;

@@ -75,11 +75,6 @@ impl<'a> Generator<'a> {
         Ok(Self { gpt, device: gpt.device(), options, tokens: prompt.to_vec(), context_start: 0, cache: None, left })
     }
 
-    /// The sequence so far, prompt included.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
     /// Cuts the oldest half of a full context away, as often as needed; returns how many tokens that were.
     fn make_room(&mut self) -> usize {
         let Some(limit) = self.gpt.config().context_limit() else { return 0 };

@@ -31,7 +31,7 @@ pub fn causal_attention(
     probs.matmul(v).reshape([batch_size, n_heads, q_len, d_head])
 }
 
-/// The attention probabilities of [`causal_attention`]; hidden positions have exactly zero.
+/// The attention probabilities of [`causal_attention`]; masked positions have exactly zero.
 ///
 /// - q: `[batch_size, n_heads, q_len, d_head]`; k: `[batch_size, n_kv_heads, k_len, d_head]`
 /// - returns: `[batch_size, n_heads, q_len, k_len]`
@@ -45,13 +45,13 @@ pub fn attention_probs(q: Tensor<4>, k: Tensor<4>, window: Option<usize>) -> Ten
     let q = q * (d_head as f64).sqrt().recip();
     let grouped = q.reshape([batch_size, n_kv_heads, n_heads / n_kv_heads * q_len, d_head]);
     let scores = grouped.matmul(k.swap_dims(2, 3)).reshape([batch_size, n_heads, q_len, k_len]);
-    let scores = match hidden_positions(q_len, k_len, window, &scores.device()) {
-        Some(hidden) => {
-            scores.mask_fill(hidden.unsqueeze::<4>().expand([batch_size, n_heads, q_len, k_len]), f32::NEG_INFINITY)
+    let scores = match masked_keys(q_len, k_len, window, &scores.device()) {
+        Some(masked) => {
+            scores.mask_fill(masked.unsqueeze::<4>().expand([batch_size, n_heads, q_len, k_len]), f32::NEG_INFINITY)
         }
         None => scores,
     };
-    // Every row holds its own position, so its maximum is finite and a hidden position becomes exp(−∞) = 0 exactly.
+    // Every row holds its own position, so its maximum is finite and a masked position becomes exp(−∞) = 0 exactly.
     let max = scores.clone().detach().max_dim(3); // [batch_size, n_heads, q_len, 1]
     let weights = (scores - max).exp();
     let total = weights.clone().sum_dim(3); // [batch_size, n_heads, q_len, 1]
@@ -59,12 +59,12 @@ pub fn attention_probs(q: Tensor<4>, k: Tensor<4>, window: Option<usize>) -> Ten
 }
 
 /// True where a key must not be seen, `[q_len, k_len]`; `None` where every query sees every key.
-fn hidden_positions(q_len: usize, k_len: usize, window: Option<usize>, device: &Device) -> Option<Tensor<2, Bool>> {
+fn masked_keys(q_len: usize, k_len: usize, window: Option<usize>, device: &Device) -> Option<Tensor<2, Bool>> {
     let window = window.unwrap_or(k_len);
     if q_len == 1 && k_len <= window {
         return None;
     }
-    let hidden: Vec<bool> =
+    let masked: Vec<bool> =
         (k_len - q_len..k_len).flat_map(|own| (0..k_len).map(move |key| key > own || key + window <= own)).collect();
-    Some(Tensor::from_data(TensorData::new(hidden, [q_len, k_len]), device))
+    Some(Tensor::from_data(TensorData::new(masked, [q_len, k_len]), device))
 }

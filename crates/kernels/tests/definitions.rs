@@ -188,7 +188,7 @@ fn attention_is_its_formula_for_grouped_heads_windows_and_fewer_queries_than_key
 }
 
 #[test]
-fn hidden_positions_have_exactly_zero_probability_however_large_the_scores() {
+fn masked_positions_have_exactly_zero_probability_however_large_the_scores() {
     let device = Device::flex();
     let huge = |salt| tensor(&numbers(2 * 3 * 5 * 4, salt), [2, 3, 5, 4], &device) * 1e6;
     let probs = read(attention_probs(huge(1), huge(2), Some(2)));

@@ -13,7 +13,6 @@ use crate::GptConfig;
 pub struct KvCache {
     layers: Vec<Buffers>,
     window: Option<usize>,
-    limit: Option<usize>,
     /// Positions held at the front of every layer's buffer.
     held: usize,
     position: usize,
@@ -36,7 +35,6 @@ impl KvCache {
         Self {
             layers: (0..config.n_layers).map(|_| Buffers { keys: zeros(), values: zeros() }).collect(),
             window: config.window(),
-            limit: config.context_limit(),
             held: 0,
             position: 0,
         }
@@ -45,11 +43,6 @@ impl KvCache {
     /// Number of positions seen so far, which is the position of the next token.
     pub fn position(&self) -> usize {
         self.position
-    }
-
-    /// How many more positions fit; `None` where a sequence may go on for ever.
-    pub fn remaining(&self) -> Option<usize> {
-        self.limit.map(|limit| limit - self.position)
     }
 
     pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {

@@ -41,7 +41,8 @@ impl Source for Fresh {
             Init::Zeros => vec![0.0; len],
             Init::Ones => vec![1.0; len],
             Init::Normal(std) => {
-                let mut rng = random::generator(self.seed, Purpose::Parameters, 0, random::name_key(path), 0);
+                let mut rng =
+                    random::generator(self.seed, Purpose::Parameters, 0, random::hash(path.bytes().map(u64::from)), 0);
                 (0..len)
                     .map(|_| {
                         let normal: f64 = StandardNormal.sample(&mut rng);

@@ -31,7 +31,7 @@ pub fn generator(seed: u64, purpose: Purpose, a: u64, b: u64, stream: u64) -> Ch
     rng
 }
 
-/// A stable 64-bit hash of a name (FNV-1a), to key a parameter's initial values by its path.
-pub fn name_key(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+/// A hash that is the same on every machine and for ever (FNV-1a, over words), to make a key of a name or a text.
+pub fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
+    words.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x100_0000_01b3))
 }

@@ -2,7 +2,8 @@
 //! it would have seen.
 //!
 //! An epoch cuts the text into windows that do not overlap, from a random offset, and visits them in a random order:
-//! after one epoch every token has been learnt from once. Independent draws would leave out 1/e of them.
+//! after one epoch every token but a few at the ends has been learnt from once, where as many independent draws would
+//! leave out 1/e of them.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,19 +52,9 @@ impl TrainingText {
         Ok(Self { ids, seq_len, epochs: Mutex::default() })
     }
 
-    /// Number of tokens.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Never: a text without a window is refused.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
     /// A hash of the ids (FNV-1a), to tell whether a resumed run has the text that it began with.
     pub fn key(&self) -> u64 {
-        self.ids.iter().fold(0xcbf2_9ce4_8422_2325, |hash, id| (hash ^ u64::from(*id)).wrapping_mul(0x100_0000_01b3))
+        random::hash(self.ids.iter().map(|id| u64::from(*id)))
     }
 
     /// Number of windows of an epoch: as many as fit after any offset below `seq_len`, and at least one.

@@ -9,8 +9,8 @@ use crate::TrainError;
 /// One single-threaded pool for each core, each taking every n-th piece.
 ///
 /// Most operations of a small model are too small to be split over threads, so whole pieces are. They do not share one
-/// pool: a thread that waits there takes up other work, and one that took up a second backward pass while holding the
-/// lock of a first would wait for itself.
+/// pool, where training hung: a thread that waits in a pool takes up other work, and one that takes up a second backward
+/// pass while it holds a lock of the first would wait for itself.
 #[derive(Debug)]
 pub struct Lanes {
     pools: Vec<ThreadPool>,

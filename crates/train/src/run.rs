@@ -1,6 +1,6 @@
 //! The loop of a run: steps, evaluations, checkpoints, until the end or a stop.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -20,8 +20,6 @@ pub trait Observer {
     fn evaluation(&mut self, step: u64, evaluation: &Evaluation, is_best: bool);
     /// After each step and its evaluation, with the model as it stands.
     fn model(&mut self, step: u64, model: &dyn Fn() -> Gpt);
-    /// After each checkpoint.
-    fn checkpoint(&mut self, step: u64, path: &Path);
 }
 
 /// A run and all that it works with.
@@ -51,8 +49,6 @@ pub enum Outcome {
         evaluation: Evaluation,
         /// The lowest loss of the run.
         best: Best,
-        /// The last checkpoint.
-        checkpoint: PathBuf,
     },
     /// It was asked to stop, and saved.
     Stopped {
@@ -95,20 +91,17 @@ pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool
         }
         let stopping = stop.load(Ordering::Relaxed);
         if is_best || step.is_multiple_of(checkpoint_interval) || step == steps || stopping {
-            let path = session.save()?;
-            observer.checkpoint(step, &path);
-            saved_at = Some(path);
+            saved_at = Some(session.save()?);
         }
         observer.model(step, &|| session.trainer.model());
-        if let (true, Some(checkpoint)) = (stopping && step < steps, saved_at.clone()) {
+        if let (true, Some(checkpoint)) = (stopping && step < steps, saved_at.take()) {
             return Ok(Outcome::Stopped { step, checkpoint });
         }
     }
     // A run that is resumed after its last step has nothing to do but to say how good it is.
     let evaluation = last_evaluation.map_or_else(|| session.evaluate(), Ok)?;
     let best = session.best.unwrap_or(Best { step: steps, loss: evaluation.loss });
-    let checkpoint = saved_at.unwrap_or_else(|| session.dir.checkpoint(session.trainer.step_count()));
-    Ok(Outcome::Finished { evaluation, best, checkpoint })
+    Ok(Outcome::Finished { evaluation, best })
 }
 
 impl Session {

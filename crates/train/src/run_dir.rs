@@ -152,11 +152,6 @@ impl RunDir {
         Ok(checkpoint::write_file(&self.path.join(RECIPE), self.recipe.as_bytes())?)
     }
 
-    /// The tokenizer, in the Hugging Face format.
-    pub fn tokenizer(&self) -> &[u8] {
-        &self.tokenizer
-    }
-
     /// Where the metrics are.
     pub fn metrics(&self) -> PathBuf {
         self.path.join(METRICS)
@@ -172,9 +167,7 @@ impl RunDir {
     /// # Errors
     /// [`TrainError::Model`] for what the file system refuses.
     pub fn rewind(&mut self, progress: &Progress) -> Result<(), TrainError> {
-        let best = progress.best.map_or(progress.step, |best| best.step);
-        let best = if self.checkpoint(best).exists() { best } else { progress.step };
-        self.refer(Some(best), progress.step)
+        self.refer(progress.best.map(|best| best.step), progress.step)
     }
 
     /// Saves the trainer's state as the last checkpoint, and as the best if its step is the best.
@@ -209,9 +202,11 @@ impl RunDir {
         Ok((optimizer, progress))
     }
 
-    /// Makes `checkpoints.json` name these two, then removes the checkpoints that it does not name.
+    /// Makes `checkpoints.json` name these two, then removes the checkpoints that it does not name. A best checkpoint
+    /// that the user has removed is not named.
     fn refer(&mut self, best: Option<u64>, last: u64) -> Result<(), TrainError> {
         let name = |step: u64| self.checkpoint(step).file_name().map(|name| name.to_string_lossy().into_owned());
+        let best = best.filter(|step| self.checkpoint(*step).exists());
         self.index = Index { best: best.and_then(name), last: name(last) };
         checkpoint::write_file(&self.path.join(INDEX), &to_json(&self.index)?)?;
         self.remove_unreferenced()
