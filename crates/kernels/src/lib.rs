@@ -7,11 +7,13 @@
 mod activation;
 mod attention;
 mod cross_entropy;
+mod linear;
 mod norm;
 mod rotary;
 
 pub use activation::{gelu, gelu_tanh, relu2, swiglu};
 pub use attention::{attention_probs, causal_attention};
 pub use cross_entropy::cross_entropy;
+pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::RotaryTable;

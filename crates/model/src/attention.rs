@@ -7,7 +7,7 @@ use tril_kernels::{RotaryTable, attention_probs, causal_attention};
 
 use crate::dropout::Site;
 use crate::norm::Norm;
-use crate::parameters::Maker;
+use crate::parameters::{Maker, apply};
 use crate::pass::LayerPass;
 use crate::{GptConfig, ModelError};
 
@@ -67,7 +67,7 @@ impl Attention {
     /// - x: `[batch_size, seq_len, d_model]`
     pub(crate) fn forward(&self, x: Tensor<3>, rotary: Option<&RotaryTable>, pass: &mut LayerPass<'_>) -> Tensor<3> {
         let [batch_size, seq_len, _] = x.dims();
-        let qkv = self.qkv.forward(x); // [batch_size, seq_len, (n_heads + 2 n_kv_heads) · d_head]
+        let qkv = apply(&self.qkv, x); // [batch_size, seq_len, (n_heads + 2 n_kv_heads) · d_head]
         pass.observe("attention.qkv", || qkv.clone());
         let heads = |first: usize, count: usize| {
             qkv.clone()
@@ -98,7 +98,7 @@ impl Attention {
             .swap_dims(1, 2) // [batch_size, seq_len, n_heads, d_head]
             .reshape([batch_size, seq_len, self.n_heads * self.d_head]);
         pass.observe("attention.gathered", || gathered.clone());
-        let output = self.output.forward(gathered); // [batch_size, seq_len, d_model]
+        let output = apply(&self.output, gathered); // [batch_size, seq_len, d_model]
         pass.observe("attention", || output.clone());
         output
     }

@@ -45,6 +45,23 @@ impl KvCache {
         self.position
     }
 
+    /// Goes back to an earlier position, so that other tokens can follow from there; the prefix is kept.
+    ///
+    /// Returns false, and changes nothing, if keys that the next token would see have already been given up: a window's
+    /// buffer keeps no more than twice the window.
+    #[must_use]
+    pub fn rewind(&mut self, position: usize) -> bool {
+        assert!(position <= self.position, "position {position} is ahead of {}", self.position);
+        let oldest = self.position - self.held;
+        let needed = self.window.map_or(0, |window| position.saturating_sub(window - 1));
+        if needed < oldest {
+            return false;
+        }
+        self.held = position - oldest;
+        self.position = position;
+        true
+    }
+
     pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {
         LayerCache { buffers: &mut self.layers[index], held: self.held, window: self.window }
     }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::RotaryTable;
+use tril_kernels::{RotaryTable, linear};
 
 use crate::block::Block;
 use crate::dropout::Site;
@@ -116,19 +116,42 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, seq_len, d_model]`
     pub fn hidden(&self, inputs: Tensor<2, Int>, mut pass: Pass<'_>) -> Tensor<3> {
-        let [_, seq_len] = inputs.dims();
-        let start = pass.start();
-        if let Some(limit) = self.config.context_limit() {
-            assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
-        }
-        let mut x = self.token_embedding.forward(inputs); // [batch_size, seq_len, d_model]
-        if let Some(positions) = &self.position_embedding {
-            x = x + positions.weight.val().narrow(0, start, seq_len).unsqueeze();
-        }
+        let mut x = self.embed(inputs, pass.start());
         if let Some(dropout) = pass.dropout {
             x = dropout.apply(x, 0, Site::Embedding);
         }
         pass.observe("embedding", &x);
+        self.hidden_from(x, pass)
+    }
+
+    /// What enters block 0: each token's embedding, plus its position's where positions are learned.
+    ///
+    /// - inputs: `[batch_size, seq_len]`, the first at absolute position `start`
+    /// - returns: `[batch_size, seq_len, d_model]`
+    pub fn embed(&self, inputs: Tensor<2, Int>, start: usize) -> Tensor<3> {
+        let [_, seq_len] = inputs.dims();
+        let x = self.token_embedding.forward(inputs); // [batch_size, seq_len, d_model]
+        match &self.position_embedding {
+            Some(positions) => {
+                let limit = self.config.max_seq_len;
+                assert!(start + seq_len <= limit, "positions {start} to {} of {limit}", start + seq_len);
+                x + positions.weight.val().narrow(0, start, seq_len).unsqueeze()
+            }
+            None => x,
+        }
+    }
+
+    /// The rest of [`Gpt::hidden`], for a caller that holds what enters block 0.
+    ///
+    /// - embedded: `[batch_size, seq_len, d_model]`
+    /// - returns: `[batch_size, seq_len, d_model]`
+    pub fn hidden_from(&self, embedded: Tensor<3>, mut pass: Pass<'_>) -> Tensor<3> {
+        let [_, seq_len, _] = embedded.dims();
+        let start = pass.start();
+        if let Some(limit) = self.config.context_limit() {
+            assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
+        }
+        let mut x = embedded;
         let rotary = (self.config.positions == Positions::Rotary)
             .then(|| RotaryTable::new(start, seq_len, self.config.d_head, self.config.rope_theta, &x.device()));
         for (index, block) in self.blocks.iter().enumerate() {
@@ -147,15 +170,10 @@ impl Gpt {
     /// - hidden: `[batch_size, seq_len, d_model]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let [batch_size, seq_len, d_model] = hidden.dims();
-        match &self.head {
-            Some(head) => head.forward(hidden),
-            None => {
-                // Of rank 2, so that the transposed matrix is read where it lies and its gradient is summed in place.
-                let rows = hidden.reshape([batch_size * seq_len, d_model]);
-                let logits = rows.matmul(self.token_embedding.weight.val().transpose());
-                logits.reshape([batch_size, seq_len, self.config.vocab_size])
-            }
-        }
+        let weight = match &self.head {
+            Some(head) => head.weight.val(),
+            None => self.token_embedding.weight.val().transpose(),
+        }; // [d_model, vocab_size]
+        linear(hidden, weight, None)
     }
 }

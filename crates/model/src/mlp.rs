@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use tril_kernels::{gelu, gelu_tanh, relu2, swiglu};
 
-use crate::parameters::Maker;
+use crate::parameters::{Maker, apply};
 use crate::pass::LayerPass;
 use crate::{GptConfig, MlpKind, ModelError};
 
@@ -41,7 +41,7 @@ impl Mlp {
 
     /// - x: `[batch_size, seq_len, d_model]`
     pub(crate) fn forward(&self, x: Tensor<3>, pass: &mut LayerPass<'_>) -> Tensor<3> {
-        let raised = self.up.forward(x); // [batch_size, seq_len, d_ff], twice as wide for swiglu
+        let raised = apply(&self.up, x); // [batch_size, seq_len, d_ff], twice as wide for swiglu
         pass.observe("mlp.up", || raised.clone());
         let active = match self.kind {
             MlpKind::Gelu => gelu(raised),
@@ -50,7 +50,7 @@ impl Mlp {
             MlpKind::Swiglu => swiglu(raised),
         }; // [batch_size, seq_len, d_ff]
         pass.observe("mlp.active", || active.clone());
-        let output = self.down.forward(active); // [batch_size, seq_len, d_model]
+        let output = apply(&self.down, active); // [batch_size, seq_len, d_model]
         pass.observe("mlp", || output.clone());
         output
     }

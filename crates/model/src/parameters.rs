@@ -1,7 +1,9 @@
 //! Parameters by their path, such as `blocks.0.attention.qkv.weight`: where they come from and how to list them.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::random::{self, Purpose};
@@ -86,6 +88,14 @@ impl Maker<'_> {
     }
 }
 
+/// A linear layer applied.
+///
+/// - x: `[batch_size, seq_len, d_input]`
+/// - returns: `[batch_size, seq_len, d_output]`
+pub(crate) fn apply(layer: &burn::nn::Linear, x: Tensor<3>) -> Tensor<3> {
+    tril_kernels::linear(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
+}
+
 /// The path of the parameter that a visitor or mapper stands at.
 #[derive(Debug, Default)]
 pub struct PathStack(Vec<String>);
@@ -129,4 +139,33 @@ pub fn list(model: &Gpt) -> Vec<(String, TensorData)> {
     model.visit(&mut lister);
     lister.found.sort_by(|a, b| a.0.cmp(&b.0));
     lister.found
+}
+
+/// Gradients by the path of their parameter, flattened.
+pub type NamedGradients = BTreeMap<String, Tensor<1>>;
+
+/// Takes every parameter's gradient out of a backward pass; parameters that had no part in it are absent.
+pub fn take_gradients(model: &Gpt, gradients: &mut Gradients) -> NamedGradients {
+    struct Collector<'a> {
+        stack: PathStack,
+        gradients: &'a mut Gradients,
+        found: NamedGradients,
+    }
+    impl ModuleVisitor for Collector<'_> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.stack.enter(name);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.stack.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad_remove(self.gradients) {
+                let len: usize = gradient.dims().iter().product();
+                self.found.insert(self.stack.path(), gradient.reshape([len]));
+            }
+        }
+    }
+    let mut collector = Collector { stack: PathStack::default(), gradients, found: BTreeMap::new() };
+    model.visit(&mut collector);
+    collector.found
 }

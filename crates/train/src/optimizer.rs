@@ -3,16 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use tril_model::checkpoint::NamedTensors;
-use tril_model::parameters::PathStack;
+use tril_model::parameters::{NamedGradients, PathStack};
 use tril_model::{Gpt, ModelError};
 
 use crate::{OptimizerConfig, TrainError};
-
-/// Gradients by the path of their parameter, flattened.
-pub type NamedGradients = BTreeMap<String, Tensor<1>>;
 
 /// Running means of gradients and of their squares.
 #[derive(Debug, Clone, Default)]
@@ -116,32 +113,6 @@ impl ModuleMapper for Update<'_> {
         let value = Tensor::from_inner(decayed - change.reshape(shape)).require_grad();
         Param::from_mapped_value(id, value, mapper)
     }
-}
-
-/// Takes every parameter's gradient out of a backward pass.
-pub fn named_gradients(gpt: &Gpt, gradients: &mut Gradients) -> NamedGradients {
-    struct Collector<'a> {
-        stack: PathStack,
-        gradients: &'a mut Gradients,
-        found: NamedGradients,
-    }
-    impl ModuleVisitor for Collector<'_> {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.stack.enter(name);
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.stack.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = param.val().grad_remove(self.gradients) {
-                let len: usize = gradient.dims().iter().product();
-                self.found.insert(self.stack.path(), gradient.reshape([len]));
-            }
-        }
-    }
-    let mut collector = Collector { stack: PathStack::default(), gradients, found: BTreeMap::new() };
-    gpt.visit(&mut collector);
-    collector.found
 }
 
 /// The norm over all parameters together.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::Device;
 use tril_kernels::cross_entropy;
-use tril_model::{Dropout, Gpt, Pass, parameters};
+use tril_model::parameters::{self, NamedGradients};
+use tril_model::{Dropout, Gpt, Pass};
 
 use crate::lanes::Lanes;
-use crate::optimizer::{AdamW, NamedGradients, clip, global_norm, named_gradients};
+use crate::optimizer::{AdamW, clip, global_norm};
 use crate::schedule::learning_rate;
 use crate::{Batch, OptimizerConfig, TrainConfig, TrainError, TrainingText};
 
@@ -150,7 +151,7 @@ impl Trainer {
         let targets = batch.targets.reshape([rows * seq_len]);
         let loss = cross_entropy(logits.flatten(0, 1), targets).mean() * share; // [1]
         let mut gradients = loss.backward();
-        let gradients = named_gradients(&gpt, &mut gradients);
+        let gradients = parameters::take_gradients(&gpt, &mut gradients);
         let loss = loss.try_into_scalar::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
         Ok((f64::from(loss), gradients))
     }
