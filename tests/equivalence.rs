@@ -5,10 +5,13 @@ use tril_model::{Gpt, Pass};
 
 use crate::support::*;
 
-/// Logits here are a few units large, and what differs between routes is the order of f32 sums.
-const TOLERANCE: f32 = 2e-5;
+/// How far routes may be apart. On the CPU they agree bit for bit; elsewhere sums are made in other orders, and logits
+/// here are a few units large.
+fn tolerance(device_name: &str) -> f32 {
+    if device_name == "cpu" { 0.0 } else { 2e-5 }
+}
 
-/// A fault of one position in mask, cache or offset moves logits by far more than [`TOLERANCE`].
+/// A fault of one position in mask, cache or offset moves logits by far more than [`tolerance`] allows.
 const FAULT: f32 = 1e-2;
 
 const BATCH: usize = 3;
@@ -41,7 +44,10 @@ fn parallel_logits_equal_cached_logits_for_every_chunking_family_and_window() {
             let parallel = values(gpt.forward(input(&ids, BATCH, &device)));
             for lengths in [&[1][..], &[2], &[5, 1, 1], &[1, 7], &[11], &[seq_len], &[seq_len - 1, 1]] {
                 let difference = max_difference(&parallel, &by_chunks(&gpt, &ids, lengths));
-                assert!(difference < TOLERANCE, "{device_name}, {name}, chunks {lengths:?}: {difference}");
+                assert!(
+                    difference <= tolerance(device_name),
+                    "{device_name}, {name}, chunks {lengths:?}: {difference}"
+                );
             }
         }
     }
@@ -59,7 +65,7 @@ fn parallel_logits_equal_the_last_logits_of_every_prefix_recomputed() {
                 let prefix = gpt.forward(inputs.clone().narrow(1, 0, len)).narrow(1, len - 1, 1);
                 let row = parallel.clone().narrow(1, len - 1, 1);
                 let difference = max_difference(&values(row), &values(prefix));
-                assert!(difference < TOLERANCE, "{device_name}, {name}, prefix of {len}: {difference}");
+                assert!(difference <= tolerance(device_name), "{device_name}, {name}, prefix of {len}: {difference}");
             }
         }
     }
@@ -120,7 +126,7 @@ fn company_in_a_batch_changes_no_row() {
                 let alone = values(gpt.forward(input(&ids[row * seq_len..(row + 1) * seq_len], 1, &device)));
                 let size = seq_len * vocab_size;
                 let difference = max_difference(&together[row * size..(row + 1) * size], &alone);
-                assert!(difference < TOLERANCE, "{device_name}, {name}, row {row}: {difference}");
+                assert!(difference <= tolerance(device_name), "{device_name}, {name}, row {row}: {difference}");
             }
         }
     }

@@ -1,19 +1,13 @@
-//! The handful of tensor operations that a GPT needs, each defined once out of ordinary Burn operations.
+//! The handful of tensor operations that a GPT needs, each defined once out of ordinary Burn operations in
+//! [`portable`] and written by hand for the CPU device in f32.
 //!
-//! The definitions run on every backend and are differentiable everywhere. They are the specification: a faster
-//! version for one device belongs behind the same function and is tested against the definition here, forward and
-//! backward. Nothing in this crate holds a parameter.
+//! The public functions choose by the device of their first argument. Nothing in this crate holds a parameter.
 
-mod activation;
-mod attention;
-mod cross_entropy;
-mod linear;
-mod norm;
+mod cpu;
+mod operations;
+pub mod portable;
 mod rotary;
 
-pub use activation::{gelu, gelu_tanh, relu2, swiglu};
-pub use attention::{attention_probs, causal_attention};
-pub use cross_entropy::cross_entropy;
-pub use linear::linear;
-pub use norm::{layer_norm, rms_norm};
+pub use operations::{causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, swiglu};
+pub use portable::attention_probs;
 pub use rotary::RotaryTable;

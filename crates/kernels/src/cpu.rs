@@ -1,0 +1,25 @@
+//! The operations on the CPU device in f32, by hand: vectorised, fused, with their own backward passes, and exact.
+//!
+//! A row's result depends on that row alone. Every product is a chain of fused multiply-adds in ascending order of the
+//! inner index; every other sum along a row is made in sixteen lanes that are added up in one order; tails of vectors
+//! go through the same instructions as the rest. So the same numbers have the same bits in a long pass, a short one, a
+//! batch, on any number of threads.
+
+mod activation;
+mod attention;
+mod cross_entropy;
+mod gemm;
+mod linear;
+mod norm;
+mod operation;
+mod rotary;
+mod rows;
+mod simd;
+
+pub use activation::{Activation, Swiglu};
+pub use attention::Attention;
+pub use cross_entropy::CrossEntropy;
+pub use linear::Linear;
+pub use norm::{Kind, Norm};
+pub use operation::{apply, constant, input, takes};
+pub use rotary::Rotary;

@@ -1,0 +1,320 @@
+//! Causal attention, forward and backward. Masked positions are never visited, and no table of all scores is kept:
+//! the backward pass computes them again, a block of queries at a time.
+//!
+//! A score is one chain of fused multiply-adds over d_head; an output is one over the keys in order of position. A
+//! query's bits depend on what it sees alone: not on how many queries stand beside it or where keys lie in memory.
+
+use burn::backend::flex::FlexTensor;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::gemm::{Matrix, Product, Start};
+use super::operation::Operation;
+use super::rows::{Rows, tensor};
+use super::simd::{exp, load, map, max, store, sum, vectorized};
+
+/// Queries in work together.
+const BLOCK: usize = 32;
+
+/// Multiply-adds below which splitting heads over threads costs more than it saves.
+const PARALLEL_WORK: usize = 1 << 17;
+
+/// softmax(q·kᵀ/√d_head)·v over the keys that each query may see; see [`crate::causal_attention`] for the shapes.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    pub window: Option<usize>,
+    /// Factors for the probabilities, `[batch_size, n_heads, q_len, k_len]`.
+    pub dropout: Option<FlexTensor>,
+}
+
+/// The inputs, and what their sizes are.
+struct Heads {
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    dropout: Option<Rows>,
+    batch_size: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    q_len: usize,
+    k_len: usize,
+    d_head: usize,
+    window: usize,
+}
+
+impl Heads {
+    fn new(attention: &Attention, [q, k, v]: &[FlexTensor; 3]) -> Self {
+        let (q, k, v) = (Rows::new(q), Rows::new(k), Rows::new(v));
+        let dropout = attention.dropout.as_ref().map(Rows::consecutive);
+        let ([batch_size, n_heads, q_len, d_head], [_, n_kv_heads, k_len, _]) = (axes(&q), axes(&k));
+        let window = attention.window.unwrap_or(usize::MAX);
+        Self { q, k, v, dropout, batch_size, n_heads, n_kv_heads, q_len, k_len, d_head, window }
+    }
+
+    /// The keys that query number `query` sees.
+    fn seen(&self, query: usize) -> std::ops::Range<usize> {
+        let end = self.k_len - self.q_len + query + 1;
+        end.saturating_sub(self.window)..end
+    }
+
+    /// Blocks of queries.
+    fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let q_len = self.q_len;
+        (0..q_len).step_by(BLOCK).map(move |first| first..q_len.min(first + BLOCK))
+    }
+
+    /// The query heads that share a key/value head.
+    fn group(&self, kv_head: usize) -> std::ops::Range<usize> {
+        let size = self.n_heads / self.n_kv_heads;
+        kv_head * size..(kv_head + 1) * size
+    }
+
+    /// A head's rows as a matrix, `[len, d_head]`.
+    fn matrix<'a>(rows: &'a Rows, batch: usize, head: usize, first: usize) -> Matrix<'a> {
+        Matrix { data: rows.from([batch, head, first]), row_stride: rows.stride(2), column_stride: 1 }
+    }
+
+    /// A block's queries, scaled by 1/√d_head, `[block, d_head]`.
+    fn scaled_queries(&self, batch: usize, head: usize, block: &std::ops::Range<usize>) -> Vec<f32> {
+        let scale = (self.d_head as f32).sqrt().recip();
+        let mut scaled = Vec::with_capacity(block.len() * self.d_head);
+        for query in block.clone() {
+            scaled.extend(self.q.from([batch, head, query])[..self.d_head].iter().map(|x| x * scale));
+        }
+        scaled
+    }
+
+    /// Probabilities of a block, `[block, k_len − first]` from key `first`; zero where a query does not see.
+    fn probabilities(&self, batch: usize, head: usize, scaled: &[f32], block: &std::ops::Range<usize>) -> Scores {
+        let first = self.seen(block.start).start;
+        let width = self.seen(block.end - 1).end - first;
+        let mut values = vec![0.0; block.len() * width];
+        Product {
+            size: [block.len(), width, self.d_head],
+            a: Matrix::row_major(scaled, self.d_head),
+            b: Self::matrix(&self.k, batch, head / (self.n_heads / self.n_kv_heads), first).transposed(),
+            start: Start::Zero,
+        }
+        .into(&mut values, width);
+        for (row, query) in values.chunks_exact_mut(width).zip(block.clone()) {
+            let seen = self.seen(query);
+            row[..seen.start - first].fill(0.0);
+            row[seen.end - first..].fill(0.0);
+            vectorized(Softmax(&mut row[seen.start - first..seen.end - first]));
+        }
+        Scores { first, width, values }
+    }
+
+    /// Dropout factors of a query, from key `first` on.
+    fn factors(&self, batch: usize, head: usize, query: usize, first: usize, width: usize) -> Option<&[f32]> {
+        self.dropout.as_ref().map(|factors| &factors.from([batch, head, query, first])[..width])
+    }
+
+    /// Multiplies a block's probabilities, or their gradients, with the dropout factors.
+    fn drop_some(&self, batch: usize, head: usize, block: &std::ops::Range<usize>, scores: &mut Scores) {
+        let Scores { first, width, .. } = *scores;
+        for (row, query) in scores.values.chunks_exact_mut(width).zip(block.clone()) {
+            if let Some(factors) = self.factors(batch, head, query, first, width) {
+                row.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+            }
+        }
+    }
+
+    /// Whether to share the heads out over threads.
+    fn in_parallel(&self) -> bool {
+        rayon::current_num_threads() > 1
+            && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= PARALLEL_WORK
+    }
+}
+
+/// A block of scores from key `first` on.
+#[derive(Clone)]
+struct Scores {
+    first: usize,
+    width: usize,
+    values: Vec<f32>,
+}
+
+/// Turns a row of scores into probabilities.
+struct Softmax<'a>(&'a mut [f32]);
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let row = self.0;
+        let maxima = simd.splat_f32s(max(simd, row));
+        in_place(simd, row, |x| exp(simd, simd.sub_f32s(x, maxima)));
+        let share = simd.splat_f32s(1.0 / sum(simd, [row], |[x]| x));
+        in_place(simd, row, |x| simd.mul_f32s(x, share));
+    }
+}
+
+#[inline(always)]
+fn in_place<S: Simd>(simd: S, row: &mut [f32], body: impl Fn(S::f32s) -> S::f32s) {
+    for chunk in row.chunks_mut(super::simd::LANES) {
+        let value = body(load(simd, chunk));
+        store(simd, chunk, value);
+    }
+}
+
+impl Operation<3> for Attention {
+    type Saved = ();
+
+    fn forward(&self, inputs: &[FlexTensor; 3]) -> (FlexTensor, ()) {
+        let heads = Heads::new(self, inputs);
+        let Heads { batch_size, n_heads, q_len, d_head, .. } = heads;
+        let mut out = vec![0.0; batch_size * n_heads * q_len * d_head];
+        let one = |(index, out): (usize, &mut [f32])| forward_head(&heads, index / n_heads, index % n_heads, out);
+        if heads.in_parallel() {
+            out.par_chunks_mut(q_len * d_head).enumerate().for_each(one);
+        } else {
+            out.chunks_mut(q_len * d_head).enumerate().for_each(one);
+        }
+        (tensor(out, &[batch_size, n_heads, q_len, d_head]), ())
+    }
+
+    fn backward(
+        &self,
+        inputs: [FlexTensor; 3],
+        (): (),
+        gradient: FlexTensor,
+        _wanted: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let heads = Heads::new(self, &inputs);
+        let gradient = Rows::new(&gradient);
+        let Heads { batch_size, n_heads, n_kv_heads, q_len, k_len, d_head, .. } = heads;
+        let [mut dq, mut dk, mut dv] =
+            [n_heads * q_len, n_kv_heads * k_len, n_kv_heads * k_len].map(|rows| vec![0.0; batch_size * rows * d_head]);
+        let group = n_heads / n_kv_heads;
+        let parts = dq.chunks_mut(group * q_len * d_head).zip(dk.chunks_mut(k_len * d_head));
+        let parts: Vec<_> = parts.zip(dv.chunks_mut(k_len * d_head)).enumerate().collect();
+        type Part<'a> = (usize, ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]));
+        let one = |(index, ((dq, dk), dv)): Part<'_>| {
+            backward_head(&heads, &gradient, index / n_kv_heads, index % n_kv_heads, [dq, dk, dv]);
+        };
+        if heads.in_parallel() {
+            parts.into_par_iter().for_each(one);
+        } else {
+            parts.into_iter().for_each(one);
+        }
+        let queries = tensor(dq, &[batch_size, n_heads, q_len, d_head]);
+        let [keys, values] = [dk, dv].map(|d| tensor(d, &[batch_size, n_kv_heads, k_len, d_head]));
+        [Some(queries), Some(keys), Some(values)]
+    }
+}
+
+fn axes(rows: &Rows) -> [usize; 4] {
+    <[usize; 4]>::try_from(rows.shape()).expect("queries, keys and values have four axes")
+}
+
+/// - out: `[q_len, d_head]`
+fn forward_head(heads: &Heads, batch: usize, head: usize, out: &mut [f32]) {
+    let d_head = heads.d_head;
+    let kv_head = head / (heads.n_heads / heads.n_kv_heads);
+    for block in heads.blocks() {
+        let scaled = heads.scaled_queries(batch, head, &block);
+        let mut probs = heads.probabilities(batch, head, &scaled, &block);
+        heads.drop_some(batch, head, &block, &mut probs);
+        // Keys that all of the block see are taken together; the others, at both ends, by each query alone.
+        let shared = heads.seen(block.end - 1).start..heads.seen(block.start).end;
+        let shared = if shared.is_empty() { shared.start..shared.start } else { shared };
+        let add = |queries: std::ops::Range<usize>, keys: std::ops::Range<usize>, out: &mut [f32]| {
+            if keys.is_empty() {
+                return;
+            }
+            let from = (queries.start - block.start) * probs.width + keys.start - probs.first;
+            Product {
+                size: [queries.len(), d_head, keys.len()],
+                a: Matrix { data: &probs.values[from..], row_stride: probs.width, column_stride: 1 },
+                b: Heads::matrix(&heads.v, batch, kv_head, keys.start),
+                start: Start::Add,
+            }
+            .into(&mut out[queries.start * d_head..], d_head);
+        };
+        for query in block.clone() {
+            add(query..query + 1, heads.seen(query).start..shared.start.min(heads.seen(query).end), out);
+        }
+        add(block.clone(), shared.clone(), out);
+        for query in block.clone() {
+            let seen = heads.seen(query);
+            add(query..query + 1, shared.end.max(seen.start).max(shared.start)..seen.end, out);
+        }
+    }
+}
+
+/// Adds up the gradients of one key/value head and of the query heads that share it.
+///
+/// - dq: `[group, q_len, d_head]`; dk, dv: `[k_len, d_head]`
+fn backward_head(heads: &Heads, gradient: &Rows, batch: usize, kv_head: usize, [dq, dk, dv]: [&mut [f32]; 3]) {
+    let d_head = heads.d_head;
+    let scale = (d_head as f32).sqrt().recip();
+    for (head, dq) in heads.group(kv_head).zip(dq.chunks_mut(heads.q_len * d_head)) {
+        for block in heads.blocks() {
+            let scaled = heads.scaled_queries(batch, head, &block);
+            let probs = heads.probabilities(batch, head, &scaled, &block);
+            let Scores { first, width, .. } = probs;
+            let out_gradient = Heads::matrix(gradient, batch, head, block.start);
+            let mut dropped = probs.clone();
+            heads.drop_some(batch, head, &block, &mut dropped);
+            // dv += probsᵀ · d out
+            Product {
+                size: [width, d_head, block.len()],
+                a: Matrix::row_major(&dropped.values, width).transposed(),
+                b: out_gradient,
+                start: Start::Add,
+            }
+            .into(&mut dv[first * d_head..], d_head);
+            // d probs = d out · vᵀ
+            let mut slopes = dropped;
+            Product {
+                size: [block.len(), width, d_head],
+                a: out_gradient,
+                b: Heads::matrix(&heads.v, batch, kv_head, first).transposed(),
+                start: Start::Zero,
+            }
+            .into(&mut slopes.values, width);
+            heads.drop_some(batch, head, &block, &mut slopes);
+            // d scores = probs · (d probs − Σ probs · d probs)
+            for (slopes, probs) in slopes.values.chunks_exact_mut(width).zip(probs.values.chunks_exact(width)) {
+                vectorized(ScoreGradient { probs, slopes });
+            }
+            // dq = d scores · k / √d_head
+            let rows = &mut dq[block.start * d_head..block.end * d_head];
+            Product {
+                size: [block.len(), d_head, width],
+                a: Matrix::row_major(&slopes.values, width),
+                b: Heads::matrix(&heads.k, batch, kv_head, first),
+                start: Start::Zero,
+            }
+            .into(rows, d_head);
+            rows.iter_mut().for_each(|value| *value *= scale);
+            // dk += d scoresᵀ · q / √d_head
+            Product {
+                size: [width, d_head, block.len()],
+                a: Matrix::row_major(&slopes.values, width).transposed(),
+                b: Matrix::row_major(&scaled, d_head),
+                start: Start::Add,
+            }
+            .into(&mut dk[first * d_head..], d_head);
+        }
+    }
+}
+
+struct ScoreGradient<'a> {
+    probs: &'a [f32],
+    slopes: &'a mut [f32],
+}
+
+impl WithSimd for ScoreGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { probs, slopes } = self;
+        let mean = simd.splat_f32s(sum(simd, [probs, slopes], |[p, slope]| simd.mul_f32s(p, slope)));
+        let before = slopes.to_vec();
+        map(simd, [probs, &before], slopes, |[p, slope]| simd.mul_f32s(p, simd.sub_f32s(slope, mean)));
+    }
+}

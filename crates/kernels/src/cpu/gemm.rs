@@ -1,0 +1,282 @@
+//! The matrix product. Each element is one chain of fused multiply-adds in ascending order of the inner index, begun at
+//! its start value, so its bits depend on its own row and column alone: not on how many rows there are, how they are
+//! tiled, packed or spread over threads, nor on the width of the registers.
+
+use std::cell::RefCell;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::simd::{LANES, load, store, vectorized};
+
+/// Multiply-adds below which splitting a product over threads costs more than it saves.
+const PARALLEL_WORK: usize = 1 << 18;
+
+/// Rows from which on it pays to copy a panel of the right matrix together before use.
+const PACKING_ROWS: usize = 16;
+
+/// A matrix in memory; element (i, j) is at `i · row_stride + j · column_stride`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    pub data: &'a [f32],
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows one after another.
+    pub fn row_major(data: &'a [f32], columns: usize) -> Self {
+        Self { data, row_stride: columns, column_stride: 1 }
+    }
+
+    /// The same numbers with rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        Self { data: self.data, row_stride: self.column_stride, column_stride: self.row_stride }
+    }
+
+    fn check(&self, rows: usize, columns: usize) {
+        let last = (rows.max(1) - 1) * self.row_stride + (columns.max(1) - 1) * self.column_stride;
+        assert!(rows == 0 || columns == 0 || last < self.data.len(), "a {rows} × {columns} matrix ends past its data");
+    }
+}
+
+/// What each sum begins with.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    Zero,
+    /// One value a column.
+    Bias(&'a [f32]),
+    /// What the result holds already.
+    Add,
+}
+
+/// A product to be computed: `[m, k]` by `[k, n]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Product<'a> {
+    pub size: [usize; 3],
+    pub a: Matrix<'a>,
+    pub b: Matrix<'a>,
+    pub start: Start<'a>,
+}
+
+impl Product<'_> {
+    /// Computes it into `c`, `[m, n]` with `stride` elements from row to row, on the threads of the current pool.
+    pub fn into(self, c: &mut [f32], stride: usize) {
+        let [m, n, k] = self.size;
+        if m == 0 || n == 0 {
+            return;
+        }
+        self.a.check(m, k);
+        self.b.check(k, n);
+        assert!(n <= stride && (m - 1) * stride + n <= c.len(), "the result is too small for {m} × {n}");
+        if let Start::Bias(bias) = self.start {
+            assert_eq!(bias.len(), n, "one bias a column");
+        }
+        let threads = rayon::current_num_threads();
+        let c = Target { data: c.as_mut_ptr(), stride };
+        if threads == 1 || m * n * k < PARALLEL_WORK {
+            self.part(0..m, 0..n, c);
+        } else if m >= 8 * threads {
+            let share = m.div_ceil(threads).next_multiple_of(8);
+            (0..m.div_ceil(share)).into_par_iter().for_each(|i| self.part(i * share..m.min((i + 1) * share), 0..n, c));
+        } else {
+            let share = n.div_ceil(threads).next_multiple_of(LANES);
+            (0..n.div_ceil(share)).into_par_iter().for_each(|j| self.part(0..m, j * share..n.min((j + 1) * share), c));
+        }
+    }
+
+    fn part(&self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, c: Target) {
+        vectorized(Part { product: *self, rows, columns, c });
+    }
+}
+
+/// Where results go. Parts of a product write to different elements of it.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    data: *mut f32,
+    stride: usize,
+}
+
+// SAFETY: `Product::into` holds the only reference to the memory while parts run, and gives each part rows and columns
+// of its own.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
+/// A block of rows and columns of a product, computed on one thread.
+struct Part<'a> {
+    product: Product<'a>,
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    c: Target,
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let [_, _, k] = self.product.size;
+        let b = self.product.b;
+        let wide = S::REGISTER_COUNT >= 32; // AVX-512: 8 rows by 3 vectors fill its registers
+        let mut column = self.columns.start;
+        while column < self.columns.end {
+            let left = self.columns.end - column;
+            let vectors = left.div_ceil(LANES);
+            let single_row = self.rows.len() == 1;
+            let take = match vectors {
+                _ if single_row && wide && left >= 8 * LANES && b.column_stride == 1 => 8,
+                _ if !wide => 1,
+                4 => 2,
+                more => more.min(3),
+            };
+            let width = left.min(take * LANES);
+            let whole = width == take * LANES;
+            let panel = Panel { first_column: column, width };
+            if whole && b.column_stride == 1 && self.rows.len() < PACKING_ROWS {
+                let data = &b.data[column..];
+                self.panel(simd, wide, take, panel, data, b.row_stride);
+            } else {
+                SCRATCH.with(|scratch| {
+                    let mut packed = scratch.take();
+                    packed.resize(k * take * LANES, 0.0);
+                    pack(&b, k, panel, take * LANES, &mut packed);
+                    self.panel(simd, wide, take, panel, &packed, take * LANES);
+                    scratch.replace(packed);
+                });
+            }
+            column += width;
+        }
+    }
+}
+
+thread_local! {
+    /// The packed panel, kept so that its memory is not faulted in anew for each product.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Columns of the right matrix that are in work together.
+#[derive(Debug, Clone, Copy)]
+struct Panel {
+    first_column: usize,
+    width: usize,
+}
+
+/// Copies a panel into rows of `stride` elements, zeros after its own.
+#[inline(always)]
+fn pack(b: &Matrix<'_>, k: usize, panel: Panel, stride: usize, packed: &mut [f32]) {
+    let Panel { first_column, width } = panel;
+    if b.column_stride == 1 {
+        for (p, row) in packed.chunks_exact_mut(stride).take(k).enumerate() {
+            let from = p * b.row_stride + first_column;
+            row[..width].copy_from_slice(&b.data[from..from + width]);
+            row[width..].fill(0.0);
+        }
+        return;
+    }
+    if width < stride {
+        packed.fill(0.0);
+    }
+    // Eight rows of the copy at a time: the column that is read stays within a cache line, the lines that are written
+    // stay in the cache.
+    for first in (0..k).step_by(8) {
+        let rows = first..k.min(first + 8);
+        for j in 0..width {
+            let from = (first_column + j) * b.column_stride;
+            for p in rows.clone() {
+                packed[p * stride + j] = b.data[from + p * b.row_stride];
+            }
+        }
+    }
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn panel<S: Simd>(&self, simd: S, wide: bool, vectors: usize, panel: Panel, b: &[f32], b_stride: usize) {
+        let mut row = self.rows.start;
+        while row < self.rows.end {
+            let rows = (self.rows.end - row).min(if wide { 8 } else { 6 });
+            macro_rules! tile {
+                ($($r:literal),*; $($v:literal),*) => { tile!(@ [$($r),*] [$($v),*]) };
+                (@ $rs:tt [$($v:literal),*]) => { match vectors { $($v => tile!(@@ $rs $v),)* _ => unreachable!() } };
+                (@@ [$($r:literal),*] $v:literal) => {
+                    match rows { $($r => self.tile::<S, $r, $v>(simd, row, panel, b, b_stride),)* _ => unreachable!() }
+                };
+            }
+            if vectors == 8 {
+                self.tile::<S, 1, 8>(simd, row, panel, b, b_stride);
+            } else if wide {
+                tile!(1, 2, 3, 4, 5, 6, 7, 8; 1, 2, 3);
+            } else {
+                tile!(1, 2, 3, 4, 5, 6; 1);
+            }
+            row += rows;
+        }
+    }
+
+    /// R rows by V vectors of the result.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        panel: Panel,
+        b: &[f32],
+        b_stride: usize,
+    ) {
+        let Product { size: [_, _, k], a, start, .. } = self.product;
+        let Panel { first_column, width } = panel;
+        // The part of each vector that is in the matrix; full but for a ragged last one.
+        let lanes = |v: usize| width.min((v + 1) * LANES) - v * LANES;
+        let result = |r: usize, v: usize| {
+            let offset = (row + r) * self.c.stride + first_column + v * LANES;
+            // SAFETY: within the result by the check in `Product::into`, and in this part's rows and columns alone.
+            unsafe { std::slice::from_raw_parts_mut(self.c.data.add(offset), lanes(v)) }
+        };
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        match start {
+            Start::Zero => {}
+            Start::Bias(bias) => {
+                for v in 0..V {
+                    let from = first_column + v * LANES;
+                    let values = load(simd, &bias[from..from + lanes(v)]);
+                    for row in &mut sums {
+                        row[v] = values;
+                    }
+                }
+            }
+            Start::Add => {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = load(simd, result(r, v));
+                    }
+                }
+            }
+        }
+        if k > 0 {
+            assert!((k - 1) * b_stride + V * LANES <= b.len(), "a panel ends past its data");
+        }
+        let a_first = a.data[row * a.row_stride..].as_ptr();
+        for p in 0..k {
+            // SAFETY: both matrices hold the elements read here, by the assertion above and `Matrix::check`.
+            unsafe {
+                let b_row = b.as_ptr().add(p * b_stride);
+                let mut values = [simd.splat_f32s(0.0); V];
+                for (v, value) in values.iter_mut().enumerate() {
+                    *value = b_row.add(v * LANES).cast::<S::f32s>().read_unaligned();
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let x = simd.splat_f32s(*a_first.add(r * a.row_stride + p * a.column_stride));
+                    for v in 0..V {
+                        sums[v] = simd.mul_add_f32s(x, values[v], sums[v]);
+                    }
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                store(simd, result(r, v), *sum);
+            }
+        }
+    }
+}

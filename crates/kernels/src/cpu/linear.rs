@@ -1,0 +1,90 @@
+//! Products of activations with weights, forward and backward.
+
+use burn::backend::flex::FlexTensor;
+
+use super::gemm::{Matrix, Product, Start};
+use super::operation::Operation;
+use super::rows::{Rows, tensor};
+
+/// x·weight, or x·weight + bias with a third input. The weight may be a transposed view.
+#[derive(Debug, Clone)]
+pub struct Linear;
+
+impl<const N: usize> Operation<N> for Linear {
+    type Saved = ();
+
+    fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, ()) {
+        let x = Rows::consecutive(&inputs[0]);
+        let [d_input, d_output] = size(&inputs[1]);
+        let bias = inputs.get(2).map(Rows::consecutive);
+        let mut out = vec![0.0; x.count() * d_output];
+        Product {
+            size: [x.count(), d_output, d_input],
+            a: Matrix::row_major(x.all(), d_input),
+            b: matrix(&inputs[1]),
+            start: bias.as_ref().map_or(Start::Zero, |bias| Start::Bias(bias.all())),
+        }
+        .into(&mut out, d_output);
+        let mut shape = x.shape().to_vec();
+        shape.pop();
+        shape.push(d_output);
+        (tensor(out, &shape), ())
+    }
+
+    fn backward(
+        &self,
+        inputs: [FlexTensor; N],
+        (): (),
+        gradient: FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        let gradient = Rows::consecutive(&gradient);
+        let gradient_matrix = Matrix::row_major(gradient.all(), gradient.width());
+        let [d_input, d_output] = size(&inputs[1]);
+        let rows = gradient.count();
+        let mut found = [const { None }; N];
+        if wanted[0] {
+            let mut out = vec![0.0; rows * d_input];
+            let size = [rows, d_input, d_output];
+            let b = matrix(&inputs[1]).transposed();
+            Product { size, a: gradient_matrix, b, start: Start::Zero }.into(&mut out, d_input);
+            let shape: Vec<usize> = inputs[0].layout().shape().iter().copied().collect();
+            found[0] = Some(tensor(out, &shape));
+        }
+        if wanted[1] {
+            let x = Rows::consecutive(&inputs[0]);
+            let x = Matrix::row_major(x.all(), d_input);
+            let mut out = vec![0.0; d_input * d_output];
+            // In the order in which the weight itself lies, so that a transposed one gets a transposed gradient.
+            found[1] = Some(if matrix(&inputs[1]).column_stride == 1 {
+                let size = [d_input, d_output, rows];
+                Product { size, a: x.transposed(), b: gradient_matrix, start: Start::Zero }.into(&mut out, d_output);
+                tensor(out, &[d_input, d_output])
+            } else {
+                let size = [d_output, d_input, rows];
+                Product { size, a: gradient_matrix.transposed(), b: x, start: Start::Zero }.into(&mut out, d_input);
+                tensor(out, &[d_output, d_input]).transpose(0, 1)
+            });
+        }
+        if N > 2 && wanted[2] {
+            let mut sums = vec![0.0; d_output];
+            for row in gradient.all().chunks_exact(d_output) {
+                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+            found[2] = Some(tensor(sums, &[d_output]));
+        }
+        found
+    }
+}
+
+fn size(weight: &FlexTensor) -> [usize; 2] {
+    let shape = weight.layout().shape();
+    [shape[0], shape[1]]
+}
+
+/// A weight where it lies.
+fn matrix(weight: &FlexTensor) -> Matrix<'_> {
+    let layout = weight.layout();
+    let stride = |axis: usize| usize::try_from(layout.strides()[axis]).expect("weights are never flipped");
+    Matrix { data: &weight.storage::<f32>()[layout.start_offset()..], row_stride: stride(0), column_stride: stride(1) }
+}

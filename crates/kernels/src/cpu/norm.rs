@@ -1,0 +1,171 @@
+//! Norms over the last axis, forward and backward.
+
+use burn::backend::flex::FlexTensor;
+use pulp::{Simd, WithSimd};
+
+use super::operation::Operation;
+use super::rows::{Rows, by_rows, tensor};
+use super::simd::{map, sum, vectorized};
+
+/// Which norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Layer,
+    Rms,
+}
+
+/// A norm of the first input, times a gain if there is a second, plus a bias if there is a third.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    pub kind: Kind,
+    pub eps: f32,
+}
+
+impl<const N: usize> Operation<N> for Norm {
+    type Saved = ();
+
+    fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, ()) {
+        let x = Rows::new(&inputs[0]);
+        let gain = inputs.get(1).map(Rows::consecutive);
+        let bias = inputs.get(2).map(Rows::consecutive);
+        let mut out = vec![0.0; x.count() * x.width()];
+        by_rows(&mut out, x.width(), |first_row, out| {
+            let (gain, bias) = (gain.as_ref().map(Rows::all), bias.as_ref().map(Rows::all));
+            vectorized(Forward { norm: self, x: &x, gain, bias, first_row, out });
+        });
+        (tensor(out, x.shape()), ())
+    }
+
+    fn backward(
+        &self,
+        inputs: [FlexTensor; N],
+        (): (),
+        gradient: FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        let x = Rows::new(&inputs[0]);
+        let gradient = Rows::new(&gradient);
+        let gain = inputs.get(1).map(Rows::consecutive);
+        let width = x.width();
+        let mut out = vec![0.0; x.count() * width];
+        let mut gain_gradient = vec![0.0; width];
+        let mut bias_gradient = vec![0.0; width];
+        vectorized(Backward {
+            norm: self,
+            x: &x,
+            gradient: &gradient,
+            gain: gain.as_ref().map(Rows::all),
+            out: &mut out,
+            gain_gradient: &mut gain_gradient,
+            bias_gradient: &mut bias_gradient,
+        });
+        let mut found = [const { None }; N];
+        found[0] = wanted[0].then(|| tensor(out, x.shape()));
+        if N > 1 && wanted[1] {
+            found[1] = Some(tensor(gain_gradient, &[width]));
+        }
+        if N > 2 && wanted[2] {
+            found[2] = Some(tensor(bias_gradient, &[width]));
+        }
+        found
+    }
+}
+
+/// Mean (0 for RMS) and the reciprocal of the root of variance + eps.
+#[inline(always)]
+fn statistics<S: Simd>(simd: S, norm: &Norm, row: &[f32]) -> (f32, f32) {
+    let len = row.len() as f32;
+    let mean = match norm.kind {
+        Kind::Layer => sum(simd, [row], |[x]| x) / len,
+        Kind::Rms => 0.0,
+    };
+    let means = simd.splat_f32s(mean);
+    let squares = sum(simd, [row], |[x]| {
+        let centred = simd.sub_f32s(x, means);
+        simd.mul_f32s(centred, centred)
+    });
+    (mean, 1.0 / (squares / len + norm.eps).sqrt())
+}
+
+struct Forward<'a> {
+    norm: &'a Norm,
+    x: &'a Rows,
+    gain: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
+    first_row: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (row, out) in self.out.chunks_exact_mut(self.x.width()).enumerate() {
+            let x = self.x.row(self.first_row + row);
+            let (mean, scale) = statistics(simd, self.norm, x);
+            let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
+            let normed = |x| simd.mul_f32s(simd.sub_f32s(x, means), scales);
+            match (self.gain, self.bias) {
+                (None, _) => map(simd, [x], out, |[x]| normed(x)),
+                (Some(gain), None) => map(simd, [x, gain], out, |[x, gain]| simd.mul_f32s(normed(x), gain)),
+                (Some(gain), Some(bias)) => {
+                    map(simd, [x, gain, bias], out, |[x, gain, bias]| simd.mul_add_f32s(normed(x), gain, bias));
+                }
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    norm: &'a Norm,
+    x: &'a Rows,
+    gradient: &'a Rows,
+    gain: Option<&'a [f32]>,
+    out: &'a mut [f32],
+    gain_gradient: &'a mut [f32],
+    bias_gradient: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    /// With y = (x − mean)·scale and g the gradient of y: the gradient of x is scale·(g − mean(g) − y·mean(g·y)),
+    /// without mean(g) for RMS.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let width = self.x.width();
+        let mut normed = vec![0.0; width];
+        let mut scaled = vec![0.0; width];
+        let mut added = vec![0.0; width];
+        for (row, out) in self.out.chunks_exact_mut(width).enumerate() {
+            let (x, gradient) = (self.x.row(row), self.gradient.row(row));
+            let (mean, scale) = statistics(simd, self.norm, x);
+            let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
+            map(simd, [x], &mut normed, |[x]| simd.mul_f32s(simd.sub_f32s(x, means), scales));
+            let gradient = match self.gain {
+                None => gradient,
+                Some(gain) => {
+                    added.copy_from_slice(self.gain_gradient);
+                    map(simd, [gradient, &normed, &added], self.gain_gradient, |[g, y, sum]| {
+                        simd.mul_add_f32s(g, y, sum)
+                    });
+                    added.copy_from_slice(self.bias_gradient);
+                    map(simd, [gradient, &added], self.bias_gradient, |[g, sum]| simd.add_f32s(g, sum));
+                    map(simd, [gradient, gain], &mut scaled, |[g, gain]| simd.mul_f32s(g, gain));
+                    &scaled
+                }
+            };
+            let mean_gradient = match self.norm.kind {
+                Kind::Layer => sum(simd, [gradient], |[g]| g) / width as f32,
+                Kind::Rms => 0.0,
+            };
+            let along = sum(simd, [gradient, &normed], |[g, y]| simd.mul_f32s(g, y)) / width as f32;
+            let (mean_gradients, alongs) = (simd.splat_f32s(mean_gradient), simd.splat_f32s(along));
+            map(simd, [gradient, &normed], out, |[g, y]| {
+                let across = simd.sub_f32s(simd.sub_f32s(g, mean_gradients), simd.mul_f32s(y, alongs));
+                simd.mul_f32s(across, scales)
+            });
+        }
+    }
+}

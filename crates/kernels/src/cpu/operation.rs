@@ -1,0 +1,104 @@
+//! How a CPU kernel becomes an operation on tensors, with gradients where its inputs have them.
+
+use std::fmt::Debug;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{DType, Device, Tensor};
+
+/// A kernel with N float inputs and one output, forward and backward.
+pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
+    /// What the backward pass needs beside the inputs.
+    type Saved: Clone + Debug + Send + 'static;
+
+    /// The output, and what to keep for the backward pass.
+    fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, Self::Saved);
+
+    /// The gradient of each wanted input, given the output's.
+    fn backward(
+        &self,
+        inputs: [FlexTensor; N],
+        saved: Self::Saved,
+        gradient: FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N];
+}
+
+/// An input of an operation.
+#[derive(Debug)]
+pub enum Input {
+    Plain(FlexTensor),
+    Tracked(FloatTensor<Autodiff<Flex>>),
+}
+
+/// Whether the kernels of this module can take a tensor.
+pub fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
+    // Devices are equal with gradients and without.
+    tensor.device() == Device::flex() && tensor.dtype() == DType::F32
+}
+
+/// A tensor that [`takes`] has accepted.
+pub fn input<const D: usize>(tensor: Tensor<D>) -> Input {
+    let converted = if tensor.device().is_autodiff() {
+        tensor.try_into_primitive::<Autodiff<Flex>>().map(Input::Tracked)
+    } else {
+        tensor.try_into_primitive::<Flex>().map(Input::Plain)
+    };
+    converted.unwrap_or_else(|error| panic!("a CPU kernel met a tensor that it cannot take: {error:?}"))
+}
+
+/// The numbers of a tensor that no gradient flows to.
+pub fn constant<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match input(tensor) {
+        Input::Plain(tensor) => tensor,
+        Input::Tracked(tensor) => tensor.into_primitive(),
+    }
+}
+
+/// Runs an operation.
+pub fn apply<const N: usize, const D: usize>(operation: impl Operation<N>, inputs: [Input; N]) -> Tensor<D> {
+    if inputs.iter().all(|input| matches!(input, Input::Plain(_))) {
+        let inputs = inputs.map(|input| match input {
+            Input::Plain(tensor) => tensor,
+            Input::Tracked(tensor) => tensor.into_primitive(),
+        });
+        return Tensor::from_primitive::<Flex>(operation.forward(&inputs).0);
+    }
+    let tracked = inputs.map(|input| match input {
+        Input::Plain(tensor) => FloatTensor::<Autodiff<Flex>>::new(tensor),
+        Input::Tracked(tensor) => tensor,
+    });
+    let nodes = tracked.each_ref().map(|tensor| tensor.node());
+    let primitives = tracked.map(|tensor| tensor.into_primitive());
+    let (output, saved) = operation.forward(&primitives);
+    let output = match Step(operation).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish((primitives, saved), output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Tensor::from_primitive::<Autodiff<Flex>>(output)
+}
+
+/// The backward pass of an operation as Burn's graph wants it.
+#[derive(Debug)]
+struct Step<Op>(Op);
+
+impl<const N: usize, Op: Operation<N>> Backward<Flex, N> for Step<Op> {
+    type State = ([FlexTensor; N], Op::Saved);
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node);
+        let (inputs, saved) = ops.state;
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = self.0.backward(inputs, saved, gradient, wanted);
+        for (parent, gradient) in ops.parents.into_iter().zip(found) {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                grads.register::<Flex>(parent.id, gradient);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Tensors as rows of consecutive numbers, wherever the rows lie in memory.
+
+use burn::backend::flex::FlexTensor;
+use burn::tensor::TensorData;
+use rayon::prelude::*;
+
+/// Elements below which splitting work over threads costs more than it saves.
+const PARALLEL_ELEMENTS: usize = 1 << 15;
+
+/// A tensor whose last axis is consecutive in memory.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    tensor: FlexTensor,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+    start: usize,
+}
+
+impl Rows {
+    /// The rows of a tensor, copied only if its last axis is not consecutive.
+    pub fn new(tensor: &FlexTensor) -> Self {
+        let layout = tensor.layout();
+        let usable = layout.strides().last() == Some(&1) && layout.strides().iter().all(|stride| *stride >= 0);
+        let tensor = if usable { tensor.clone() } else { tensor.to_contiguous() };
+        let layout = tensor.layout();
+        let shape: Vec<usize> = layout.shape().iter().copied().collect();
+        let strides = layout.strides().iter().map(|stride| *stride as usize).collect();
+        let start = layout.start_offset();
+        Self { tensor, shape, strides, start }
+    }
+
+    /// The rows one after another, copied only where they do not lie so.
+    pub fn consecutive(tensor: &FlexTensor) -> Self {
+        if tensor.is_contiguous() { Self::new(tensor) } else { Self::new(&tensor.to_contiguous()) }
+    }
+
+    /// Numbers a row.
+    pub fn width(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Number of rows.
+    pub fn count(&self) -> usize {
+        self.shape[..self.shape.len() - 1].iter().product()
+    }
+
+    /// The shape of the tensor.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The memory from element `index` on; `index` has as many numbers as the tensor has axes.
+    pub fn from<const D: usize>(&self, index: [usize; D]) -> &[f32] {
+        let offset: usize = index.iter().zip(&self.strides).map(|(index, stride)| index * stride).sum();
+        &self.tensor.storage::<f32>()[self.start + offset..]
+    }
+
+    /// Elements from one row to the next along an axis.
+    pub fn stride(&self, axis: usize) -> usize {
+        self.strides[axis]
+    }
+
+    /// All numbers of rows that lie one after another.
+    pub fn all(&self) -> &[f32] {
+        &self.tensor.storage::<f32>()[self.start..self.start + self.shape.iter().product::<usize>()]
+    }
+
+    /// Row number `row` in logical order.
+    pub fn row(&self, mut row: usize) -> &[f32] {
+        let mut offset = self.start;
+        for axis in (0..self.shape.len() - 1).rev() {
+            offset += row % self.shape[axis] * self.strides[axis];
+            row /= self.shape[axis];
+        }
+        &self.tensor.storage::<f32>()[offset..offset + self.width()]
+    }
+}
+
+/// A tensor that owns these numbers.
+pub fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+}
+
+/// Calls `work` with chunks of whole rows of `out` and the number of each chunk's first row, on the threads of the
+/// current pool where it pays. A row's result must not depend on its chunk.
+pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    let threads = rayon::current_num_threads();
+    if threads == 1 || out.len() < PARALLEL_ELEMENTS || width == 0 {
+        return work(0, out);
+    }
+    let rows = (out.len() / width).div_ceil(threads);
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, out)| work(chunk * rows, out));
+}

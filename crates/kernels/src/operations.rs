@@ -1,0 +1,138 @@
+//! What the model calls: each operation once, with its shapes and its source.
+
+use std::sync::Arc;
+
+use burn::tensor::{Int, Tensor};
+
+use crate::cpu::{self, Activation, Attention, CrossEntropy, Kind, Linear, Norm, Swiglu, apply, input};
+use crate::portable;
+
+/// x·weight + bias.
+///
+/// - x: `[batch_size, seq_len, d_input]`; weight: `[d_input, d_output]`; bias: `[d_output]`
+/// - returns: `[batch_size, seq_len, d_output]`
+pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    let [_, _, d_input] = x.dims();
+    let [weight_rows, _] = weight.dims();
+    assert_eq!(d_input, weight_rows, "activations of width {d_input} meet a weight of {weight_rows} rows");
+    if !cpu::takes(&x) {
+        return portable::linear(x, weight, bias);
+    }
+    match bias {
+        Some(bias) => apply(Linear, [input(x), input(weight), input(bias)]),
+        None => apply(Linear, [input(x), input(weight)]),
+    }
+}
+
+/// Layer normalisation, (x − mean) / √(variance + eps), then gain and bias where given (Ba et al. 2016,
+/// arXiv:1607.06450). The variance is the biased one, over d_model.
+///
+/// - x: `[batch_size, seq_len, d_model]`; gain, bias: `[d_model]`
+pub fn layer_norm(x: Tensor<3>, gain: Option<Tensor<1>>, bias: Option<Tensor<1>>, eps: f64) -> Tensor<3> {
+    if !cpu::takes(&x) {
+        return portable::layer_norm(x, gain, bias, eps);
+    }
+    let [_, _, d_model] = x.dims();
+    let norm = Norm { kind: Kind::Layer, eps: eps as f32 };
+    match (gain, bias) {
+        (None, None) => apply(norm, [input(x)]),
+        (Some(gain), None) => apply(norm, [input(x), input(gain)]),
+        (gain, Some(bias)) => {
+            let gain = gain.unwrap_or_else(|| Tensor::ones([d_model], &x.device()));
+            apply(norm, [input(x), input(gain), input(bias)])
+        }
+    }
+}
+
+/// Root-mean-square normalisation, x / √(mean(x²) + eps), then gain where given (Zhang & Sennrich 2019,
+/// arXiv:1910.07467).
+///
+/// - x: `[…, width]`; gain: `[width]`
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Option<Tensor<1>>, eps: f64) -> Tensor<D> {
+    if !cpu::takes(&x) {
+        return portable::rms_norm(x, gain, eps);
+    }
+    let norm = Norm { kind: Kind::Rms, eps: eps as f32 };
+    match gain {
+        Some(gain) => apply(norm, [input(x), input(gain)]),
+        None => apply(norm, [input(x)]),
+    }
+}
+
+/// GELU, x·Φ(x), with the exact normal distribution function (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+///
+/// - x: any shape
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if cpu::takes(&x) { apply(Activation::Gelu, [input(x)]) } else { portable::gelu(x) }
+}
+
+/// GELU by its tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))): what GPT-2 was trained with.
+///
+/// - x: any shape
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if cpu::takes(&x) { apply(Activation::GeluTanh, [input(x)]) } else { portable::gelu_tanh(x) }
+}
+
+/// Squared ReLU, max(0, x)² (So et al. 2021, Primer, arXiv:2109.08668).
+///
+/// - x: any shape
+pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if cpu::takes(&x) { apply(Activation::Relu2, [input(x)]) } else { portable::relu2(x) }
+}
+
+/// SwiGLU, silu(gate)·up with silu(z) = z·σ(z) (Shazeer 2020, arXiv:2002.05202).
+///
+/// - gate_up: `[batch_size, seq_len, 2 · d_ff]`, the gate's half first
+/// - returns: `[batch_size, seq_len, d_ff]`
+pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
+    let [_, _, doubled] = gate_up.dims();
+    assert!(doubled.is_multiple_of(2), "swiglu splits its last axis in two, but it is {doubled} wide");
+    if cpu::takes(&gate_up) { apply(Swiglu, [input(gate_up)]) } else { portable::swiglu(gate_up) }
+}
+
+/// Scaled dot-product attention in which a query sees itself and what came before, softmax(q·kᵀ/√d_head)·v
+/// (Vaswani et al. 2017, arXiv:1706.03762).
+///
+/// The last query stands at the last key's position, so query i sees keys up to `k_len − q_len + i`: with as many
+/// queries as keys this is the triangle, with one query it is a row. A `window` of W hides all but the last W of
+/// them. Each group of `n_heads / n_kv_heads` query heads shares one key and value head.
+///
+/// - q: `[batch_size, n_heads, q_len, d_head]`
+/// - k, v: `[batch_size, n_kv_heads, k_len, d_head]`, in order of position
+/// - dropout: factors for the attention probabilities, `[batch_size, n_heads, q_len, k_len]`
+/// - returns: `[batch_size, n_heads, q_len, d_head]`
+pub fn causal_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    window: Option<usize>,
+    dropout: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let [batch_size, n_heads, q_len, d_head] = q.dims();
+    let [k_batch, n_kv_heads, k_len, k_width] = k.dims();
+    assert_eq!((batch_size, d_head), (k_batch, k_width), "queries and keys differ in batch_size or d_head");
+    assert_eq!(k.dims(), v.dims(), "as many keys as values, of one width");
+    assert!(n_heads.is_multiple_of(n_kv_heads), "{n_heads} query heads cannot share {n_kv_heads} key heads evenly");
+    assert!(q_len <= k_len, "{q_len} queries need as many keys, found {k_len}");
+    if !cpu::takes(&q) {
+        return portable::causal_attention(q, k, v, window, dropout);
+    }
+    let dropout = dropout.map(cpu::constant);
+    apply(Attention { window, dropout }, [input(q), input(k), input(v)])
+}
+
+/// Next-token cross-entropy, `−ln softmax(logits)[target]`, one value a row, in nats.
+///
+/// - logits: `[n_tokens, vocab_size]`; targets: `[n_tokens]`
+/// - returns: `[n_tokens]`
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    let [n_tokens, vocab_size] = logits.dims();
+    let [n_targets] = targets.dims();
+    assert_eq!(n_tokens, n_targets, "one target a row of logits");
+    if !cpu::takes(&logits) {
+        return portable::cross_entropy(logits, targets);
+    }
+    let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
+    assert!(targets.iter().all(|target| *target < vocab_size), "a target is outside the {vocab_size} logits of a row");
+    apply(CrossEntropy { targets: Arc::new(targets) }, [input(logits)])
+}

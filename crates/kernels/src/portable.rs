@@ -1,0 +1,16 @@
+//! The operations out of ordinary Burn operations: they run on every backend and have gradients everywhere. They are
+//! the specification that a faster version is tested against.
+
+mod activation;
+mod attention;
+mod cross_entropy;
+mod linear;
+mod norm;
+mod rotary;
+
+pub use activation::{gelu, gelu_tanh, relu2, swiglu};
+pub use attention::{attention_probs, causal_attention};
+pub use cross_entropy::cross_entropy;
+pub use linear::linear;
+pub use norm::{layer_norm, rms_norm};
+pub use rotary::rotate;
