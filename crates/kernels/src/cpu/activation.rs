@@ -18,7 +18,6 @@ pub enum Activation {
 /// Its value and derivative at each x.
 #[inline(always)]
 fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> (S::f32s, S::f32s) {
-    let splat = |value| simd.splat_f32s(value);
     match activation {
         Activation::Gelu => {
             let (cumulative, density) = normal(simd, x);
@@ -28,15 +27,17 @@ fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> (S::
             // ½(1 + tanh u) is the logistic function of 2u.
             const TWICE: f32 = 1.595_769; // 2√(2/π)
             let square = simd.mul_f32s(x, x);
-            let inner = simd.mul_f32s(x, simd.mul_add_f32s(square, splat(0.044_715 * TWICE), splat(TWICE)));
+            let inner =
+                simd.mul_f32s(x, simd.mul_add_f32s(square, simd.splat_f32s(0.044_715 * TWICE), simd.splat_f32s(TWICE)));
             let share = sigmoid(simd, inner);
-            let inner_slope = simd.mul_add_f32s(square, splat(3.0 * 0.044_715 * TWICE), splat(TWICE));
+            let inner_slope =
+                simd.mul_add_f32s(square, simd.splat_f32s(3.0 * 0.044_715 * TWICE), simd.splat_f32s(TWICE));
             let value = simd.mul_f32s(x, share);
-            let rest = simd.mul_f32s(value, simd.sub_f32s(splat(1.0), share));
+            let rest = simd.mul_f32s(value, simd.sub_f32s(simd.splat_f32s(1.0), share));
             (value, simd.mul_add_f32s(rest, inner_slope, share))
         }
         Activation::Relu2 => {
-            let positive = simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), splat(0.0), x);
+            let positive = simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(0.0)), simd.splat_f32s(0.0), x);
             (simd.mul_f32s(positive, positive), simd.add_f32s(positive, positive))
         }
     }
@@ -49,18 +50,18 @@ fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> (S::
 /// relative error).
 #[inline(always)]
 fn normal<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
-    let splat = |value| simd.splat_f32s(value);
     let size = simd.abs_f32s(x);
-    let t = simd.div_f32s(splat(1.0), simd.mul_add_f32s(size, splat(TAIL_SCALE), splat(1.0)));
-    let mut tail = splat(TAIL[TAIL.len() - 1]);
+    let t =
+        simd.div_f32s(simd.splat_f32s(1.0), simd.mul_add_f32s(size, simd.splat_f32s(TAIL_SCALE), simd.splat_f32s(1.0)));
+    let mut tail = simd.splat_f32s(TAIL[TAIL.len() - 1]);
     for coefficient in TAIL.iter().rev().skip(1) {
-        tail = simd.mul_add_f32s(tail, t, splat(*coefficient));
+        tail = simd.mul_add_f32s(tail, t, simd.splat_f32s(*coefficient));
     }
-    let bell = exp(simd, simd.mul_f32s(simd.mul_f32s(x, x), splat(-0.5)));
+    let bell = exp(simd, simd.mul_f32s(simd.mul_f32s(x, x), simd.splat_f32s(-0.5)));
     let below = simd.mul_f32s(bell, tail); // Φ(−|x|)
-    let above = simd.sub_f32s(splat(1.0), below);
-    let cumulative = simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), below, above);
-    (cumulative, simd.mul_f32s(bell, splat(0.398_942_3)))
+    let above = simd.sub_f32s(simd.splat_f32s(1.0), below);
+    let cumulative = simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(0.0)), below, above);
+    (cumulative, simd.mul_f32s(bell, simd.splat_f32s(0.398_942_3)))
 }
 
 /// The scale of z in t.
@@ -115,9 +116,9 @@ impl WithSimd for Forward<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { activation, x, out } = self;
         match activation {
-            Activation::Gelu => map(simd, [x], out, |[x]| value_and_slope(simd, Activation::Gelu, x).0),
-            Activation::GeluTanh => map(simd, [x], out, |[x]| value_and_slope(simd, Activation::GeluTanh, x).0),
-            Activation::Relu2 => map(simd, [x], out, |[x]| value_and_slope(simd, Activation::Relu2, x).0),
+            Activation::Gelu => map!(simd, out, [x in x], value_and_slope(simd, Activation::Gelu, x).0),
+            Activation::GeluTanh => map!(simd, out, [x in x], value_and_slope(simd, Activation::GeluTanh, x).0),
+            Activation::Relu2 => map!(simd, out, [x in x], value_and_slope(simd, Activation::Relu2, x).0),
         }
     }
 }
@@ -137,7 +138,7 @@ impl WithSimd for Backward<'_> {
         let Self { activation, x, gradient, out } = self;
         macro_rules! with {
             ($activation:expr) => {
-                map(simd, [x, gradient], out, |[x, gradient]| {
+                map!(simd, out, [x in x, gradient in gradient], {
                     simd.mul_f32s(gradient, value_and_slope(simd, $activation, x).1)
                 })
             };
@@ -190,7 +191,7 @@ impl WithSimd for SwigluForward<'_> {
         let d_ff = self.x.width() / 2;
         for (row, out) in self.out.chunks_exact_mut(d_ff).enumerate() {
             let (gate, up) = self.x.row(self.first_row + row).split_at(d_ff);
-            map(simd, [gate, up], out, |[gate, up]| simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
+            map!(simd, out, [gate in gate, up in up], simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
         }
     }
 }
@@ -213,13 +214,13 @@ impl WithSimd for SwigluBackward<'_> {
             let (gate, up) = self.x.row(row).split_at(d_ff);
             let gradient = self.gradient.row(row);
             let (gate_out, up_out) = out.split_at_mut(d_ff);
-            map(simd, [gate, up, gradient], gate_out, |[gate, up, gradient]| {
+            map!(simd, gate_out, [gate in gate, up in up, gradient in gradient], {
                 let share = sigmoid(simd, gate);
                 let rest = simd.mul_f32s(gate, simd.sub_f32s(one, share));
                 let slope = simd.mul_f32s(share, simd.add_f32s(one, rest));
                 simd.mul_f32s(simd.mul_f32s(gradient, up), slope)
             });
-            map(simd, [gate, gradient], up_out, |[gate, gradient]| {
+            map!(simd, up_out, [gate in gate, gradient in gradient], {
                 simd.mul_f32s(gradient, simd.mul_f32s(gate, sigmoid(simd, gate)))
             });
         }

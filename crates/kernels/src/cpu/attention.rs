@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::gemm::{Matrix, Product, Start};
 use super::operation::Operation;
 use super::rows::{Rows, tensor};
-use super::simd::{exp, load, map, max, store, sum, vectorized};
+use super::simd::{exp, max, sum, update, vectorized};
 
 /// Queries in work together.
 const BLOCK: usize = 32;
@@ -145,17 +145,9 @@ impl WithSimd for Softmax<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let row = self.0;
         let maxima = simd.splat_f32s(max(simd, row));
-        in_place(simd, row, |x| exp(simd, simd.sub_f32s(x, maxima)));
-        let share = simd.splat_f32s(1.0 / sum(simd, [row], |[x]| x));
-        in_place(simd, row, |x| simd.mul_f32s(x, share));
-    }
-}
-
-#[inline(always)]
-fn in_place<S: Simd>(simd: S, row: &mut [f32], body: impl Fn(S::f32s) -> S::f32s) {
-    for chunk in row.chunks_mut(super::simd::LANES) {
-        let value = body(load(simd, chunk));
-        store(simd, chunk, value);
+        update!(simd, row, x, [], exp(simd, simd.sub_f32s(x, maxima)));
+        let share = simd.splat_f32s(1.0 / sum!(simd, [x in row], x));
+        update!(simd, row, x, [], simd.mul_f32s(x, share));
     }
 }
 
@@ -313,8 +305,7 @@ impl WithSimd for ScoreGradient<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { probs, slopes } = self;
-        let mean = simd.splat_f32s(sum(simd, [probs, slopes], |[p, slope]| simd.mul_f32s(p, slope)));
-        let before = slopes.to_vec();
-        map(simd, [probs, &before], slopes, |[p, slope]| simd.mul_f32s(p, simd.sub_f32s(slope, mean)));
+        let mean = simd.splat_f32s(sum!(simd, [p in probs, slope in slopes], simd.mul_f32s(p, slope)));
+        update!(simd, slopes, slope, [p in probs], simd.mul_f32s(p, simd.sub_f32s(slope, mean)));
     }
 }

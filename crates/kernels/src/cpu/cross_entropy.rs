@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use super::operation::Operation;
 use super::rows::{Rows, by_rows, tensor};
-use super::simd::{exp, map, max, sum, vectorized};
+use super::simd::{exp, map, max, sum, update, vectorized};
 
 /// −ln softmax(logits)`[target]`, a row at a time.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl WithSimd for Forward<'_> {
             let logits = self.logits.row(row);
             let max = max(simd, logits);
             let maxima = simd.splat_f32s(max);
-            let total = sum(simd, [logits], |[x]| exp(simd, simd.sub_f32s(x, maxima)));
+            let total = sum!(simd, [x in logits], exp(simd, simd.sub_f32s(x, maxima)));
             *out = total.ln() - (logits[*target] - max);
         }
     }
@@ -76,12 +76,9 @@ impl WithSimd for Backward<'_> {
             let row = self.first_row + row;
             let (logits, gradient) = (self.logits.row(row), self.gradient[row]);
             let maxima = simd.splat_f32s(max(simd, logits));
-            map(simd, [logits], out, |[x]| exp(simd, simd.sub_f32s(x, maxima)));
-            let scale = simd.splat_f32s(gradient / sum(simd, [out], |[x]| x));
-            for chunk in out.chunks_mut(super::simd::LANES) {
-                let scaled = simd.mul_f32s(super::simd::load(simd, chunk), scale);
-                super::simd::store(simd, chunk, scaled);
-            }
+            map!(simd, out, [x in logits], exp(simd, simd.sub_f32s(x, maxima)));
+            let scale = simd.splat_f32s(gradient / sum!(simd, [x in out], x));
+            update!(simd, out, x, [], simd.mul_f32s(x, scale));
             out[self.targets[row]] -= gradient;
         }
     }

@@ -137,13 +137,12 @@ impl WithSimd for Part<'_> {
                 let data = &b.data[column..];
                 self.panel(simd, wide, take, panel, data, b.row_stride);
             } else {
-                SCRATCH.with(|scratch| {
-                    let mut packed = scratch.take();
-                    packed.resize(k * take * LANES, 0.0);
-                    pack(&b, k, panel, take * LANES, &mut packed);
-                    self.panel(simd, wide, take, panel, &packed, take * LANES);
-                    scratch.replace(packed);
-                });
+                // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
+                let mut packed = SCRATCH.take();
+                packed.resize(k * take * LANES, 0.0);
+                pack(&b, k, panel, take * LANES, &mut packed);
+                self.panel(simd, wide, take, panel, &packed, take * LANES);
+                SCRATCH.set(packed);
             }
             column += width;
         }

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 
 use super::operation::Operation;
 use super::rows::{Rows, by_rows, tensor};
-use super::simd::{map, sum, vectorized};
+use super::simd::{map, sum, update, vectorized};
 
 /// Which norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +76,11 @@ impl<const N: usize> Operation<N> for Norm {
 fn statistics<S: Simd>(simd: S, norm: &Norm, row: &[f32]) -> (f32, f32) {
     let len = row.len() as f32;
     let mean = match norm.kind {
-        Kind::Layer => sum(simd, [row], |[x]| x) / len,
+        Kind::Layer => sum!(simd, [x in row], x) / len,
         Kind::Rms => 0.0,
     };
     let means = simd.splat_f32s(mean);
-    let squares = sum(simd, [row], |[x]| {
+    let squares = sum!(simd, [x in row], {
         let centred = simd.sub_f32s(x, means);
         simd.mul_f32s(centred, centred)
     });
@@ -105,12 +105,12 @@ impl WithSimd for Forward<'_> {
             let x = self.x.row(self.first_row + row);
             let (mean, scale) = statistics(simd, self.norm, x);
             let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
-            let normed = |x| simd.mul_f32s(simd.sub_f32s(x, means), scales);
+            map!(simd, out, [x in x], simd.mul_f32s(simd.sub_f32s(x, means), scales));
             match (self.gain, self.bias) {
-                (None, _) => map(simd, [x], out, |[x]| normed(x)),
-                (Some(gain), None) => map(simd, [x, gain], out, |[x, gain]| simd.mul_f32s(normed(x), gain)),
+                (None, _) => {}
+                (Some(gain), None) => update!(simd, out, y, [gain in gain], simd.mul_f32s(y, gain)),
                 (Some(gain), Some(bias)) => {
-                    map(simd, [x, gain, bias], out, |[x, gain, bias]| simd.mul_add_f32s(normed(x), gain, bias));
+                    update!(simd, out, y, [gain in gain, bias in bias], simd.mul_add_f32s(y, gain, bias));
                 }
             }
         }
@@ -137,32 +137,27 @@ impl WithSimd for Backward<'_> {
         let width = self.x.width();
         let mut normed = vec![0.0; width];
         let mut scaled = vec![0.0; width];
-        let mut added = vec![0.0; width];
         for (row, out) in self.out.chunks_exact_mut(width).enumerate() {
             let (x, gradient) = (self.x.row(row), self.gradient.row(row));
             let (mean, scale) = statistics(simd, self.norm, x);
             let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
-            map(simd, [x], &mut normed, |[x]| simd.mul_f32s(simd.sub_f32s(x, means), scales));
+            map!(simd, &mut normed, [x in x], simd.mul_f32s(simd.sub_f32s(x, means), scales));
             let gradient = match self.gain {
                 None => gradient,
                 Some(gain) => {
-                    added.copy_from_slice(self.gain_gradient);
-                    map(simd, [gradient, &normed, &added], self.gain_gradient, |[g, y, sum]| {
-                        simd.mul_add_f32s(g, y, sum)
-                    });
-                    added.copy_from_slice(self.bias_gradient);
-                    map(simd, [gradient, &added], self.bias_gradient, |[g, sum]| simd.add_f32s(g, sum));
-                    map(simd, [gradient, gain], &mut scaled, |[g, gain]| simd.mul_f32s(g, gain));
+                    update!(simd, self.gain_gradient, sum, [g in gradient, y in normed], simd.mul_add_f32s(g, y, sum));
+                    update!(simd, self.bias_gradient, sum, [g in gradient], simd.add_f32s(g, sum));
+                    map!(simd, &mut scaled, [g in gradient, gain in gain], simd.mul_f32s(g, gain));
                     &scaled
                 }
             };
             let mean_gradient = match self.norm.kind {
-                Kind::Layer => sum(simd, [gradient], |[g]| g) / width as f32,
+                Kind::Layer => sum!(simd, [g in gradient], g) / width as f32,
                 Kind::Rms => 0.0,
             };
-            let along = sum(simd, [gradient, &normed], |[g, y]| simd.mul_f32s(g, y)) / width as f32;
+            let along = sum!(simd, [g in gradient, y in normed], simd.mul_f32s(g, y)) / width as f32;
             let (mean_gradients, alongs) = (simd.splat_f32s(mean_gradient), simd.splat_f32s(along));
-            map(simd, [gradient, &normed], out, |[g, y]| {
+            map!(simd, out, [g in gradient, y in normed], {
                 let across = simd.sub_f32s(simd.sub_f32s(g, mean_gradients), simd.mul_f32s(y, alongs));
                 simd.mul_f32s(across, scales)
             });

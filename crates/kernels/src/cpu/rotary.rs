@@ -62,11 +62,11 @@ impl WithSimd for Turn<'_> {
             let (cos, sin) = (&self.table.cos[angles.clone()], &self.table.sin[angles]);
             let (first, second) = self.x.row(row).split_at(half);
             let (first_out, second_out) = out.split_at_mut(half);
-            map(simd, [first, second, cos, sin], first_out, |[first, second, cos, sin]| {
+            map!(simd, first_out, [first in first, second in second, cos in cos, sin in sin], {
                 let sin = simd.mul_f32s(sin, direction);
                 simd.sub_f32s(simd.mul_f32s(first, cos), simd.mul_f32s(second, sin))
             });
-            map(simd, [first, second, cos, sin], second_out, |[first, second, cos, sin]| {
+            map!(simd, second_out, [first in first, second in second, cos in cos, sin in sin], {
                 let sin = simd.mul_f32s(sin, direction);
                 simd.add_f32s(simd.mul_f32s(second, cos), simd.mul_f32s(first, sin))
             });

@@ -55,50 +55,82 @@ fn instructions() -> Instructions {
     })
 }
 
-/// Calls `body` with sixteen values of each of `inputs` and of `out` at a time; a tail is padded with zeros, so it goes
-/// through the same instructions as the rest.
-#[inline(always)]
-pub fn map<S: Simd, const N: usize>(
-    simd: S,
-    inputs: [&[f32]; N],
-    out: &mut [f32],
-    body: impl Fn([S::f32s; N]) -> S::f32s,
-) {
-    let len = out.len();
-    assert!(inputs.iter().all(|input| input.len() == len), "vectors of different lengths");
-    let mut at = 0;
-    while at + LANES <= len {
-        let values = inputs.map(|input| load(simd, &input[at..at + LANES]));
-        store(simd, &mut out[at..at + LANES], body(values));
-        at += LANES;
-    }
-    if at < len {
-        let values = inputs.map(|input| load(simd, &input[at..]));
-        store(simd, &mut out[at..], body(values));
-    }
+/// Sets `$out` to an expression of vectors, sixteen numbers at a time; a tail is padded with zeros, so it goes through
+/// the same instructions as the rest.
+///
+/// A macro, because a closure is compiled for the plain processor unless the compiler happens to inline it.
+macro_rules! map {
+    ($simd:expr, $out:expr, [$($value:ident in $input:expr),*], $body:expr) => {{
+        let out: &mut [f32] = $out;
+        let len = out.len();
+        $(assert_eq!($input.len(), len, "vectors of different lengths");)*
+        let mut at = 0;
+        while at < len {
+            let end = len.min(at + $crate::cpu::simd::LANES);
+            $(let $value = $crate::cpu::simd::load($simd, &$input[at..end]);)*
+            $crate::cpu::simd::store($simd, &mut out[at..end], $body);
+            at = end;
+        }
+    }};
 }
 
-/// The sum over i of `body(inputs[…][i])`: lane l adds up the elements l, l + 16, …, then the upper half of the lanes
-/// is added to the lower until one is left.
+/// The same with the old value of `$out` in the expression.
+macro_rules! update {
+    ($simd:expr, $out:expr, $old:ident, [$($value:ident in $input:expr),*], $body:expr) => {{
+        let out: &mut [f32] = $out;
+        let len = out.len();
+        $(assert_eq!($input.len(), len, "vectors of different lengths");)*
+        let mut at = 0;
+        while at < len {
+            let end = len.min(at + $crate::cpu::simd::LANES);
+            $(let $value = $crate::cpu::simd::load($simd, &$input[at..end]);)*
+            let $old = $crate::cpu::simd::load($simd, &out[at..end]);
+            $crate::cpu::simd::store($simd, &mut out[at..end], $body);
+            at = end;
+        }
+    }};
+}
+
+/// The sum of an expression of vectors: lane l adds up the elements l, l + 16, …, then the upper half of the lanes is
+/// added to the lower until one is left. Lanes past the end add nothing, whatever the
+/// expression makes of zeros.
+macro_rules! sum {
+    ($simd:expr, [$($value:ident in $input:expr),*], $body:expr) => {{
+        let len = [$($input.len()),*][0];
+        $(assert_eq!($input.len(), len, "vectors of different lengths");)*
+        let mut total = $simd.splat_f32s(0.0);
+        let mut at = 0;
+        while at + $crate::cpu::simd::LANES <= len {
+            let end = at + $crate::cpu::simd::LANES;
+            $(let $value = $crate::cpu::simd::load($simd, &$input[at..end]);)*
+            total = $simd.add_f32s(total, $body);
+            at = end;
+        }
+        if at < len {
+            $(let $value = $crate::cpu::simd::load($simd, &$input[at..]);)*
+            let tail = $crate::cpu::simd::first_lanes($simd, $body, len - at);
+            total = $simd.add_f32s(total, tail);
+        }
+        $crate::cpu::simd::add_up($simd, total)
+    }};
+}
+
+pub(crate) use {map, sum, update};
+
+/// The first `count` lanes, zeros in the others.
 #[inline(always)]
-pub fn sum<S: Simd, const N: usize>(simd: S, inputs: [&[f32]; N], body: impl Fn([S::f32s; N]) -> S::f32s) -> f32 {
-    let len = inputs[0].len();
-    let mut total = simd.splat_f32s(0.0);
-    let mut at = 0;
-    while at + LANES <= len {
-        let values = inputs.map(|input| load(simd, &input[at..at + LANES]));
-        total = simd.add_f32s(total, body(values));
-        at += LANES;
-    }
-    if at < len {
-        // Lanes past the end must add nothing, whatever the body makes of zeros.
-        let mut tail = [0.0; LANES];
-        store(simd, &mut tail, body(inputs.map(|input| load(simd, &input[at..]))));
-        tail[len - at..].fill(0.0);
-        total = simd.add_f32s(total, load(simd, &tail));
-    }
+pub fn first_lanes<S: Simd>(simd: S, vector: S::f32s, count: usize) -> S::f32s {
     let mut lanes = [0.0; LANES];
-    store(simd, &mut lanes, total);
+    store(simd, &mut lanes, vector);
+    lanes[count..].fill(0.0);
+    load(simd, &lanes)
+}
+
+/// The sum of the lanes.
+#[inline(always)]
+pub fn add_up<S: Simd>(simd: S, vector: S::f32s) -> f32 {
+    let mut lanes = [0.0; LANES];
+    store(simd, &mut lanes, vector);
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -111,22 +143,26 @@ pub fn sum<S: Simd, const N: usize>(simd: S, inputs: [&[f32]; N], body: impl Fn(
 
 /// The largest value; NaN if one is.
 #[inline(always)]
-pub fn max<S: Simd>(_simd: S, values: &[f32]) -> f32 {
+pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
     // Which of several equal values is found makes no difference, so the order is free.
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let mut nan = [false; LANES];
-    let mut chunks = values.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        for lane in 0..LANES {
-            lanes[lane] = if chunk[lane] > lanes[lane] { chunk[lane] } else { lanes[lane] };
-            nan[lane] |= chunk[lane].is_nan();
-        }
+    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+    let mut sum = simd.splat_f32s(0.0);
+    let mut at = 0;
+    while at + LANES <= values.len() {
+        let vector = load(simd, &values[at..at + LANES]);
+        largest = simd.max_f32s(largest, vector);
+        sum = simd.add_f32s(sum, vector);
+        at += LANES;
     }
-    for (lane, value) in chunks.remainder().iter().enumerate() {
-        lanes[lane] = if *value > lanes[lane] { *value } else { lanes[lane] };
-        nan[lane] |= value.is_nan();
+    let mut lanes = [0.0; LANES];
+    store(simd, &mut lanes, largest);
+    let mut max = f32::NEG_INFINITY;
+    for value in lanes.iter().chain(&values[at..]) {
+        max = if *value > max { *value } else { max };
     }
-    if nan.contains(&true) { f32::NAN } else { lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max) }
+    // The instruction for the larger of two may lose a NaN; a sum keeps it. (So does ∞ − ∞, which is no number either.)
+    let sum = values[at..].iter().fold(add_up(simd, sum), |sum, value| sum + value);
+    if sum.is_nan() { f32::NAN } else { max }
 }
 
 /// Sixteen values, or fewer and zeros.
@@ -161,21 +197,21 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     /// Adding it rounds to an integer and leaves that integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    let splat = |value| simd.splat_f32s(value);
-    let clamped = simd.min_f32s(simd.max_f32s(x, splat(-87.0)), splat(88.7));
-    let shifted = simd.mul_add_f32s(clamped, splat(std::f32::consts::LOG2_E), splat(ROUND));
-    let n = simd.sub_f32s(shifted, splat(ROUND));
-    let r = simd.mul_add_f32s(n, splat(-LN_2_HIGH), clamped);
-    let r = simd.mul_add_f32s(n, splat(-LN_2_LOW), r);
-    let mut poly = splat(1.987_569_2e-4);
+    let clamped = simd.min_f32s(simd.max_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(88.7));
+    let shifted = simd.mul_add_f32s(clamped, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
+    let n = simd.sub_f32s(shifted, simd.splat_f32s(ROUND));
+    let r = simd.mul_add_f32s(n, simd.splat_f32s(-LN_2_HIGH), clamped);
+    let r = simd.mul_add_f32s(n, simd.splat_f32s(-LN_2_LOW), r);
+    let mut poly = simd.splat_f32s(1.987_569_2e-4);
     for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        poly = simd.mul_add_f32s(poly, r, splat(coefficient));
+        poly = simd.mul_add_f32s(poly, r, simd.splat_f32s(coefficient));
     }
-    let power = simd.add_f32s(simd.mul_add_f32s(poly, simd.mul_f32s(r, r), r), splat(1.0));
+    let power = simd.add_f32s(simd.mul_add_f32s(poly, simd.mul_f32s(r, r), r), simd.splat_f32s(1.0));
     let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
     let scaled = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(power), exponent));
-    let scaled = simd.select_f32s(simd.less_than_f32s(x, splat(-87.0)), splat(0.0), scaled);
-    let scaled = simd.select_f32s(simd.greater_than_f32s(x, splat(88.7)), splat(f32::INFINITY), scaled);
+    let scaled = simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(0.0), scaled);
+    let scaled =
+        simd.select_f32s(simd.greater_than_f32s(x, simd.splat_f32s(88.7)), simd.splat_f32s(f32::INFINITY), scaled);
     simd.select_f32s(simd.equal_f32s(x, x), scaled, x)
 }
 
