@@ -255,27 +255,47 @@ impl Part<'_> {
         if k > 0 {
             assert!((k - 1) * b_stride + V * LANES <= b.len(), "a panel ends past its data");
         }
-        let a_first = a.data[row * a.row_stride..].as_ptr();
-        for p in 0..k {
-            // SAFETY: both matrices hold the elements read here, by the assertion above and `Matrix::check`.
-            unsafe {
-                let b_row = b.as_ptr().add(p * b_stride);
-                let mut values = [simd.splat_f32s(0.0); V];
-                for (v, value) in values.iter_mut().enumerate() {
-                    *value = b_row.add(v * LANES).cast::<S::f32s>().read_unaligned();
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let x = simd.splat_f32s(*a_first.add(r * a.row_stride + p * a.column_stride));
-                    for v in 0..V {
-                        sums[v] = simd.mul_add_f32s(x, values[v], sums[v]);
-                    }
-                }
-            }
-        }
+        // SAFETY: both matrices hold the elements read there, by the assertion above and `Matrix::check`.
+        let sums = unsafe {
+            let a_first = a.data[row * a.row_stride..].as_ptr();
+            chains(simd, k, [a_first, b.as_ptr()], [a.row_stride, a.column_stride, b_stride], sums)
+        };
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 store(simd, result(r, v), *sum);
             }
         }
     }
+}
+
+/// Takes R × V vectors of sums through k steps. Of its own, so that the sums are only ever indexed by constants and stay
+/// in registers.
+///
+/// # Safety
+/// `a` must hold R rows and k columns at the first two strides, `b` k rows of V vectors at the third.
+#[inline(always)]
+unsafe fn chains<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    k: usize,
+    [a, b]: [*const f32; 2],
+    [row_stride, column_stride, b_stride]: [usize; 3],
+    start: [[S::f32s; V]; R],
+) -> [[S::f32s; V]; R] {
+    let mut sums = start;
+    for p in 0..k {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut row = [simd.splat_f32s(0.0); V];
+            for v in 0..V {
+                row[v] = b.add(p * b_stride + v * LANES).cast::<S::f32s>().read_unaligned();
+            }
+            for r in 0..R {
+                let x = simd.splat_f32s(*a.add(r * row_stride + p * column_stride));
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_f32s(x, row[v], sums[r][v]);
+                }
+            }
+        }
+    }
+    sums
 }
