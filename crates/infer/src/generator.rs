@@ -91,23 +91,21 @@ impl<'a> Generator<'a> {
     /// Logits of the last position, `[vocab_size]`.
     fn last_logits(&mut self) -> Result<Vec<f32>, InferError> {
         let context = &self.tokens[self.context_start..];
-        let hidden = match self.options.cache {
-            CacheMode::Recompute => self.gpt.hidden(self.input(context), Pass::default()),
+        let logits = match self.options.cache {
+            CacheMode::Recompute => self.gpt.last_logits(self.input(context), Pass::default()),
             CacheMode::Cached => {
                 let mut cache = self.cache.take().unwrap_or_else(|| self.gpt.new_cache(1));
                 let fresh = &context[cache.position()..];
-                let mut hidden = None;
+                let mut logits = None;
                 for chunk in fresh.chunks(PREFILL_CHUNK) {
                     let pass = Pass { cache: Some(&mut cache), ..Pass::default() };
-                    hidden = Some(self.gpt.hidden(self.input(chunk), pass));
+                    logits = Some(self.gpt.last_logits(self.input(chunk), pass));
                 }
                 self.cache = Some(cache);
                 // There is always a token that the cache has not seen: the one appended last.
-                hidden.ok_or(InferError::EmptyPrompt)?
+                logits.ok_or(InferError::EmptyPrompt)?
             }
-        }; // [1, chunk_len, d_model]
-        let [_, chunk_len, _] = hidden.dims();
-        let logits = self.gpt.logits(hidden.narrow(1, chunk_len - 1, 1)); // [1, 1, vocab_size]
+        }; // [1, vocab_size]
         logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
     }
 

@@ -19,7 +19,7 @@ mod simd;
 pub use activation::{Activation, Swiglu};
 pub use attention::Attention;
 pub use cross_entropy::CrossEntropy;
-pub use linear::Linear;
+pub use linear::{Linear, RowMajor};
 pub use norm::{Kind, Norm};
 pub use operation::{apply, constant, input, takes};
 pub use rotary::Rotary;

@@ -8,6 +8,8 @@ mod operations;
 pub mod portable;
 mod rotary;
 
-pub use operations::{causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, swiglu};
+pub use operations::{
+    causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major, swiglu,
+};
 pub use portable::attention_probs;
 pub use rotary::RotaryTable;

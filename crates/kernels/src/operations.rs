@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 
-use crate::cpu::{self, Activation, Attention, CrossEntropy, Kind, Linear, Norm, Swiglu, apply, input};
+use crate::cpu::{self, Activation, Attention, CrossEntropy, Kind, Linear, Norm, RowMajor, Swiglu, apply, input};
 use crate::portable;
 
 /// x·weight + bias.
@@ -22,6 +22,13 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
         Some(bias) => apply(Linear, [input(x), input(weight), input(bias)]),
         None => apply(Linear, [input(x), input(weight)]),
     }
+}
+
+/// The same weight, laid out so that [`linear`] reads it at full speed for a single row: a transposed view is copied.
+///
+/// - weight: `[d_input, d_output]`
+pub fn row_major(weight: Tensor<2>) -> Tensor<2> {
+    if cpu::takes(&weight) { apply(RowMajor, [input(weight)]) } else { weight }
 }
 
 /// Layer normalisation, (x − mean) / √(variance + eps), then gain and bias where given (Ba et al. 2016,

@@ -12,6 +12,8 @@ use crate::GptConfig;
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<Buffers>,
+    /// The model's head, row-major: a tied one is read in this order at every step.
+    head: Tensor<2>, // [d_model, vocab_size]
     window: Option<usize>,
     /// Positions held at the front of every layer's buffer.
     held: usize,
@@ -25,8 +27,8 @@ struct Buffers {
 }
 
 impl KvCache {
-    /// An empty cache for `batch_size` sequences of a model with this (resolved) config.
-    pub fn new(config: &GptConfig, batch_size: usize, device: &Device) -> Self {
+    /// An empty cache for `batch_size` sequences of a model with this (resolved) config and head.
+    pub(crate) fn new(config: &GptConfig, batch_size: usize, head: Tensor<2>, device: &Device) -> Self {
         let capacity = match config.window() {
             Some(window) => (2 * window).min(config.context_limit().unwrap_or(usize::MAX)),
             None => config.max_seq_len,
@@ -34,6 +36,7 @@ impl KvCache {
         let zeros = || Tensor::zeros([batch_size, config.n_kv_heads, capacity, config.d_head], device);
         Self {
             layers: (0..config.n_layers).map(|_| Buffers { keys: zeros(), values: zeros() }).collect(),
+            head,
             window: config.window(),
             held: 0,
             position: 0,
@@ -60,6 +63,10 @@ impl KvCache {
         self.held = position - oldest;
         self.position = position;
         true
+    }
+
+    pub(crate) fn head(&self) -> Tensor<2> {
+        self.head.clone()
     }
 
     pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::{RotaryTable, linear};
+use tril_kernels::{RotaryTable, linear, row_major};
 
 use crate::block::Block;
 use crate::dropout::Site;
@@ -81,9 +81,9 @@ impl Gpt {
         self.token_embedding.weight.val().device()
     }
 
-    /// An empty cache for `batch_size` sequences, on the model's device.
+    /// An empty cache for `batch_size` sequences, on the model's device. It is for the weights as they are now.
     pub fn new_cache(&self, batch_size: usize) -> KvCache {
-        KvCache::new(&self.config, batch_size, &self.device())
+        KvCache::new(&self.config, batch_size, row_major(self.head()), &self.device())
     }
 
     /// One parallel pass over whole texts: row i of the logits predicts token i + 1 from tokens 0 to i.
@@ -107,11 +107,22 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn forward_with(&self, inputs: Tensor<2, Int>, pass: Pass<'_>) -> Tensor<3> {
-        self.logits(self.hidden(inputs, pass))
+        let head = self.head_for(&pass);
+        linear(self.hidden(inputs, pass), head, None)
     }
 
-    /// The activations after the last norm, which the head turns into logits. A caller that wants the last position's
-    /// logits alone takes that position from here.
+    /// The logits that a generator asks for: those of the last position alone.
+    ///
+    /// - inputs: `[batch_size, seq_len]`
+    /// - returns: `[batch_size, vocab_size]`
+    pub fn last_logits(&self, inputs: Tensor<2, Int>, pass: Pass<'_>) -> Tensor<2> {
+        let [_, seq_len] = inputs.dims();
+        let head = self.head_for(&pass);
+        let hidden = self.hidden(inputs, pass).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
+        linear(hidden, head, None).squeeze_dim(1)
+    }
+
+    /// The activations after the last norm, which the head turns into logits.
     ///
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, seq_len, d_model]`
@@ -170,10 +181,19 @@ impl Gpt {
     /// - hidden: `[batch_size, seq_len, d_model]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let weight = match &self.head {
+        linear(hidden, self.head(), None)
+    }
+
+    /// The head's weight, `[d_model, vocab_size]`; a transposed view where it is tied.
+    fn head(&self) -> Tensor<2> {
+        match &self.head {
             Some(head) => head.weight.val(),
             None => self.token_embedding.weight.val().transpose(),
-        }; // [d_model, vocab_size]
-        linear(hidden, weight, None)
+        }
+    }
+
+    /// The same, laid out for single rows where a cache keeps it so.
+    fn head_for(&self, pass: &Pass<'_>) -> Tensor<2> {
+        pass.cache.as_ref().map_or_else(|| self.head(), |cache| cache.head())
     }
 }

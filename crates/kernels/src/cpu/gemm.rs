@@ -273,6 +273,7 @@ impl Part<'_> {
 ///
 /// # Safety
 /// `a` must hold R rows and k columns at the first two strides, `b` k rows of V vectors at the third.
+#[expect(clippy::needless_range_loop, reason = "indexed by constants once unrolled, where an iterator is not")]
 #[inline(always)]
 unsafe fn chains<S: Simd, const R: usize, const V: usize>(
     simd: S,

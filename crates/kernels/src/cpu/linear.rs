@@ -77,6 +77,22 @@ impl<const N: usize> Operation<N> for Linear {
     }
 }
 
+/// The same matrix with its rows one after another in memory.
+#[derive(Debug, Clone)]
+pub struct RowMajor;
+
+impl Operation<1> for RowMajor {
+    type Saved = ();
+
+    fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
+        (x.to_contiguous(), ())
+    }
+
+    fn backward(&self, _: [FlexTensor; 1], (): (), gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(gradient)]
+    }
+}
+
 fn size(weight: &FlexTensor) -> [usize; 2] {
     let shape = weight.layout().shape();
     [shape[0], shape[1]]
