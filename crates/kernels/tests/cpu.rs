@@ -1,0 +1,186 @@
+//! The CPU's own operations against their portable definitions: outputs and the gradient of every input, at sizes that
+//! all differ and are no multiple of a vector length.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use tril_kernels::portable;
+
+const TOLERANCE: f32 = 2e-5;
+
+/// Numbers in about −scale to scale that repeat nowhere, as a leaf that gradients flow to.
+fn leaf<const D: usize>(shape: [usize; D], salt: usize, scale: f32) -> Tensor<D> {
+    let len: usize = shape.iter().product();
+    let values: Vec<f32> = (0..len).map(|i| scale * (1.7 * i as f32 + 0.9 * salt as f32 + 0.3).sin()).collect();
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff()).require_grad()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().expect("f32")
+}
+
+fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let size = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= TOLERANCE * (1.0 + size), "{what} [{i}]: {found}, not {expected}");
+    }
+}
+
+/// The gradient of a weighted sum of an output.
+fn backward<const D: usize>(output: Tensor<D>) -> burn::tensor::Gradients {
+    let weights = leaf(output.dims(), 77, 1.0).detach();
+    (output * weights).sum().backward()
+}
+
+/// Compares two ways to compute the same from the same leaves.
+macro_rules! compare {
+    ($what:expr, [$($leaf:ident),*], $by_hand:expr, $portable:expr) => {{
+        let (by_hand, portable) = ($by_hand, $portable);
+        let what = $what;
+        assert_close(&values(by_hand.clone()), &values(portable.clone()), &format!("{what}"));
+        let (mine, theirs) = (backward(by_hand), backward(portable));
+        $(
+            let [found, expected] = [&mine, &theirs].map(|all| values($leaf.grad(all).expect("a gradient")));
+            assert_close(&found, &expected, &format!("{what}, gradient of {}", stringify!($leaf)));
+        )*
+    }};
+}
+
+#[test]
+fn linear_agrees_with_its_definition_bias_or_not_transposed_or_not() {
+    for (batch, seq_len, d_input, d_output) in [(1, 1, 7, 5), (2, 3, 35, 150), (1, 19, 33, 65), (3, 37, 50, 49)] {
+        let x = leaf([batch, seq_len, d_input], 1, 1.0);
+        let weight = leaf([d_input, d_output], 2, 0.5);
+        let bias = leaf([d_output], 3, 0.5);
+        compare!(
+            format!("linear {d_input} to {d_output}"),
+            [x, weight, bias],
+            tril_kernels::linear(x.clone(), weight.clone(), Some(bias.clone())),
+            portable::linear(x.clone(), weight.clone(), Some(bias.clone()))
+        );
+        let tied = leaf([d_output, d_input], 4, 0.5);
+        compare!(
+            format!("tied linear {d_input} to {d_output}"),
+            [x, tied],
+            tril_kernels::linear(x.clone(), tied.clone().transpose(), None),
+            portable::linear(x.clone(), tied.clone().transpose(), None)
+        );
+        compare!(
+            "a row-major copy",
+            [tied],
+            tril_kernels::row_major(tied.clone().transpose()),
+            tied.clone().transpose()
+        );
+    }
+}
+
+#[test]
+fn norms_agree_with_their_definitions() {
+    for width in [1, 5, 16, 35, 129] {
+        let x = leaf([2, 3, width], 1, 2.0);
+        let (gain, bias) = (leaf([width], 2, 1.0), leaf([width], 3, 1.0));
+        let eps = 1e-3;
+        compare!(
+            format!("layer norm of {width}"),
+            [x, gain, bias],
+            tril_kernels::layer_norm(x.clone(), Some(gain.clone()), Some(bias.clone()), eps),
+            portable::layer_norm(x.clone(), Some(gain.clone()), Some(bias.clone()), eps)
+        );
+        compare!(
+            format!("layer norm of {width} with a bias alone"),
+            [x, bias],
+            tril_kernels::layer_norm(x.clone(), None, Some(bias.clone()), eps),
+            portable::layer_norm(x.clone(), None, Some(bias.clone()), eps)
+        );
+        compare!(
+            format!("bare layer norm of {width}"),
+            [x],
+            tril_kernels::layer_norm(x.clone(), None, None, eps),
+            portable::layer_norm(x.clone(), None, None, eps)
+        );
+        compare!(
+            format!("RMS norm of {width}"),
+            [x, gain],
+            tril_kernels::rms_norm(x.clone(), Some(gain.clone()), eps),
+            portable::rms_norm(x.clone(), Some(gain.clone()), eps)
+        );
+        // Heads, as views that do not lie row after row.
+        let heads = leaf([2, 4, 3, width], 5, 2.0);
+        let turned = || heads.clone().swap_dims(1, 2);
+        compare!(
+            format!("RMS norm of heads of {width}"),
+            [heads],
+            tril_kernels::rms_norm(turned(), None, eps),
+            portable::rms_norm(turned(), None, eps)
+        );
+    }
+}
+
+#[test]
+fn activations_agree_with_their_definitions_from_the_smallest_to_the_largest_input() {
+    for scale in [1e-3, 1.0, 6.0, 40.0, 1e4] {
+        let x = leaf([3, 5, 18], 1, scale);
+        compare!("gelu", [x], tril_kernels::gelu(x.clone()), portable::gelu(x.clone()));
+        compare!("gelu_tanh", [x], tril_kernels::gelu_tanh(x.clone()), portable::gelu_tanh(x.clone()));
+        compare!("relu2", [x], tril_kernels::relu2(x.clone()), portable::relu2(x.clone()));
+        compare!("swiglu", [x], tril_kernels::swiglu(x.clone()), portable::swiglu(x.clone()));
+    }
+}
+
+#[test]
+fn attention_agrees_with_its_definition_for_every_split_of_heads_window_and_dropout() {
+    let lengths = [(1, 1), (5, 5), (37, 37), (70, 70), (1, 41), (9, 50)];
+    for (q_len, k_len) in lengths {
+        for (heads, kv_heads, d_head) in [(1, 1, 3), (4, 2, 18), (3, 1, 33)] {
+            for window in [None, Some(1), Some(4), Some(33), Some(100)] {
+                let q = leaf([2, q_len, heads, d_head], 1, 1.5);
+                let k = leaf([2, kv_heads, k_len, d_head], 2, 1.5);
+                let v = leaf([2, kv_heads, k_len, d_head], 3, 1.0);
+                let factors = leaf([2, heads, q_len, k_len], 4, 1.0).detach();
+                for dropout in [None, Some(factors)] {
+                    let turned = || q.clone().swap_dims(1, 2);
+                    compare!(
+                        format!("attention of {q_len} over {k_len}, {heads}/{kv_heads}, window {window:?}"),
+                        [q, k, v],
+                        tril_kernels::causal_attention(turned(), k.clone(), v.clone(), window, dropout.clone()),
+                        portable::causal_attention(turned(), k.clone(), v.clone(), window, dropout.clone())
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_agrees_with_its_definition() {
+    for vocab_size in [1, 7, 65, 200] {
+        let logits = leaf([9, vocab_size], 1, 8.0);
+        let ids: Vec<i32> = (0..9).map(|i| (i * i) % vocab_size as i32).collect();
+        let targets = || Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [9]), &logits.device());
+        compare!(
+            format!("cross-entropy over {vocab_size}"),
+            [logits],
+            tril_kernels::cross_entropy(logits.clone(), targets()),
+            portable::cross_entropy(logits.clone(), targets())
+        );
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_none() {
+    let broken = |bad: f32| Tensor::<3>::from_data([[[1.0, bad, -2.0]]], &Device::flex());
+    let all_nan = |x: Tensor<3>| values(x).iter().any(|x| x.is_nan());
+    for bad in [f32::NAN, f32::INFINITY] {
+        assert!(all_nan(tril_kernels::layer_norm(broken(bad), None, None, 1e-5)));
+        assert!(all_nan(tril_kernels::rms_norm(broken(bad), None, 1e-5)));
+        let weight = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]], &Device::flex());
+        assert!(!values(tril_kernels::linear(broken(bad), weight, None))[0].is_finite());
+        let targets = Tensor::<1, Int>::from_data([0], &Device::flex());
+        let loss = values(tril_kernels::cross_entropy(broken(bad).flatten(0, 1), targets))[0];
+        assert!(!loss.is_finite(), "{bad}: a loss of {loss}");
+    }
+    for op in [tril_kernels::gelu::<3>, tril_kernels::gelu_tanh, tril_kernels::relu2] {
+        assert!(all_nan(op(broken(f32::NAN))));
+    }
+    let head = broken(f32::NAN).unsqueeze_dim::<4>(1);
+    assert!(all_nan(tril_kernels::causal_attention(head.clone(), head.clone(), head, None, None).squeeze_dim(1)));
+}
