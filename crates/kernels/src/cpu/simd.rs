@@ -31,8 +31,25 @@ pub fn vectorized<K: WithSimd>(kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512(simd) => Simd::vectorize(simd, kernel),
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2(simd) => Simd::vectorize(pulp::x86::V3_512b(simd), kernel),
+        Instructions::Avx2(simd) => Simd::vectorize(simd, Doubled { kernel, simd: pulp::x86::V3_512b(simd) }),
         Instructions::Plain => Simd::vectorize(pulp::Scalar512b, kernel),
+    }
+}
+
+/// A kernel that works on two AVX2 registers together. (pulp's own `vectorize` for these hands on single ones.)
+#[cfg(target_arch = "x86_64")]
+struct Doubled<K> {
+    kernel: K,
+    simd: pulp::x86::V3_512b,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<K: WithSimd> WithSimd for Doubled<K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> K::Output {
+        self.kernel.with_simd(self.simd)
     }
 }
 
@@ -171,8 +188,12 @@ pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     if values.len() == LANES {
         let (vectors, _) = S::as_simd_f32s(values);
         vectors[0]
-    } else {
+    } else if masks_tails::<S>() {
         simd.partial_load_f32s(values)
+    } else {
+        let mut lanes = [0.0; LANES];
+        lanes[..values.len()].copy_from_slice(values);
+        load(simd, &lanes)
     }
 }
 
@@ -182,9 +203,20 @@ pub fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
     if values.len() == LANES {
         let (vectors, _) = S::as_mut_simd_f32s(values);
         vectors[0] = vector;
-    } else {
+    } else if masks_tails::<S>() {
         simd.partial_store_f32s(values, vector);
+    } else {
+        let mut lanes = [0.0; LANES];
+        store(simd, &mut lanes, vector);
+        values.copy_from_slice(&lanes[..values.len()]);
     }
+}
+
+/// Whether part of a vector can be read and written in one instruction. (pulp 0.22 has them for AVX2 too, but for two
+/// registers together they read and write the wrong elements.)
+#[inline(always)]
+const fn masks_tails<S: Simd>() -> bool {
+    S::REGISTER_COUNT >= 32
 }
 
 /// eˣ within two units in the last place; 0 below −87, where the result would be subnormal.
