@@ -124,8 +124,10 @@ impl WithSimd for Part<'_> {
             let left = self.columns.end - column;
             let vectors = left.div_ceil(LANES);
             let single_row = self.rows.len() == 1;
+            // A single row has one chain a column, so it takes many columns to keep the processor busy.
+            let long = if wide { 8 } else { 4 };
             let take = match vectors {
-                _ if single_row && wide && left >= 8 * LANES && b.column_stride == 1 => 8,
+                _ if single_row && left >= long * LANES && b.column_stride == 1 => long,
                 _ if !wide => 1,
                 4 => 2,
                 more => more.min(3),
@@ -204,6 +206,8 @@ impl Part<'_> {
             }
             if vectors == 8 {
                 self.tile::<S, 1, 8>(simd, row, panel, b, b_stride);
+            } else if vectors == 4 {
+                self.tile::<S, 1, 4>(simd, row, panel, b, b_stride);
             } else if wide {
                 tile!(1, 2, 3, 4, 5, 6, 7, 8; 1, 2, 3);
             } else {

@@ -185,6 +185,7 @@ pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
 /// Sixteen values, or fewer and zeros.
 #[inline(always)]
 pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
+    const { assert!(S::F32_LANES == LANES, "kernels are written for sixteen lanes") };
     if values.len() == LANES {
         let (vectors, _) = S::as_simd_f32s(values);
         vectors[0]
