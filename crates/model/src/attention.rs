@@ -69,16 +69,14 @@ impl Attention {
         let [batch_size, seq_len, _] = x.dims();
         let qkv = apply(&self.qkv, x); // [batch_size, seq_len, (n_heads + 2 n_kv_heads) · d_head]
         pass.observe("attention.qkv", || qkv.clone());
+        let all_heads = qkv.reshape([batch_size, seq_len, self.n_heads + 2 * self.n_kv_heads, self.d_head]);
         let heads = |first: usize, count: usize| {
-            qkv.clone()
-                .narrow(2, first * self.d_head, count * self.d_head)
-                .reshape([batch_size, seq_len, count, self.d_head])
-                .swap_dims(1, 2) // [batch_size, count, seq_len, d_head]
+            all_heads.clone().narrow(2, first, count).swap_dims(1, 2) // [batch_size, count, seq_len, d_head]
         };
         let mut q = heads(0, self.n_heads);
         let mut k = heads(self.n_heads, self.n_kv_heads);
         let v = heads(self.n_heads + self.n_kv_heads, self.n_kv_heads);
-        drop(qkv);
+        drop(all_heads);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             (q, k) = (q_norm.forward_heads(q), k_norm.forward_heads(k));
         }

@@ -63,10 +63,9 @@ impl Heads {
         (0..q_len).step_by(BLOCK).map(move |first| first..q_len.min(first + BLOCK))
     }
 
-    /// The query heads that share a key/value head.
-    fn group(&self, kv_head: usize) -> std::ops::Range<usize> {
-        let size = self.n_heads / self.n_kv_heads;
-        kv_head * size..(kv_head + 1) * size
+    /// The key/value head that a query head uses.
+    fn kv_head(&self, head: usize) -> usize {
+        head / (self.n_heads / self.n_kv_heads)
     }
 
     /// A head's rows as a matrix, `[len, d_head]`.
@@ -92,7 +91,7 @@ impl Heads {
         Product {
             size: [block.len(), width, self.d_head],
             a: Matrix::row_major(scaled, self.d_head),
-            b: Self::matrix(&self.k, batch, head / (self.n_heads / self.n_kv_heads), first).transposed(),
+            b: Self::matrix(&self.k, batch, self.kv_head(head), first).transposed(),
             start: Start::Zero,
         }
         .into(&mut values, width);
@@ -157,14 +156,24 @@ impl Operation<3> for Attention {
     fn forward(&self, inputs: &[FlexTensor; 3]) -> (FlexTensor, ()) {
         let heads = Heads::new(self, inputs);
         let Heads { batch_size, n_heads, q_len, d_head, .. } = heads;
-        let mut out = vec![0.0; batch_size * n_heads * q_len * d_head];
-        let one = |(index, out): (usize, &mut [f32])| forward_head(&heads, index / n_heads, index % n_heads, out);
+        // Heads side by side in each position's row, as the next product reads them.
+        let width = n_heads * d_head;
+        let mut out = vec![0.0; batch_size * q_len * width];
+        let blocks = out.chunks_mut((q_len * width).max(1)).enumerate().flat_map(|(batch, out)| {
+            out.chunks_mut(BLOCK * width).enumerate().map(move |(block, out)| (batch, block * BLOCK, out))
+        });
+        let one = |(batch, first, out): (usize, usize, &mut [f32])| {
+            for head in 0..n_heads {
+                let block = first..q_len.min(first + BLOCK);
+                forward_block(&heads, batch, head, &block, &mut out[head * d_head..]);
+            }
+        };
         if heads.in_parallel() {
-            out.par_chunks_mut(q_len * d_head).enumerate().for_each(one);
+            blocks.collect::<Vec<_>>().into_par_iter().for_each(one);
         } else {
-            out.chunks_mut(q_len * d_head).enumerate().for_each(one);
+            blocks.for_each(one);
         }
-        (tensor(out, &[batch_size, n_heads, q_len, d_head]), ())
+        (tensor(out, &[batch_size, q_len, n_heads, d_head]).transpose(1, 2), ())
     }
 
     fn backward(
@@ -179,20 +188,17 @@ impl Operation<3> for Attention {
         let Heads { batch_size, n_heads, n_kv_heads, q_len, k_len, d_head, .. } = heads;
         let [mut dq, mut dk, mut dv] =
             [n_heads * q_len, n_kv_heads * k_len, n_kv_heads * k_len].map(|rows| vec![0.0; batch_size * rows * d_head]);
-        let group = n_heads / n_kv_heads;
-        let parts = dq.chunks_mut(group * q_len * d_head).zip(dk.chunks_mut(k_len * d_head));
-        let parts: Vec<_> = parts.zip(dv.chunks_mut(k_len * d_head)).enumerate().collect();
+        let parts = dq.chunks_mut(n_heads * q_len * d_head).zip(dk.chunks_mut(n_kv_heads * k_len * d_head));
+        let parts = parts.zip(dv.chunks_mut(n_kv_heads * k_len * d_head)).enumerate();
         type Part<'a> = (usize, ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]));
-        let one = |(index, ((dq, dk), dv)): Part<'_>| {
-            backward_head(&heads, &gradient, index / n_kv_heads, index % n_kv_heads, [dq, dk, dv]);
-        };
+        let one = |(batch, ((dq, dk), dv)): Part<'_>| backward_row(&heads, &gradient, batch, [dq, dk, dv]);
         if heads.in_parallel() {
-            parts.into_par_iter().for_each(one);
+            parts.collect::<Vec<_>>().into_par_iter().for_each(one);
         } else {
-            parts.into_iter().for_each(one);
+            parts.for_each(one);
         }
-        let queries = tensor(dq, &[batch_size, n_heads, q_len, d_head]);
-        let [keys, values] = [dk, dv].map(|d| tensor(d, &[batch_size, n_kv_heads, k_len, d_head]));
+        let queries = tensor(dq, &[batch_size, q_len, n_heads, d_head]).transpose(1, 2);
+        let [keys, values] = [dk, dv].map(|d| tensor(d, &[batch_size, k_len, n_kv_heads, d_head]).transpose(1, 2));
         [Some(queries), Some(keys), Some(values)]
     }
 }
@@ -201,53 +207,57 @@ fn axes(rows: &Rows) -> [usize; 4] {
     <[usize; 4]>::try_from(rows.shape()).expect("queries, keys and values have four axes")
 }
 
-/// - out: `[q_len, d_head]`
-fn forward_head(heads: &Heads, batch: usize, head: usize, out: &mut [f32]) {
+/// One head of a block of queries.
+///
+/// - out: `[block, d_head]`, a row every `n_heads · d_head`
+fn forward_block(heads: &Heads, batch: usize, head: usize, block: &std::ops::Range<usize>, out: &mut [f32]) {
     let d_head = heads.d_head;
-    let kv_head = head / (heads.n_heads / heads.n_kv_heads);
-    for block in heads.blocks() {
-        let scaled = heads.scaled_queries(batch, head, &block);
-        let mut probs = heads.probabilities(batch, head, &scaled, &block);
-        heads.drop_some(batch, head, &block, &mut probs);
-        // Keys that all of the block see are taken together; the others, at both ends, by each query alone.
-        let shared = heads.seen(block.end - 1).start..heads.seen(block.start).end;
-        let shared = if shared.is_empty() { shared.start..shared.start } else { shared };
-        let add = |queries: std::ops::Range<usize>, keys: std::ops::Range<usize>, out: &mut [f32]| {
-            if keys.is_empty() {
-                return;
-            }
-            let from = (queries.start - block.start) * probs.width + keys.start - probs.first;
-            Product {
-                size: [queries.len(), d_head, keys.len()],
-                a: Matrix { data: &probs.values[from..], row_stride: probs.width, column_stride: 1 },
-                b: Heads::matrix(&heads.v, batch, kv_head, keys.start),
-                start: Start::Add,
-            }
-            .into(&mut out[queries.start * d_head..], d_head);
-        };
-        for query in block.clone() {
-            add(query..query + 1, heads.seen(query).start..shared.start.min(heads.seen(query).end), out);
+    let stride = heads.n_heads * d_head;
+    let scaled = heads.scaled_queries(batch, head, block);
+    let mut probs = heads.probabilities(batch, head, &scaled, block);
+    heads.drop_some(batch, head, block, &mut probs);
+    let mut add = |queries: std::ops::Range<usize>, keys: std::ops::Range<usize>| {
+        if keys.is_empty() {
+            return;
         }
-        add(block.clone(), shared.clone(), out);
-        for query in block.clone() {
-            let seen = heads.seen(query);
-            add(query..query + 1, shared.end.max(seen.start).max(shared.start)..seen.end, out);
+        let from = (queries.start - block.start) * probs.width + keys.start - probs.first;
+        Product {
+            size: [queries.len(), d_head, keys.len()],
+            a: Matrix { data: &probs.values[from..], row_stride: probs.width, column_stride: 1 },
+            b: Heads::matrix(&heads.v, batch, heads.kv_head(head), keys.start),
+            start: Start::Add,
         }
+        .into(&mut out[(queries.start - block.start) * stride..], stride);
+    };
+    // Keys that all of the block see are taken together; the others, at both ends, by each query alone.
+    let first_shared = heads.seen(block.end - 1).start;
+    let shared = first_shared..heads.seen(block.start).end.max(first_shared);
+    for query in block.clone() {
+        let seen = heads.seen(query);
+        add(query..query + 1, seen.start..shared.start.min(seen.end));
+    }
+    add(block.clone(), shared.clone());
+    for query in block.clone() {
+        let seen = heads.seen(query);
+        add(query..query + 1, shared.end.max(seen.start)..seen.end);
     }
 }
 
-/// Adds up the gradients of one key/value head and of the query heads that share it.
+/// Adds up the gradients of one row of the batch.
 ///
-/// - dq: `[group, q_len, d_head]`; dk, dv: `[k_len, d_head]`
-fn backward_head(heads: &Heads, gradient: &Rows, batch: usize, kv_head: usize, [dq, dk, dv]: [&mut [f32]; 3]) {
-    let d_head = heads.d_head;
+/// - dq: `[q_len, n_heads, d_head]`; dk, dv: `[k_len, n_kv_heads, d_head]`
+fn backward_row(heads: &Heads, gradient: &Rows, batch: usize, [dq, dk, dv]: [&mut [f32]; 3]) {
+    let Heads { d_head, n_heads, n_kv_heads, .. } = *heads;
+    let (q_stride, kv_stride) = (n_heads * d_head, n_kv_heads * d_head);
     let scale = (d_head as f32).sqrt().recip();
-    for (head, dq) in heads.group(kv_head).zip(dq.chunks_mut(heads.q_len * d_head)) {
+    for head in 0..n_heads {
+        let kv_head = heads.kv_head(head);
         for block in heads.blocks() {
             let scaled = heads.scaled_queries(batch, head, &block);
             let probs = heads.probabilities(batch, head, &scaled, &block);
             let Scores { first, width, .. } = probs;
             let out_gradient = Heads::matrix(gradient, batch, head, block.start);
+            let kv_from = first * kv_stride + kv_head * d_head;
             let mut dropped = probs.clone();
             heads.drop_some(batch, head, &block, &mut dropped);
             // dv += probsᵀ · d out
@@ -257,7 +267,7 @@ fn backward_head(heads: &Heads, gradient: &Rows, batch: usize, kv_head: usize, [
                 b: out_gradient,
                 start: Start::Add,
             }
-            .into(&mut dv[first * d_head..], d_head);
+            .into(&mut dv[kv_from..], kv_stride);
             // d probs = d out · vᵀ
             let mut slopes = dropped;
             Product {
@@ -272,16 +282,6 @@ fn backward_head(heads: &Heads, gradient: &Rows, batch: usize, kv_head: usize, [
             for (slopes, probs) in slopes.values.chunks_exact_mut(width).zip(probs.values.chunks_exact(width)) {
                 vectorized(ScoreGradient { probs, slopes });
             }
-            // dq = d scores · k / √d_head
-            let rows = &mut dq[block.start * d_head..block.end * d_head];
-            Product {
-                size: [block.len(), d_head, width],
-                a: Matrix::row_major(&slopes.values, width),
-                b: Heads::matrix(&heads.k, batch, kv_head, first),
-                start: Start::Zero,
-            }
-            .into(rows, d_head);
-            rows.iter_mut().for_each(|value| *value *= scale);
             // dk += d scoresᵀ · q / √d_head
             Product {
                 size: [width, d_head, block.len()],
@@ -289,7 +289,16 @@ fn backward_head(heads: &Heads, gradient: &Rows, batch: usize, kv_head: usize, [
                 b: Matrix::row_major(&scaled, d_head),
                 start: Start::Add,
             }
-            .into(&mut dk[first * d_head..], d_head);
+            .into(&mut dk[kv_from..], kv_stride);
+            // dq = d scores · k / √d_head
+            slopes.values.iter_mut().for_each(|slope| *slope *= scale);
+            Product {
+                size: [block.len(), d_head, width],
+                a: Matrix::row_major(&slopes.values, width),
+                b: Heads::matrix(&heads.k, batch, kv_head, first),
+                start: Start::Zero,
+            }
+            .into(&mut dq[block.start * q_stride + head * d_head..], q_stride);
         }
     }
 }
