@@ -178,14 +178,16 @@ fn pack(b: &Matrix<'_>, k: usize, panel: Panel, stride: usize, packed: &mut [f32
     if width < stride {
         packed.fill(0.0);
     }
-    // Eight rows of the copy at a time: the column that is read stays within a cache line, the lines that are written
-    // stay in the cache.
-    for first in (0..k).step_by(8) {
-        let rows = first..k.min(first + 8);
+    assert!(width <= stride && packed.len() >= k * stride, "a panel ends past its copy");
+    // A block of the copy at a time: the columns that are read and the rows that are written stay in the cache.
+    for first in (0..k).step_by(LANES) {
+        let rows = LANES.min(k - first);
         for j in 0..width {
-            let from = (first_column + j) * b.column_stride;
-            for p in rows.clone() {
-                packed[p * stride + j] = b.data[from + p * b.row_stride];
+            let from = &b.data[(first_column + j) * b.column_stride + first * b.row_stride..];
+            assert!((rows - 1) * b.row_stride < from.len(), "a matrix ends past its data");
+            for p in 0..rows {
+                // SAFETY: by the assertions above.
+                unsafe { *packed.get_unchecked_mut((first + p) * stride + j) = *from.get_unchecked(p * b.row_stride) };
             }
         }
     }
