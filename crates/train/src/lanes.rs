@@ -22,8 +22,7 @@ impl Lanes {
     /// # Errors
     /// [`TrainError::Device`] if the system gives no threads.
     pub fn new(device: &Device) -> Result<Self, TrainError> {
-        let is_cpu = device.clone().inner() == Device::flex();
-        let count = if is_cpu { rayon::current_num_threads() } else { 1 };
+        let count = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
         let pool = |_| ThreadPoolBuilder::new().num_threads(1).build();
         let pools = (0..count).map(pool).collect::<Result<_, _>>();
         Ok(Self { pools: pools.map_err(|error| TrainError::Device(error.to_string()))? })
@@ -51,4 +50,9 @@ impl Lanes {
         });
         results.into_iter().flatten().collect()
     }
+}
+
+/// Whether a device, with gradients or without, is the CPU's own.
+pub fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
 }

@@ -149,11 +149,12 @@ impl Trainer {
         let gpt = self.gpt.valid().train();
         let logits = gpt.forward_with(batch.inputs, Pass { dropout, ..Pass::default() });
         let targets = batch.targets.reshape([rows * seq_len]);
-        let loss = cross_entropy(logits.flatten(0, 1), targets).mean() * share; // [1]
-        let mut gradients = loss.backward();
+        let losses = cross_entropy(logits.flatten(0, 1), targets); // [rows · seq_len]
+        let mut gradients = (losses.clone().mean() * share).backward();
         let gradients = parameters::take_gradients(&gpt, &mut gradients);
-        let loss = loss.try_into_scalar::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
-        Ok((f64::from(loss), gradients))
+        let losses = losses.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
+        let total: f64 = losses.iter().map(|loss| f64::from(*loss)).sum();
+        Ok((total / (self.train.batch_size * seq_len) as f64, gradients))
     }
 }
 
