@@ -5,10 +5,12 @@
 //! | `scene` | no tests: a working directory, the binary in it, and one small run that is trained once |
 //! | `training` | what `train` prints and leaves behind |
 //! | `divergence` | a run whose numbers are no numbers any more stops, and what was saved is safe |
+//! | `bits` | the hashes that `train` prints: what they are of, and what they do not depend on |
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `evaluation` | what `eval` measures |
 
+mod bits;
 mod divergence;
 mod evaluation;
 mod resuming;

@@ -1,5 +1,7 @@
 //! The generator: one token at a time, with the cache or without, past the end of the context.
 
+use std::num::NonZeroUsize;
+
 use tril_infer::{CacheMode, GenerateOptions, Generator, InferError, SamplerConfig, Step};
 use tril_model::{Gpt, GptConfig};
 
@@ -102,6 +104,25 @@ fn a_prompt_longer_than_a_prefill_chunk_or_the_context_is_taken_whole_or_cut_to_
         let options = GenerateOptions { max_tokens: 5, ..OPTIONS };
         let cached = tokens(&gpt, &prompt, options);
         assert_eq!(cached, tokens(&gpt, &prompt, GenerateOptions { cache: CacheMode::Recompute, ..options }));
+    }
+}
+
+#[test]
+fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() {
+    for (device_name, device) in devices() {
+        for (name, config) in all_configs() {
+            let prompt: Vec<u32> = some_ids(1, 23, config.vocab_size).iter().map(|id| *id as u32).collect();
+            let gpt = model(config, &device);
+            let in_chunks_of = |chunk: usize| -> Vec<Step> {
+                let generator = Generator::new(&gpt, &prompt, OPTIONS).expect("a sound prompt");
+                let generator = generator.with_prefill_chunk(NonZeroUsize::new(chunk).expect("not zero"));
+                generator.collect::<Result<_, InferError>>().expect("sound logits")
+            };
+            let whole = in_chunks_of(23);
+            for chunk in [1, 2, 5, 22, 1000] {
+                assert_eq!(in_chunks_of(chunk), whole, "{device_name}, {name}, chunks of {chunk}");
+            }
+        }
     }
 }
 

@@ -53,6 +53,16 @@ mod signals {
         fs::read(run.join("metrics.jsonl")).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
     }
 
+    /// Lines of the metrics that a resumed run of [`LONG`] keeps.
+    fn lines_saved(run: &Path) -> usize {
+        if !run.join("checkpoints.json").exists() {
+            return 0;
+        }
+        let name = checkpoint(run, "last").file_name().expect("a name").to_string_lossy().into_owned();
+        let step: usize = name.trim_start_matches("step-").parse().expect("a step");
+        step + step / 30 // and an evaluation every 30
+    }
+
     /// Whether a checkpoint or a file is being written beside its place.
     fn is_writing(run: &Path) -> bool {
         let names = fs::read_dir(run).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.file_name());
@@ -104,6 +114,47 @@ mod signals {
         assert!(kills >= 4, "only {kills} of {} kills came before the end: make the run longer", moments.len());
         scene.stdout("train --resume run");
         assert_same_run(&scene, &uninterrupted());
+    }
+
+    #[test]
+    fn a_run_killed_at_random_moments_and_resumed_on_any_number_of_threads_ends_in_the_same_hashes() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let seed = u64::from(now.subsec_nanos());
+        let mut draws = 0;
+        let mut random = |below: u64| {
+            draws += 1;
+            (tril_model::random::hash([seed, draws]) >> 20) % below
+        };
+        let scene = Scene::new();
+        let run = scene.path("run");
+        let arguments = || match run.join("checkpoints.json").exists() {
+            true => "train --resume run".to_owned(),
+            false => format!("{LONG} --set train.checkpoint_interval=3 --force"),
+        };
+        let mut moments = Vec::new();
+        for _ in 0..5 {
+            let threads = 1 + random(3);
+            // Five times as far as this do not reach the end.
+            let (lines, pause) = (lines_saved(&run) + random(20) as usize, Duration::from_micros(random(3000)));
+            let begun = std::time::SystemTime::now();
+            let is_new =
+                || fs::metadata(run.join("metrics.jsonl")).is_ok_and(|data| data.modified().is_ok_and(|at| at > begun));
+            let ready = || {
+                let is_time = is_new() && n_lines(&run) >= lines;
+                if is_time {
+                    std::thread::sleep(pause);
+                }
+                is_time
+            };
+            let killed = signalled(&scene, &format!("{} --threads {threads}", arguments()), "-KILL", ready);
+            moments.push(format!("line {lines} + {pause:?} on {threads} threads"));
+            assert_eq!(killed.status.signal(), Some(9), "seed {seed}, killed at {moments:?}: it ended by itself");
+        }
+        let hashes = super::super::bits::hashes(&scene.stdout(&arguments()));
+        let through = uninterrupted();
+        let expected = super::super::bits::hashes(&through.stdout("train --resume run"));
+        assert_eq!(hashes, expected, "seed {seed}, killed at {moments:?}");
+        assert_eq!(timeless_metrics(&run), timeless_metrics(&through.path("run")), "seed {seed}, {moments:?}");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use super::scene::*;
 /// Ends within a word of the training text, so that there is something to go on with.
 const PROMPT: &str = "the old fox sa";
 
+/// What stands between two samples.
+const RULE: &str = "\n---------------\n";
+
 fn sample(scene: &Scene, options: &str) -> String {
     stdout(scene.tril(&format!("sample run --max-tokens 60 {options}")).args(["--prompt", PROMPT]))
 }
@@ -73,9 +76,38 @@ fn two_samples_differ_and_the_first_is_the_single_one() {
     let scene = Scene::with_run();
     let single = sample(&scene, "");
     let two = sample(&scene, "--num-samples 2");
-    let (first, second) = two.split_once("\n---------------\n").expect("a rule between samples");
+    let (first, second) = two.split_once(RULE).expect("a rule between samples");
     assert_eq!(first, single.trim_end_matches('\n'));
     assert_ne!(continuation(&format!("{first}\n")), continuation(second));
+}
+
+#[test]
+fn one_sample_of_many_can_be_made_alone_and_so_can_the_last_few() {
+    let scene = Scene::with_run();
+    let three = sample(&scene, "--num-samples 3");
+    let all: Vec<&str> = three.trim_end_matches('\n').split(RULE).collect();
+    assert_eq!(all.len(), 3);
+    assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2], "{three}");
+    for (index, text) in all.iter().enumerate() {
+        assert_eq!(sample(&scene, &format!("--sample-index {index}")), format!("{text}\n"));
+    }
+    assert_eq!(sample(&scene, "--sample-index 1 --num-samples 2"), format!("{}{RULE}{}\n", all[1], all[2]));
+}
+
+#[test]
+fn a_sample_is_the_same_with_the_cache_and_without_on_any_number_of_threads() {
+    // The second one is past the end of its context, where the oldest tokens leave it.
+    for model in ["", "--set model.positions=learned --set model.window=0 --set model.norm=layer"] {
+        let scene = Scene::new();
+        scene.stdout(&format!("{TRAIN} --set model.d_model=32 {model}"));
+        let text = sample(&scene, "--sample-index 4 --threads 1");
+        for threads in [1, 2, 3] {
+            for cache in ["", "--no-cache"] {
+                let options = format!("--sample-index 4 --threads {threads} {cache}");
+                assert_eq!(sample(&scene, &options), text, "{options} of {model:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -85,6 +85,9 @@ pub struct SampleArgs {
     /// How many samples
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub num_samples: u64,
+    /// Which of the seed's samples is the first to make: the third of --num-samples 3 is --sample-index 2
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    pub sample_index: u64,
     /// Compute the whole context again at every step, instead of keeping keys and values
     #[arg(long)]
     pub no_cache: bool,

@@ -34,13 +34,13 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let begin = Instant::now();
     let mut generated = 0;
     let mut told = false;
-    for sample_index in 0..args.num_samples {
-        if sample_index > 0 {
+    for number in 0..args.num_samples {
+        if number > 0 {
             writeln!(out, "\n---------------")?;
         }
         write!(out, "{prompt}")?;
         out.flush()?;
-        let options = GenerateOptions { sample_index, ..options };
+        let options = GenerateOptions { sample_index: args.sample_index.wrapping_add(number), ..options };
         generated += write_sample(&gpt, &tokenizer, &ids, options, &mut out, |step| {
             if step.dropped > 0 && !told {
                 told = true;

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use tril_infer::{CacheMode, GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
 use tril_text::{Corpus, Tokenizer};
-use tril_train::{Evaluation, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
+use tril_train::{Best, Evaluation, Hashes, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
 
 use crate::args::TrainArgs;
 use crate::open;
@@ -49,26 +49,59 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             write!(out, "{}", recipe.sample.prompt)?;
             write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out, |_| {})?;
             writeln!(out, "\n---\n")?;
-            let Evaluation { loss, perplexity, bits_per_byte, tokens, .. } = evaluation;
-            writeln!(
-                out,
-                "validation loss  {loss:.4} nats a token (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)"
-            )?;
-            if best.step != recipe.train.steps {
-                writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
-            }
-            if let Some(Floor { nats_per_char, standard_error }) = text.floor {
-                let per_char = loss * tokens as f64 / text.validation.chars as f64;
-                writeln!(out, "                 {per_char:.4} nats a character")?;
-                writeln!(
-                    out,
-                    "floor            {nats_per_char:.4} ± {standard_error:.4} nats a character: the stories' own grammar"
-                )?;
-            }
+            write_losses(&mut out, &evaluation, best, &recipe, &text)?;
+            write_hashes(&mut out, &session.dir)?;
             writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(session.dir.path()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// How good the last model is, and what there is to compare it with.
+fn write_losses(
+    out: &mut impl Write,
+    evaluation: &Evaluation,
+    best: Best,
+    recipe: &Recipe,
+    text: &Text,
+) -> std::io::Result<()> {
+    let Evaluation { loss, perplexity, bits_per_byte, tokens, .. } = evaluation;
+    writeln!(
+        out,
+        "validation loss  {loss:.4} nats a token (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)"
+    )?;
+    if best.step != recipe.train.steps {
+        writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
+    }
+    if let Some(Floor { nats_per_char, standard_error }) = text.floor {
+        let per_char = loss * *tokens as f64 / text.validation.chars as f64;
+        writeln!(out, "                 {per_char:.4} nats a character")?;
+        writeln!(
+            out,
+            "floor            {nats_per_char:.4} ± {standard_error:.4} nats a character: the stories' own grammar"
+        )?;
+    }
+    Ok(())
+}
+
+/// SHA-256 of the last checkpoint's weights and moments, and of the best one's weights if they are others.
+fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
+    let Some(last) = dir.last() else { return Ok(()) };
+    let best = dir.best().filter(|best| *best != last);
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Hashes { model, optimizer } = Hashes::of(&last)?;
+    let which = if best.is_some() { ", the last" } else { "" };
+    writeln!(out, "sha256           {model}  {}/model.safetensors{which}", name(&last))?;
+    writeln!(out, "                 {optimizer}  {}/optimizer.safetensors{which}", name(&last))?;
+    if let Some(best) = best {
+        let Hashes { model, .. } = Hashes::of(&best)?;
+        writeln!(
+            out,
+            "                 {model}  {}/model.safetensors, the best: sample and eval read it",
+            name(&best)
+        )?;
+    }
+    Ok(())
 }
 
 /// A run that is ready to go.

@@ -1,5 +1,7 @@
 //! The loop that makes a sequence longer, one token at a time, with a cache or without.
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use tril_model::{Gpt, KvCache, Pass};
 
@@ -7,7 +9,7 @@ use crate::InferError;
 use crate::sampler::{SamplerConfig, choose};
 
 /// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
-const PREFILL_CHUNK: usize = 256;
+const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Whether a step remembers the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub struct Generator<'a> {
     context_start: usize,
     /// The cache and how many of `tokens` from `context_start` it holds; made anew when the context is cut.
     cache: Option<KvCache>,
+    prefill_chunk: NonZeroUsize,
     left: usize,
 }
 
@@ -72,7 +75,22 @@ impl<'a> Generator<'a> {
             return Err(InferError::EmptyPrompt);
         }
         let left = options.max_tokens;
-        Ok(Self { gpt, device: gpt.device(), options, tokens: prompt.to_vec(), context_start: 0, cache: None, left })
+        Ok(Self {
+            gpt,
+            device: gpt.device(),
+            options,
+            tokens: prompt.to_vec(),
+            context_start: 0,
+            cache: None,
+            prefill_chunk: PREFILL_CHUNK,
+            left,
+        })
+    }
+
+    /// Has a prompt enter the cache in chunks of this many positions. It changes memory and time, never a token.
+    #[must_use]
+    pub fn with_prefill_chunk(self, prefill_chunk: NonZeroUsize) -> Self {
+        Self { prefill_chunk, ..self }
     }
 
     /// Cuts the oldest half of a full context away, as often as needed; returns how many tokens that were.
@@ -97,7 +115,7 @@ impl<'a> Generator<'a> {
                 let mut cache = self.cache.take().unwrap_or_else(|| self.gpt.new_cache(1));
                 let fresh = &context[cache.position()..];
                 let mut logits = None;
-                for chunk in fresh.chunks(PREFILL_CHUNK) {
+                for chunk in fresh.chunks(self.prefill_chunk.get()) {
                     let pass = Pass { cache: Some(&mut cache), ..Pass::default() };
                     logits = Some(self.gpt.last_logits(self.input(chunk), pass));
                 }

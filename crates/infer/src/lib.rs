@@ -7,4 +7,4 @@ mod sampler;
 
 pub use error::InferError;
 pub use generator::{CacheMode, GenerateOptions, Generator, Step};
-pub use sampler::{SamplerConfig, choose};
+pub use sampler::{SamplerConfig, choose, draw};

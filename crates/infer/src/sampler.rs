@@ -25,10 +25,18 @@ impl SamplerConfig {
     }
 }
 
+/// The number in [0, 1) that decides the token at an absolute position of a sample.
+///
+/// It is named by (seed, sample index, position) alone: not drawn after others, and the same at every temperature and
+/// top-k, so that one can see what these do to one and the same draw.
+pub fn draw(seed: u64, sample_index: u64, position: usize) -> f64 {
+    random::generator(seed, Purpose::Sample, sample_index, position as u64, 0).random()
+}
+
 /// The token that follows, given the last position's logits.
 ///
-/// The draw is named by (seed, sample index, absolute position of the new token): it does not depend on what was
-/// drawn before, so the same one can be made again alone.
+/// The probabilities of the tokens, one after another in order of id, divide [0, 1); the token is the one in whose
+/// share the [`draw`] lies.
 ///
 /// # Errors
 /// [`InferError::BadLogits`] for NaN or +∞ anywhere, or −∞ everywhere.
@@ -53,8 +61,7 @@ pub fn choose(logits: &[f32], config: &SamplerConfig, sample_index: u64, positio
         .map(|id| (id, ((f64::from(logits[id]) - f64::from(logits[best])) / config.temperature).exp()))
         .collect();
     let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let draw: f64 = random::generator(config.seed, Purpose::Sample, sample_index, position as u64, 0).random();
-    let mut left = draw * total;
+    let mut left = draw(config.seed, sample_index, position) * total;
     for (id, weight) in &weights {
         left -= weight;
         if left < 0.0 {
@@ -126,6 +133,31 @@ mod tests {
         assert!(choose(&[f32::NEG_INFINITY; 3], &CONFIG, 0, 0).is_err());
         assert!(choose(&[0.0, f32::NAN], &CONFIG, 0, 0).is_err());
         assert!(choose(&[], &CONFIG, 0, 0).is_err());
+    }
+
+    #[test]
+    fn one_draw_chooses_at_every_temperature_the_token_in_whose_share_it_lies() {
+        let logits: Vec<f32> = (0..50).map(|id| ((id * id) as f32).sin() * 4.0).collect();
+        let mut tokens_seen = std::collections::BTreeSet::new();
+        for position in 0..200 {
+            let draw = draw(CONFIG.seed, 3, position);
+            assert!((0.0..1.0).contains(&draw));
+            for temperature in [0.1, 0.5, 1.0, 3.0] {
+                let token = choose(&logits, &SamplerConfig { temperature, ..CONFIG }, 3, position).expect("sound");
+                // By hand, from the definition of the softmax.
+                let weights: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) / temperature).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                let before = weights[..token as usize].iter().sum::<f64>() / total;
+                let share = weights[token as usize] / total;
+                let slack = 1e-12;
+                assert!(
+                    before - slack <= draw && draw < before + share + slack,
+                    "position {position} at {temperature}: {draw} is not in [{before}, {before} + {share})"
+                );
+                tokens_seen.insert(token);
+            }
+        }
+        assert!(tokens_seen.len() > 20, "only {} tokens were ever chosen", tokens_seen.len());
     }
 
     #[test]

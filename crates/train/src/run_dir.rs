@@ -18,7 +18,7 @@ const RECIPE: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const INDEX: &str = "checkpoints.json";
 /// Moments of the optimizer, beside the model in a checkpoint.
-const OPTIMIZER: &str = "optimizer.safetensors";
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// [`Progress`], beside the model in a checkpoint.
 const PROGRESS: &str = "train.json";
 
@@ -136,6 +136,16 @@ impl RunDir {
     /// The run's directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The last checkpoint, once there is one.
+    pub fn last(&self) -> Option<PathBuf> {
+        self.index.last.as_ref().map(|name| self.path.join(name))
+    }
+
+    /// The checkpoint of the lowest validation loss, unless it was removed; often the last.
+    pub fn best(&self) -> Option<PathBuf> {
+        self.index.best.as_ref().map(|name| self.path.join(name))
     }
 
     /// The resolved recipe, as TOML.

@@ -1,0 +1,39 @@
+//! What names the outcome of a run: SHA-256 of the files that hold it.
+//!
+//! Both files hold tensors alone, in the order of their names, so their bytes are a function of the values: no time,
+//! path, device or history enters.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tril_model::checkpoint;
+
+use crate::TrainError;
+use crate::run_dir::OPTIMIZER;
+
+/// SHA-256 of a checkpoint's files, in hexadecimal digits as `sha256sum` prints them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashes {
+    /// Of `model.safetensors`, the weights.
+    pub model: String,
+    /// Of `optimizer.safetensors`, the moments of AdamW.
+    pub optimizer: String,
+}
+
+impl Hashes {
+    /// Of the files that lie in a checkpoint's directory.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] if one cannot be read.
+    pub fn of(checkpoint: &Path) -> Result<Self, TrainError> {
+        Ok(Self {
+            model: sha256(&checkpoint.join(checkpoint::WEIGHTS))?,
+            optimizer: sha256(&checkpoint.join(OPTIMIZER))?,
+        })
+    }
+}
+
+fn sha256(path: &Path) -> Result<String, TrainError> {
+    let digest = Sha256::digest(checkpoint::read(path)?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
