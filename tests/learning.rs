@@ -91,6 +91,43 @@ fn micro_batches_take_the_step_of_the_large_batch_within_rounding_dropout_includ
     }
 }
 
+/// A micro-batch's share of the gradient is rounded before it is added: the largest difference over the largest
+/// element of a parameter's gradient.
+const ACCUMULATION: f64 = 5e-6;
+
+#[test]
+fn the_gradient_of_every_parameter_is_that_of_the_large_batch_within_rounding_in_one_piece_and_in_many() {
+    for (device_name, device) in devices() {
+        for (name, config) in all_configs() {
+            let text = text(config.vocab_size);
+            for dropout in [0.0, 0.2] {
+                let gradients = |batch_size, micro_batches| {
+                    let train = TrainConfig { batch_size, micro_batches, dropout, ..train_config() };
+                    let gpt = model(config.clone(), &device);
+                    let trainer = Trainer::new(gpt, Default::default(), 0, train, OptimizerConfig::default());
+                    trainer.expect("sound settings").gradients(&text).expect("finite")
+                };
+                let (whole_loss, whole) = gradients(6, 1);
+                for micro_batches in [1, 2, 3, 6] {
+                    let (loss, pieces) = gradients(6, micro_batches);
+                    assert!((loss - whole_loss).abs() < 1e-6, "{device_name}, {name}: {loss} and {whole_loss}");
+                    assert!(pieces.keys().eq(whole.keys()), "{name}: all parameters");
+                    for (path, gradient) in pieces {
+                        let off = relative_difference(&values(gradient), &values(whole[&path].clone()));
+                        println!("{off:.1e} {device_name}, {name}, {micro_batches} pieces, dropout {dropout}: {path}");
+                        assert!(off < ACCUMULATION, "{device_name}, {name}, {micro_batches}: {path} is off by {off}");
+                    }
+                }
+                // A batch of other rows is noticed.
+                let (_, other) = gradients(5, 1);
+                let [other, whole] = [other, whole].map(|found| values(found["token_embedding.weight"].clone()));
+                let off = relative_difference(&other, &whole);
+                assert!(off > 1e3 * ACCUMULATION, "{device_name}, {name}: a row less is off by only {off}");
+            }
+        }
+    }
+}
+
 #[test]
 fn resuming_from_saved_state_continues_as_if_nothing_had_happened() {
     for (device_name, device) in devices() {

@@ -6,6 +6,7 @@
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
+//! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
 //! | `commands` | the binary as a user meets it: train, sample, eval, resume, Ctrl-C |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
@@ -20,4 +21,5 @@ mod equivalence;
 mod generation;
 mod learning;
 mod reference;
+mod reference_training;
 mod support;

@@ -137,3 +137,10 @@ pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
         }
     })
 }
+
+/// The largest absolute difference over the largest absolute element that is expected.
+pub fn relative_difference(found: &[f32], expected: &[f32]) -> f64 {
+    let largest = expected.iter().fold(0f32, |max, value| max.max(value.abs()));
+    assert!(largest > 0.0, "numbers that are all zero would show nothing");
+    f64::from(max_difference(found, expected)) / f64::from(largest)
+}

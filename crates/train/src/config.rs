@@ -15,7 +15,8 @@ pub struct TrainConfig {
     /// Tokens that a row predicts.
     pub seq_len: usize,
     /// Pieces that the batch is computed in, as many at a time as there are cores; a divisor of `batch_size`. The
-    /// gradient is the same within rounding, whatever the number, and does not depend on the number of cores at all.
+    /// gradient is the same within rounding, whatever the number: each parameter's within 5e-6 of its largest element
+    /// (`tests/learning.rs`). It does not depend on the number of cores at all.
     pub micro_batches: usize,
     /// Probability of dropping an activation, in [0, 1).
     pub dropout: f64,

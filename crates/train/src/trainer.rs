@@ -99,7 +99,7 @@ impl Trainer {
     /// [`TrainError::NonFinite`] before the update if loss or gradient is not finite; [`TrainError::Device`].
     pub fn step(&mut self, text: &TrainingText) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
-        let (loss, gradients) = self.gradients(text, step)?;
+        let (loss, gradients) = self.gradients(text)?;
         let finite = |what, value| finite(step, what, value);
         finite("the loss", loss)?;
         let grad_norm = finite("the gradient norm", global_norm(&gradients)?)?;
@@ -110,9 +110,14 @@ impl Trainer {
         Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
     }
 
-    /// Mean loss of a step's effective batch and its gradient, summed over the micro-batches in their order.
-    fn gradients(&self, text: &TrainingText, step: u64) -> Result<(f64, NamedGradients), TrainError> {
+    /// Mean loss and gradient of the next step's effective batch, before clipping: the sum over the micro-batches, in
+    /// their order.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`].
+    pub fn gradients(&self, text: &TrainingText) -> Result<(f64, NamedGradients), TrainError> {
         let TrainConfig { batch_size, micro_batches, seed, .. } = self.train;
+        let step = self.step + 1;
         let rows = batch_size / micro_batches;
         let piece = |index: usize| {
             let first_row = index * rows;
