@@ -3,6 +3,7 @@
 
 mod error;
 mod generator;
+pub mod prove;
 mod sampler;
 
 pub use error::InferError;

@@ -1,0 +1,95 @@
+//! What the proofs demand and how much of a text they look at.
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+/// What two routes to the same logits must agree in.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Demand {
+    /// Every bit; +0 and −0 are not equal.
+    EqualBits,
+    /// No logit differs by more than this share of the largest absolute logit at its position (of 1, if all are
+    /// smaller).
+    Within(f64),
+}
+
+impl Demand {
+    /// Equal bits on the CPU, whose sums are in one order on every route; a tolerance elsewhere.
+    pub fn of(device: &Device) -> Self {
+        match is_cpu(device) {
+            true => Self::EqualBits,
+            false => Self::Within(1e-3),
+        }
+    }
+}
+
+/// Whether this is the device whose work is done by this process's threads, in one order.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+/// How much the proofs check. What is more than that is sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Tokens of the text that are looked at; a longer text gives some of its segments.
+    pub tokens: usize,
+    /// Length of a segment where the model's context has no end, raised to three windows if that is more.
+    pub segment_len: usize,
+    /// Cases of a proof, each about a pass over a segment: prefixes, lengths, replaced tokens.
+    pub cases: usize,
+    /// Positions whose gradients are followed back, and prefixes that are losses of their own.
+    pub losses: usize,
+    /// Positions that one backward pass goes over; it holds every activation of them.
+    pub gradient_len: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tokens: 4096, segment_len: 1024, cases: 96, losses: 48, gradient_len: 160 }
+    }
+}
+
+/// How to prove.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProveOptions {
+    /// What the first three claims demand.
+    pub demand: Demand,
+    /// Largest difference of a parameter's gradient by two routes, as a share of its largest gradient. Backward passes
+    /// add up in different orders.
+    pub gradient_tolerance: f64,
+    /// Largest difference of the losses of claim 5, in nats.
+    pub loss_tolerance: f64,
+    /// Numbers of CPU threads that must agree.
+    pub threads: Vec<usize>,
+    /// How much is checked.
+    pub limits: Limits,
+    /// Queries and keys are multiplied by this for the second half of claim 3, and attention scores by its square.
+    pub scale: f32,
+    /// Names the sampled positions and the replacement tokens.
+    pub seed: u64,
+}
+
+impl ProveOptions {
+    /// The default, with what this device can be held to.
+    pub fn for_device(device: &Device) -> Self {
+        Self { demand: Demand::of(device), ..Self::default() }
+    }
+}
+
+impl Default for ProveOptions {
+    fn default() -> Self {
+        let mut threads = vec![1, 2, rayon::current_num_threads()];
+        threads.sort_unstable();
+        threads.dedup();
+        Self {
+            demand: Demand::EqualBits,
+            gradient_tolerance: 1e-4,
+            loss_tolerance: 1e-5,
+            threads,
+            limits: Limits::default(),
+            scale: 1e5,
+            seed: 1337,
+        }
+    }
+}

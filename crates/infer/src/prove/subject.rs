@@ -1,0 +1,140 @@
+//! What a proof needs of a model. Proofs know nothing else, so tests can bring models that are wrong on purpose.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use tril_model::parameters::{self, NamedGradients, PathStack};
+use tril_model::{Gpt, GptConfig, KvCache, Pass};
+
+/// A model that can be proved.
+pub trait Subject: Sync {
+    /// What it remembers of the positions already seen.
+    type Cache: Clone + Send;
+
+    /// The resolved config.
+    fn config(&self) -> &GptConfig;
+
+    /// The device that the parameters are on.
+    fn device(&self) -> Device;
+
+    /// An empty cache for `batch_size` sequences.
+    fn new_cache(&self, batch_size: usize) -> Self::Cache;
+
+    /// Takes the cache back to an earlier position; false, and nothing is changed, if it cannot go back that far.
+    fn rewind(&self, cache: &mut Self::Cache, position: usize) -> bool;
+
+    /// The position of the next token.
+    fn position(&self, cache: &Self::Cache) -> usize;
+
+    /// What enters block 0.
+    ///
+    /// - inputs: `[batch_size, seq_len]`, the first at absolute position `start`
+    /// - returns: `[batch_size, seq_len, d_model]`
+    fn embed(&self, inputs: Tensor<2, Int>, start: usize) -> Tensor<3>;
+
+    /// Logits from what enters block 0. With a cache its positions come before, and it grows.
+    ///
+    /// - embedded: `[batch_size, seq_len, d_model]`
+    /// - returns: `[batch_size, seq_len, vocab_size]`
+    fn logits(&self, embedded: Tensor<3>, cache: Option<&mut Self::Cache>) -> Tensor<3>;
+
+    /// The same model on the device with gradients.
+    #[must_use]
+    fn with_gradients(&self) -> Self
+    where
+        Self: Sized;
+
+    /// Takes every parameter's gradient out of a backward pass, by the parameter's path.
+    fn take_gradients(&self, gradients: &mut Gradients) -> NamedGradients;
+
+    /// The same model with queries and keys `factor` times as large, so that attention scores grow by its square.
+    #[must_use]
+    fn scaled(&self, factor: f32) -> Self
+    where
+        Self: Sized;
+}
+
+impl Subject for Gpt {
+    type Cache = KvCache;
+
+    fn config(&self) -> &GptConfig {
+        self.config()
+    }
+
+    fn device(&self) -> Device {
+        self.device()
+    }
+
+    fn new_cache(&self, batch_size: usize) -> KvCache {
+        self.new_cache(batch_size)
+    }
+
+    fn rewind(&self, cache: &mut KvCache, position: usize) -> bool {
+        cache.rewind(position)
+    }
+
+    fn position(&self, cache: &KvCache) -> usize {
+        cache.position()
+    }
+
+    fn embed(&self, inputs: Tensor<2, Int>, start: usize) -> Tensor<3> {
+        self.embed(inputs, start)
+    }
+
+    fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
+        let hidden = self.hidden_from(embedded, Pass { cache, ..Pass::default() });
+        self.logits(hidden)
+    }
+
+    fn with_gradients(&self) -> Self {
+        self.clone().train()
+    }
+
+    fn take_gradients(&self, gradients: &mut Gradients) -> NamedGradients {
+        parameters::take_gradients(self, gradients)
+    }
+
+    fn scaled(&self, factor: f32) -> Self {
+        let config = self.config();
+        let values = config.n_kv_heads * config.d_head;
+        let queries_and_keys = (config.n_heads + config.n_kv_heads) * config.d_head;
+        let mut scale = Scale { stack: PathStack::default(), factor, queries_and_keys, values };
+        self.clone().map(&mut scale)
+    }
+}
+
+/// Multiplies what queries and keys are made with; values stay as they are, so the residual stream does too.
+struct Scale {
+    stack: PathStack,
+    factor: f32,
+    /// Columns of the projection that are queries and keys; those after them are values.
+    queries_and_keys: usize,
+    values: usize,
+}
+
+impl ModuleMapper for Scale {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.stack.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.stack.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.stack.path();
+        let ends = |names: [&str; 2]| names.iter().any(|name| path.ends_with(name));
+        let (scaled, kept) = if ends(["attention.qkv.weight", "attention.qkv.bias"]) {
+            (self.queries_and_keys, self.values)
+        } else if ends(["attention.q_norm.gain", "attention.k_norm.gain"]) {
+            (param.dims()[D - 1], 0)
+        } else {
+            return param;
+        };
+        let factors = [vec![self.factor; scaled], vec![1.0; kept]].concat();
+        let mut shape = [1; D];
+        shape[D - 1] = factors.len();
+        let (id, value, mapper) = param.consume();
+        let factors = Tensor::<D>::from_data(TensorData::new(factors, shape), &value.device());
+        Param::from_mapped_value(id, value * factors, mapper)
+    }
+}
