@@ -1,6 +1,6 @@
-//! What can go wrong while generating.
+//! What can go wrong while generating and proving.
 
-/// Errors of sampling and generation.
+/// Errors of sampling, generation and proofs.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
     /// There is nothing to condition on.
@@ -14,6 +14,15 @@ pub enum InferError {
         /// How many there are.
         vocab_size: usize,
     },
+    /// Proofs compare predictions, and here is nothing to predict or nothing to predict from.
+    #[error("the text has {tokens} token{}: proofs take at least 2; give a longer one", if *tokens == 1 { "" } else { "s" })]
+    TooShortToProve {
+        /// Its length.
+        tokens: usize,
+    },
+    /// The system gives no threads to compare.
+    #[error("threads to compare could not be had: {0}")]
+    Threads(String),
     /// A temperature that no distribution has.
     #[error("temperature = {0}: it must be 0 (greedy) or a positive number")]
     Temperature(f64),

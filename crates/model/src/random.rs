@@ -18,6 +18,8 @@ pub enum Purpose {
     Dropout = 3,
     /// A sampled token; `a` is the sample index, `b` the absolute position.
     Sample = 4,
+    /// Positions and tokens that a proof tries; `a` is the proof, `b` where its piece of the text begins.
+    Proof = 5,
 }
 
 /// The generator for the draws named (seed, purpose, a, b); `stream` separates draws within that name.

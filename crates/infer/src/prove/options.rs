@@ -9,8 +9,8 @@ use serde::Serialize;
 pub enum Demand {
     /// Every bit; +0 and −0 are not equal.
     EqualBits,
-    /// No logit differs by more than this share of the largest absolute logit at its position (of 1, if all are
-    /// smaller).
+    /// No logit differs by more than this share of the largest absolute logit of the text's first segment (of 1, if
+    /// all are smaller).
     Within(f64),
 }
 
@@ -36,9 +36,10 @@ pub struct Limits {
     pub tokens: usize,
     /// Length of a segment where the model's context has no end, raised to three windows if that is more.
     pub segment_len: usize,
-    /// Cases of a proof, each about a pass over a segment: prefixes, lengths, replaced tokens.
-    pub cases: usize,
-    /// Positions whose gradients are followed back, and prefixes that are losses of their own.
+    /// Tokens that the passes of one proof go over. It decides how many cases are tried: prefixes, lengths, replaced
+    /// tokens. At least two of each segment are.
+    pub pass_tokens: usize,
+    /// Losses whose gradients are followed back, and prefixes that are problems of their own.
     pub losses: usize,
     /// Positions that one backward pass goes over; it holds every activation of them.
     pub gradient_len: usize,
@@ -46,7 +47,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tokens: 4096, segment_len: 1024, cases: 96, losses: 48, gradient_len: 160 }
+        Self { tokens: 4096, segment_len: 1024, pass_tokens: 100_000, losses: 64, gradient_len: 160 }
     }
 }
 

@@ -141,8 +141,8 @@ pub struct Proof {
     pub reason: Option<String>,
     /// Cases tried, such as prefixes or replaced tokens.
     pub cases: usize,
-    /// Cases there would have been in the whole text; the rest were left out to save time.
-    pub possible_cases: usize,
+    /// Cases there are in the whole text, if they can be counted; those not tried were left out to save time.
+    pub possible_cases: Option<usize>,
     /// Comparisons of one position, over all cases.
     pub positions: usize,
     /// What was demanded: `None` is equal bits, or exact zeros.

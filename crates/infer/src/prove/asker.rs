@@ -1,0 +1,101 @@
+//! The routes by which a model can be asked for logits.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::Subject;
+use crate::InferError;
+
+/// Rows of logits, one a position, in order of sequence and then of position.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub values: Vec<f32>,
+    vocab_size: usize,
+}
+
+impl Rows {
+    /// The logits of the row with this number.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.vocab_size..(index + 1) * self.vocab_size]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.vocab_size
+    }
+
+    /// Adds those of another pass after these.
+    fn extend(&mut self, more: Self) {
+        self.values.extend(more.values);
+    }
+}
+
+/// A model and how to ask it.
+pub(super) struct Asker<'a, S: Subject> {
+    pub subject: &'a S,
+    device: Device,
+}
+
+impl<'a, S: Subject> Asker<'a, S> {
+    pub fn new(subject: &'a S) -> Self {
+        Self { subject, device: subject.device() }
+    }
+
+    /// `[batch_size, seq_len]` of sequences that are all of the same length.
+    pub fn input(&self, sequences: &[&[u32]]) -> Tensor<2, Int> {
+        let seq_len = sequences.first().map_or(0, |ids| ids.len());
+        let values: Vec<i32> = sequences.iter().flat_map(|ids| ids.iter().map(|id| *id as i32)).collect();
+        Tensor::from_data(TensorData::new(values, [sequences.len(), seq_len]), &self.device)
+    }
+
+    /// The targets of positions, `[n_tokens]`.
+    pub fn targets(&self, ids: &[u32]) -> Tensor<1, Int> {
+        self.input(&[ids]).reshape([ids.len()])
+    }
+
+    /// One masked pass, `[batch_size, seq_len, vocab_size]`.
+    pub fn pass(&self, sequences: &[&[u32]]) -> Tensor<3> {
+        self.subject.logits(self.subject.embed(self.input(sequences), 0), None)
+    }
+
+    /// A pass over what follows the cache's positions, `[batch_size, seq_len, vocab_size]`.
+    pub fn pass_cached(&self, sequences: &[&[u32]], cache: &mut S::Cache) -> Tensor<3> {
+        let embedded = self.subject.embed(self.input(sequences), self.subject.position(cache));
+        self.subject.logits(embedded, Some(cache))
+    }
+
+    /// The logits of one masked pass over one sequence or several.
+    pub fn parallel(&self, sequences: &[&[u32]]) -> Result<Rows, InferError> {
+        rows(self.pass(sequences))
+    }
+
+    /// Adds one chunk to a cache and returns its logits.
+    pub fn chunk(&self, sequences: &[&[u32]], cache: &mut S::Cache) -> Result<Rows, InferError> {
+        rows(self.pass_cached(sequences, cache))
+    }
+
+    /// Feeds one sequence to a cache in chunks of these lengths, the last of them over and over, and returns the logits
+    /// of all its positions.
+    pub fn chunks(&self, ids: &[u32], lengths: &[usize], cache: &mut S::Cache) -> Result<Rows, InferError> {
+        let mut rows = Rows { values: Vec::new(), vocab_size: self.subject.config().vocab_size };
+        let (mut left, mut lengths) = (ids, lengths.iter().copied());
+        let mut len = 1;
+        while !left.is_empty() {
+            len = lengths.next().unwrap_or(len);
+            let (chunk, rest) = left.split_at(len.clamp(1, left.len()));
+            rows.extend(self.chunk(&[chunk], cache)?);
+            left = rest;
+        }
+        Ok(rows)
+    }
+}
+
+/// The numbers of a tensor.
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InferError> {
+    tensor.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
+}
+
+/// - logits: `[batch_size, seq_len, vocab_size]`
+fn rows(logits: Tensor<3>) -> Result<Rows, InferError> {
+    let [_, _, vocab_size] = logits.dims();
+    Ok(Rows { values: values(logits)?, vocab_size })
+}

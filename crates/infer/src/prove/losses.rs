@@ -1,0 +1,127 @@
+//! Claims 4 and 5: the loss of a row goes back the same way through the cache, and is the mean of its prefixes' losses.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use tril_kernels::cross_entropy;
+use tril_model::parameters::NamedGradients;
+
+use super::asker::{Asker, values};
+use super::compare::Tally;
+use super::text::Segment;
+use super::{Limits, Seconds, Subject};
+use crate::InferError;
+
+/// Positions of the loss of claim 4 where no window asks for more.
+const STEPS: usize = 24;
+
+/// A parameter whose largest gradient is below this share of all parameters' largest is measured by that share: what is
+/// zero but for rounding, such as the gradient of a key's bias, has no size of its own.
+const FLOOR: f64 = 1e-3;
+
+/// Compares every parameter's gradient by the parallel pass with that of the same loss summed over steps with a cache.
+/// The subject has gradients.
+///
+/// What is recorded is a difference as a share of the parameter's largest gradient.
+pub(super) fn cache_gradients<S: Subject>(
+    asker: &Asker<'_, S>,
+    segment: Segment<'_>,
+    limits: &Limits,
+    tally: &mut Tally,
+) -> Result<(), InferError> {
+    // Two windows and a little more, so that gradients also flow through a cache that has given something up.
+    let wanted = STEPS.max(2 * asker.subject.config().window + 2).min(limits.gradient_len.max(1));
+    let steps = wanted.min(segment.ids.len() - 1);
+    let (inputs, targets) = (&segment.ids[..steps], &segment.ids[1..=steps]);
+
+    let logits = asker.pass(&[inputs]).reshape([steps as i32, -1]);
+    let parallel = gradients(asker.subject, cross_entropy(logits, asker.targets(targets)).sum());
+
+    let mut cache = asker.subject.new_cache(1);
+    let mut losses = Vec::new();
+    for (input, target) in inputs.iter().zip(targets) {
+        let logits = asker.pass_cached(&[&[*input]], &mut cache).squeeze_dim(1); // [1, vocab_size]
+        losses.push(cross_entropy(logits, asker.targets(&[*target])));
+        tally.case();
+    }
+    let cached = gradients(asker.subject, Tensor::cat(losses, 0).sum());
+    compare(&parallel, &cached, steps, tally)
+}
+
+fn gradients<S: Subject>(subject: &S, loss: Tensor<1>) -> NamedGradients {
+    subject.take_gradients(&mut loss.backward())
+}
+
+fn compare(
+    parallel: &NamedGradients,
+    cached: &NamedGradients,
+    steps: usize,
+    tally: &mut Tally,
+) -> Result<(), InferError> {
+    if let Some(path) =
+        parallel.keys().chain(cached.keys()).find(|path| !(parallel.contains_key(*path) && cached.contains_key(*path)))
+    {
+        tally.fail(format!("only one of the two gives `{path}` a gradient"));
+    }
+    let mut sides = Vec::new();
+    for (path, parallel) in parallel {
+        if let Some(cached) = cached.get(path) {
+            sides.push((path, values(parallel.clone())?, values(cached.clone())?));
+        }
+    }
+    let largest = |side: &[f32]| side.iter().fold(0.0, |max: f64, value| max.max(f64::from(value.abs())));
+    let floor = sides.iter().map(|(_, parallel, _)| largest(parallel)).fold(0.0, f64::max) * FLOOR;
+    if floor == 0.0 {
+        tally.fail("every gradient is zero, so there is nothing to compare");
+    }
+    let mut worst: (f64, &str) = (0.0, "");
+    for (path, parallel, cached) in &sides {
+        let scale = largest(parallel).max(floor).max(f64::MIN_POSITIVE);
+        let apart = parallel.iter().zip(cached).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
+        // Not `f64::max`, which would pass over NaN.
+        let apart = apart.fold(0.0, |max: f64, d| if d <= max { max } else { d }) / scale;
+        if !(apart <= worst.0) {
+            worst = (apart, path);
+        }
+    }
+    tally.record(steps, worst.0);
+    if !tally.allows(worst.0) {
+        tally.fail(format!("the gradient of `{}` differs by {:.1e} of its largest", worst.1, worst.0));
+    }
+    Ok(())
+}
+
+/// Compares the loss of each position of one row, and their mean, with the last loss of each of its prefixes.
+pub(super) fn prefix_problems<S: Subject>(
+    asker: &Asker<'_, S>,
+    segment: Segment<'_>,
+    limits: &Limits,
+    tally: &mut Tally,
+) -> Result<(), InferError> {
+    let problems = limits.losses.max(1).min(segment.ids.len() - 1);
+    let (inputs, targets) = (&segment.ids[..problems], &segment.ids[1..=problems]);
+    let together = || {
+        let logits = asker.pass(&[inputs]).reshape([problems as i32, -1]); // [problems, vocab_size]
+        values(cross_entropy(logits, asker.targets(targets)))
+    };
+    together()?; // the first pass of a shape pays for what later ones reuse
+    let begin = Instant::now();
+    let row = together()?;
+    let seconds_together = begin.elapsed().as_secs_f64();
+
+    let begin = Instant::now();
+    let mut alone = Vec::new();
+    for len in 1..=problems {
+        let logits = asker.pass(&[&inputs[..len]]).narrow(1, len - 1, 1).squeeze_dim(1); // [1, vocab_size]
+        alone.extend(values(cross_entropy(logits, asker.targets(&targets[len - 1..len])))?);
+        tally.case();
+    }
+    tally.took(Seconds { together: seconds_together, apart: begin.elapsed().as_secs_f64() });
+
+    for (position, (row, alone)) in row.iter().zip(&alone).enumerate() {
+        tally.compare(segment.start + position, &[*row], &[*alone]);
+    }
+    let mean = |losses: &[f32]| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / problems as f64;
+    tally.record(0, (mean(&row) - mean(&alone)).abs());
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Claim 1: one masked pass computes what any way of going step by step computes.
+
+use super::asker::{Asker, Rows};
+use super::compare::Tally;
+use super::text::{Draws, Segment};
+use super::{ProofId, Subject};
+use crate::InferError;
+
+/// Steps taken after a prefill, and tokens that follow an edit.
+const TAIL: usize = 6;
+
+/// The proofs of claim 1 on one segment.
+pub(super) struct Steps<'a, S: Subject> {
+    pub asker: &'a Asker<'a, S>,
+    pub segment: Segment<'a>,
+    /// The logits of the parallel pass.
+    pub parallel: &'a Rows,
+    /// How many cases there is time for.
+    pub cases: usize,
+    pub seed: u64,
+}
+
+impl<S: Subject> Steps<'_, S> {
+    /// The last logits of prefixes, each computed from nothing.
+    pub fn recomputed(&self, tally: &mut Tally) -> Result<(), InferError> {
+        for position in self.below(tally.id(), self.len()) {
+            let prefix = self.asker.parallel(&[&self.segment.ids[..=position]])?;
+            tally.case();
+            self.compare(tally, position, prefix.row(position));
+        }
+        Ok(())
+    }
+
+    /// Every position by a step of its own.
+    pub fn cached(&self, tally: &mut Tally) -> Result<(), InferError> {
+        let mut cache = self.asker.subject.new_cache(1);
+        for (position, id) in self.segment.ids.iter().enumerate() {
+            let step = self.asker.chunk(&[&[*id]], &mut cache)?;
+            tally.case();
+            self.compare(tally, position, step.row(0));
+        }
+        Ok(())
+    }
+
+    /// A prefill of each length, and the steps that follow.
+    pub fn prefilled(&self, tally: &mut Tally) -> Result<(), InferError> {
+        for length in self.below(tally.id(), self.len() - 1).into_iter().map(|below| below + 1) {
+            let end = (length + TAIL).min(self.len());
+            self.feed(tally, &self.segment.ids[..end], &[length, 1], 0)?;
+        }
+        Ok(())
+    }
+
+    /// Chunks of each size.
+    pub fn chunked(&self, tally: &mut Tally) -> Result<(), InferError> {
+        let sizes = self.len() - 1; // 2 to len
+        let count = self.cases.min(24);
+        for size in self.draws(tally.id()).below(sizes, count, &[sizes - 1, 0, 1, 14, 62, sizes / 2]) {
+            self.feed(tally, self.segment.ids, &[size + 2], 0)?;
+        }
+        Ok(())
+    }
+
+    /// Past the window, where the cache gives up old positions, in chunks shorter and longer than what it holds.
+    pub fn ring(&self, tally: &mut Tally) -> Result<(), InferError> {
+        let Some(window) = self.asker.subject.config().window() else {
+            tally.absent("the model has no window, so its cache never gives anything up");
+            return Ok(());
+        };
+        if self.len() <= window {
+            tally.absent(format!("no more than {window} tokens stand in one context, and the window is as long"));
+            return Ok(());
+        }
+        let w = window;
+        let feeds: [&[usize]; 9] = [
+            &[w, 1],
+            &[w + 1],
+            &[(w - 1).max(1)],
+            &[2 * w],
+            &[2 * w + 1],
+            &[2 * w - 1, 1, 1, w],
+            &[1, 3 * w, 1, 1, 2],
+            &[w / 2 + 1, w],
+            &[3],
+        ];
+        for lengths in feeds {
+            self.feed(tally, self.segment.ids, lengths, window)?;
+        }
+        Ok(())
+    }
+
+    /// A cache taken back, then fed with other tokens than those it saw.
+    pub fn rewound(&self, tally: &mut Tally) -> Result<(), InferError> {
+        tally.absent("the cache has given up what it would need to go back");
+        let subject = self.asker.subject;
+        let mut draws = self.draws(tally.id());
+        let count = (self.cases / 8).clamp(1, 6);
+        let window = subject.config().window;
+        let edges = [self.len() - 2, (2 * window).saturating_sub(1), window];
+        for fed in draws.below(self.len() - 1, count, &edges).into_iter().map(|below| below + 2) {
+            let mut full = subject.new_cache(1);
+            self.asker.chunks(&self.segment.ids[..fed], &[fed.saturating_sub(TAIL).max(1), 1], &mut full)?;
+            for back_to in draws.below(fed, 5, &[fed - 1, fed / 2, fed.saturating_sub(3)]) {
+                let mut cache = full.clone();
+                if !subject.rewind(&mut cache, back_to) {
+                    continue;
+                }
+                let found = subject.position(&cache);
+                if found != back_to {
+                    tally.fail(format!("taken back to position {back_to}, the cache stands at {found}"));
+                    return Ok(());
+                }
+                let end = (back_to + TAIL).min(self.len());
+                let others = draws.tokens_other_than(&self.segment.ids[back_to..end]);
+                let edited = [&self.segment.ids[..back_to], &others].concat();
+                let expected = self.asker.parallel(&[&edited])?;
+                let rows = self.asker.chunks(&others, &[TAIL / 2, 1], &mut cache)?;
+                tally.case();
+                for row in 0..rows.len() {
+                    let position = back_to + row;
+                    tally.compare(self.segment.start + position, expected.row(position), rows.row(row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One case: a fresh cache is fed in chunks, and positions from `first` on are compared.
+    fn feed(&self, tally: &mut Tally, ids: &[u32], lengths: &[usize], first: usize) -> Result<(), InferError> {
+        let rows = self.asker.chunks(ids, lengths, &mut self.asker.subject.new_cache(1))?;
+        tally.case();
+        for position in first..rows.len() {
+            self.compare(tally, position, rows.row(position));
+        }
+        Ok(())
+    }
+
+    fn compare(&self, tally: &mut Tally, position: usize, found: &[f32]) {
+        tally.compare(self.segment.start + position, self.parallel.row(position), found);
+    }
+
+    fn len(&self) -> usize {
+        self.segment.ids.len()
+    }
+
+    fn draws(&self, id: ProofId) -> Draws {
+        Draws::new(self.seed, id, self.segment, self.asker.subject.config().vocab_size)
+    }
+
+    /// Sampled numbers below `end`, with both ends and the places around the window's border among them.
+    fn below(&self, id: ProofId, end: usize) -> Vec<usize> {
+        let window = self.asker.subject.config().window;
+        let edges = [end.saturating_sub(1), 0, window, window.saturating_sub(1), 2 * window, 1];
+        self.draws(id).below(end, self.cases, &edges)
+    }
+}
