@@ -22,6 +22,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
+    /// Prove that a checkpoint computes one function, whichever way it is asked
+    Prove(ProveArgs),
 }
 
 /// Where to compute.
@@ -103,6 +105,24 @@ pub struct EvalArgs {
     /// A UTF-8 text file; - reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// A UTF-8 file with the text to prove it on; - reads standard input [default: the model writes one]
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub text: Option<PathBuf>,
+    /// The text itself
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,7 @@ mod device;
 mod eval;
 mod open;
 mod progress;
+mod prove;
 mod recipe;
 mod sample;
 mod text;
@@ -15,6 +16,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tril_infer::InferError;
 use tril_model::ModelError;
 use tril_train::TrainError;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Eval(args) => eval::run(&args),
+        args::Command::Prove(args) => prove::run(&args),
     };
     match done {
         Ok(code) => code,
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let failed = error.chain().any(|cause| {
         matches!(cause.downcast_ref(), Some(TrainError::NonFinite { .. } | TrainError::Device(_)))
-            || matches!(cause.downcast_ref(), Some(tril_infer::InferError::Device(_)))
+            || matches!(cause.downcast_ref(), Some(InferError::Device(_) | InferError::Threads(_)))
             || matches!(cause.downcast_ref(), Some(ModelError::Io { action: "write" | "rename" | "remove", .. }))
     });
     if failed { 1 } else { 2 }

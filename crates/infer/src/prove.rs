@@ -171,7 +171,7 @@ impl<'a, S: Subject> Prover<'a, S> {
         } else if config.vocab_size < 2 && (draws_tokens || looks_ahead) {
             Some("a vocabulary of one token leaves nothing to choose")
         } else if scales && config.qk_norm && !config.norm_gain {
-            Some("queries and keys are normalised without a gain, so attention scores cannot be made large")
+            Some("query-key norm without gain bounds attention scores")
         } else if id == Threads && !options::is_cpu(&self.asker.subject.device()) {
             Some("this device does not compute on this process's threads")
         } else if matches!(id, CacheGradients | PrefixProblems) && segment.start > 0 {

@@ -64,11 +64,11 @@ impl<S: Subject> Steps<'_, S> {
     /// Past the window, where the cache gives up old positions, in chunks shorter and longer than what it holds.
     pub fn ring(&self, tally: &mut Tally) -> Result<(), InferError> {
         let Some(window) = self.asker.subject.config().window() else {
-            tally.absent("the model has no window, so its cache never gives anything up");
+            tally.absent("the model has no window: its cache keeps everything");
             return Ok(());
         };
         if self.len() <= window {
-            tally.absent(format!("no more than {window} tokens stand in one context, and the window is as long"));
+            tally.absent(format!("the text stays within the window of {window}"));
             return Ok(());
         }
         let w = window;

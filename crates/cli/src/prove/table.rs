@@ -1,0 +1,183 @@
+//! The report of `tril prove` as a table, 100 columns wide, and what it means in plain words.
+
+use std::io::{Result, Write};
+
+use tril_infer::prove::{Demand, Outcome, Proof, ProofId};
+
+use super::Finding;
+
+/// Writes the table and the summary.
+pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
+    let report = &finding.report;
+    writeln!(out, "{} on {}", finding.checkpoint.display(), finding.device)?;
+    let pieces = match report.segments {
+        1 => "in one piece".to_owned(),
+        count => format!("in {count} pieces, each from position 0 on"),
+    };
+    writeln!(out, "{}: {} tokens, {pieces}", finding.text, report.tokens)?;
+    if report.proved_segments < report.segments {
+        let (tokens, segments) = (report.proved_tokens, report.proved_segments);
+        writeln!(out, "looked at: {tokens} tokens, {segments} of the pieces, evenly spread")?;
+    }
+    writeln!(
+        out,
+        "\n  {:<32} {:>20} {:>9} {:>7} {:>6} {:>6} {:>7} {:>4}",
+        "", "tried", "positions", "differ", "ULP", "first", "demand", ""
+    )?;
+    let mut claim = 0;
+    for proof in &report.proofs {
+        if proof.claim != claim {
+            claim = proof.claim;
+            writeln!(out, "{claim} {}", title(claim))?;
+        }
+        write_row(finding, proof, out)?;
+    }
+    write_summary(finding, out)
+}
+
+fn title(claim: usize) -> &'static str {
+    match claim {
+        1 => "One parallel pass = many steps",
+        2 => "Company changes nothing",
+        3 => "The mask is the graph",
+        4 => "Gradients flow the same way",
+        _ => "One row is T problems",
+    }
+}
+
+fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<()> {
+    let label = label(finding, proof.id);
+    let outcome = match proof.outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "FAIL",
+        Outcome::NotApplicable => {
+            let reason = proof.reason.as_deref().unwrap_or_default();
+            return writeln!(out, "  {label:<32} {reason:<60} {:>4}", "n/a");
+        }
+    };
+    let cases = match proof.possible_cases {
+        Some(possible) => format!("{} of {possible} {}", proof.cases, proof.id.cases()),
+        None => format!("{} {}", proof.cases, proof.id.cases()),
+    };
+    let difference = proof.max_difference.map_or("-".to_owned(), scientific);
+    let ulps = match proof.max_ulps {
+        None => "-".to_owned(),
+        Some(ulps) if ulps < 100_000 => ulps.to_string(),
+        Some(ulps) => scientific(f64::from(ulps)),
+    };
+    let first = proof.first_difference.map_or("-".to_owned(), |position| position.to_string());
+    let demand = match (proof.tolerance, proof.id) {
+        (Some(tolerance), _) => format!("≤{}", scientific(tolerance)),
+        (None, ProofId::LaterGradients | ProofId::ScaledLaterGradients) => "zero".to_owned(),
+        (None, _) => "equal".to_owned(),
+    };
+    let positions = proof.positions;
+    writeln!(
+        out,
+        "  {label:<32} {cases:>20} {positions:>9} {difference:>7} {ulps:>6} {first:>6} {demand:>7} {outcome:>4}"
+    )
+}
+
+fn label(finding: &Finding, id: ProofId) -> String {
+    match id {
+        ProofId::Recomputed => "whole context at each step",
+        ProofId::Cached => "cache, token by token",
+        ProofId::Prefilled => "prefill, then token by token",
+        ProofId::Chunked => "prefill in chunks",
+        ProofId::Ring => "ring cache past the window",
+        ProofId::Rewound => "cache taken back, other tokens",
+        ProofId::Batched => "alone and in each row of a batch",
+        ProofId::BatchedCached => "the same with the cache",
+        ProofId::Threads => return format!("on {} threads", numbers(&finding.report.thread_counts)),
+        ProofId::LaterTokens => "later token, earlier logits",
+        ProofId::LaterGradients => "gradients at later tokens",
+        ProofId::ScaledLaterTokens => "tokens, attention scores × 1e10",
+        ProofId::ScaledLaterGradients => "gradients, scores × 1e10",
+        ProofId::CacheGradients => "parallel and through the cache",
+        ProofId::PrefixProblems => "a row's loss and its prefixes'",
+    }
+    .to_owned()
+}
+
+fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
+    let report = &finding.report;
+    let [passed, failed, absent] =
+        [Outcome::Pass, Outcome::Fail, Outcome::NotApplicable].map(|outcome| report.count(outcome));
+    writeln!(out, "\n{passed} pass, {failed} fail, {absent} do not apply.")?;
+    for proof in report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail) {
+        let (title, label) = (title(proof.claim), label(finding, proof.id));
+        writeln!(out, "FAIL  {title}, {label}:\n      {}.", proof.reason.as_deref().unwrap_or_default())?;
+    }
+    let shown: Vec<usize> = (1..=5).filter(|claim| is_shown(finding, *claim)).collect();
+    if !shown.is_empty() {
+        writeln!(out, "\nShown for this checkpoint, on this text and this device:")?;
+    }
+    for claim in shown {
+        writeln!(out, "{}", meaning(finding, claim))?;
+    }
+    if failed > 0 {
+        let equal = report.demand == Demand::EqualBits;
+        let bits = if equal { " One bit is enough to fail: the size of a difference is in the table." } else { "" };
+        writeln!(out, "\nWhat failed is not true of this checkpoint as this program runs it.{bits}")?;
+    }
+    writeln!(
+        out,
+        "\nNot shown: anything about cases that were not tried, another text or another device, and whether"
+    )?;
+    writeln!(out, "the model's predictions are any good, which is what `tril eval` measures.")
+}
+
+/// Some proof of the claim passed and none failed.
+fn is_shown(finding: &Finding, claim: usize) -> bool {
+    let of_claim = || finding.report.proofs.iter().filter(|proof| proof.claim == claim);
+    of_claim().any(|proof| proof.outcome == Outcome::Pass) && of_claim().all(|proof| proof.outcome != Outcome::Fail)
+}
+
+/// A claim in plain words.
+fn meaning(finding: &Finding, claim: usize) -> String {
+    let report = &finding.report;
+    let same = match report.demand {
+        Demand::EqualBits => "the same bits",
+        Demand::Within(_) => "the same within rounding",
+    };
+    match claim {
+        1 => format!(
+            "- Predictions for a whole text, made in one pass as in training, are {same} as those made one\n  \
+               token at a time as in generation. The cache saves work and changes nothing."
+        ),
+        2 => "- What else is in the batch, and how many threads compute, changes no prediction.".to_owned(),
+        3 => "- No position sees a later token: not when it predicts, and not when it learns.".to_owned(),
+        4 => "- Learning through the cache, step by step, would change every weight in the same way.".to_owned(),
+        _ => {
+            let proof = report.proof(ProofId::PrefixProblems);
+            let cases = proof.map_or(0, |proof| proof.cases);
+            let times = proof.and_then(|proof| proof.seconds).map_or(String::new(), |seconds| {
+                let [together, apart] = [seconds.together, seconds.apart].map(|seconds| seconds * 1e3);
+                format!(":\n  {together:.1} ms in one pass, {apart:.1} ms one by one")
+            });
+            format!("- A row of {cases} tokens is {cases} problems, each a text and its next token{times}.")
+        }
+    }
+}
+
+/// Such as 1, 2 and 8.
+fn numbers(numbers: &[usize]) -> String {
+    match numbers {
+        [] => "no".to_owned(),
+        [one] => one.to_string(),
+        [more @ .., last] => {
+            let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+            format!("{} and {last}", more.join(", "))
+        }
+    }
+}
+
+/// A number in at most seven characters.
+fn scientific(value: f64) -> String {
+    let short = format!("{value:.0e}");
+    match short.parse::<f64>() {
+        _ if value == 0.0 => "0".to_owned(),
+        Ok(parsed) if parsed == value => short,
+        _ => format!("{value:.1e}"),
+    }
+}
