@@ -1,4 +1,4 @@
-//! The binary as a user meets it: train, sample, eval, resume, Ctrl-C. What it refuses is in `bad_input`.
+//! The binary as a user meets it: train, sample, eval, prove, resume, Ctrl-C. What it refuses is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
 //! |---|---|
@@ -9,10 +9,12 @@
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `evaluation` | what `eval` measures |
+//! | `proving` | what `prove` shows, and what it does not |
 
 mod bits;
 mod divergence;
 mod evaluation;
+mod proving;
 mod resuming;
 mod sampling;
 pub mod scene;

@@ -3,12 +3,13 @@
 //! | module | what it holds the project to |
 //! |---|---|
 //! | `equivalence` | one parallel pass = step by step, with the cache and without; the future does not matter |
+//! | `proofs` | every proof of `tril prove` holds for every kind of model, or does not apply |
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
-//! | `commands` | the binary as a user meets it: train, sample, eval, resume, Ctrl-C |
+//! | `commands` | the binary as a user meets it: train, sample, eval, prove, resume, Ctrl-C |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
@@ -20,6 +21,7 @@ mod commands;
 mod equivalence;
 mod generation;
 mod learning;
+mod proofs;
 mod reference;
 mod reference_training;
 mod support;

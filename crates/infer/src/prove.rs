@@ -68,6 +68,7 @@ pub fn prove<S: Subject>(subject: &S, ids: &[u32], options: &ProveOptions) -> Re
         proved_tokens: token_count(&chosen),
         proved_segments: chosen.len(),
         demand: options.demand,
+        score_factor: f64::from(options.scale).powi(2),
         thread_counts: options.threads.clone(),
         proofs: tallies.into_iter().map(row).collect(),
     })

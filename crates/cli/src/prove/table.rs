@@ -19,11 +19,9 @@ pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
         let (tokens, segments) = (report.proved_tokens, report.proved_segments);
         writeln!(out, "looked at: {tokens} tokens, {segments} of the pieces, evenly spread")?;
     }
-    writeln!(
-        out,
-        "\n  {:<32} {:>20} {:>9} {:>7} {:>6} {:>6} {:>7} {:>4}",
-        "", "tried", "positions", "differ", "ULP", "first", "demand", ""
-    )?;
+    let heads = ["tried", "positions", "differ", "ULP", "first", "demand"];
+    let [tried, positions, differ, ulps, first, demand] = heads;
+    writeln!(out, "\n{tried:>55} {positions:>9} {differ:>7} {ulps:>6} {first:>6} {demand:>7}")?;
     let mut claim = 0;
     for proof in &report.proofs {
         if proof.claim != claim {
@@ -52,7 +50,7 @@ fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<(
         Outcome::Fail => "FAIL",
         Outcome::NotApplicable => {
             let reason = proof.reason.as_deref().unwrap_or_default();
-            return writeln!(out, "  {label:<32} {reason:<60} {:>4}", "n/a");
+            return writeln!(out, "  {label:<30} {reason:<62} {:>4}", "n/a");
         }
     };
     let cases = match proof.possible_cases {
@@ -74,11 +72,12 @@ fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<(
     let positions = proof.positions;
     writeln!(
         out,
-        "  {label:<32} {cases:>20} {positions:>9} {difference:>7} {ulps:>6} {first:>6} {demand:>7} {outcome:>4}"
+        "  {label:<30} {cases:>22} {positions:>9} {difference:>7} {ulps:>6} {first:>6} {demand:>7} {outcome:>4}"
     )
 }
 
 fn label(finding: &Finding, id: ProofId) -> String {
+    let factor = scientific(finding.report.score_factor);
     match id {
         ProofId::Recomputed => "whole context at each step",
         ProofId::Cached => "cache, token by token",
@@ -86,13 +85,13 @@ fn label(finding: &Finding, id: ProofId) -> String {
         ProofId::Chunked => "prefill in chunks",
         ProofId::Ring => "ring cache past the window",
         ProofId::Rewound => "cache taken back, other tokens",
-        ProofId::Batched => "alone and in each row of a batch",
+        ProofId::Batched => "alone and in a batch, any row",
         ProofId::BatchedCached => "the same with the cache",
         ProofId::Threads => return format!("on {} threads", numbers(&finding.report.thread_counts)),
         ProofId::LaterTokens => "later token, earlier logits",
         ProofId::LaterGradients => "gradients at later tokens",
-        ProofId::ScaledLaterTokens => "tokens, attention scores × 1e10",
-        ProofId::ScaledLaterGradients => "gradients, scores × 1e10",
+        ProofId::ScaledLaterTokens => return format!("tokens, scores × {factor}"),
+        ProofId::ScaledLaterGradients => return format!("gradients, scores × {factor}"),
         ProofId::CacheGradients => "parallel and through the cache",
         ProofId::PrefixProblems => "a row's loss and its prefixes'",
     }

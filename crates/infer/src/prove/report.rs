@@ -97,7 +97,7 @@ impl ProofId {
         match self {
             Self::Recomputed | Self::Cached | Self::CacheGradients => "steps",
             Self::Prefilled => "lengths",
-            Self::Chunked => "chunk sizes",
+            Self::Chunked => "sizes",
             Self::Ring => "ways to feed it",
             Self::Rewound => "edits",
             Self::Batched | Self::BatchedCached => "batches",
@@ -181,6 +181,8 @@ pub struct Report {
     pub proved_segments: usize,
     /// What claims 1 to 3 demand.
     pub demand: Demand,
+    /// What attention scores were multiplied by in the second half of claim 3.
+    pub score_factor: f64,
     /// Numbers of threads that were compared.
     pub thread_counts: Vec<usize>,
     /// One row a proof, in the order of [`ProofId::ALL`].

@@ -9,6 +9,9 @@ use crate::InferError;
 /// Steps taken after a prefill, and tokens that follow an edit.
 const TAIL: usize = 6;
 
+/// Chunk sizes tried on a segment.
+const SIZES: usize = 12;
+
 /// The proofs of claim 1 on one segment.
 pub(super) struct Steps<'a, S: Subject> {
     pub asker: &'a Asker<'a, S>,
@@ -54,7 +57,7 @@ impl<S: Subject> Steps<'_, S> {
     /// Chunks of each size.
     pub fn chunked(&self, tally: &mut Tally) -> Result<(), InferError> {
         let sizes = self.len() - 1; // 2 to len
-        let count = self.cases.min(24);
+        let count = self.cases.min(SIZES);
         for size in self.draws(tally.id()).below(sizes, count, &[sizes - 1, 0, 1, 14, 62, sizes / 2]) {
             self.feed(tally, self.segment.ids, &[size + 2], 0)?;
         }

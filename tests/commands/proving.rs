@@ -1,0 +1,179 @@
+//! `tril prove`: a sound checkpoint passes, a damaged one does not, and what does not apply is not called a pass.
+
+use serde_json::Value;
+
+use super::scene::*;
+
+const CLAIMS: [&str; 5] = [
+    "1 One parallel pass = many steps",
+    "2 Company changes nothing",
+    "3 The mask is the graph",
+    "4 Gradients flow the same way",
+    "5 One row is T problems",
+];
+
+fn json(output: &str) -> Value {
+    serde_json::from_str(output).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+fn proofs(report: &Value) -> &Vec<Value> {
+    report["proofs"].as_array().unwrap_or_else(|| panic!("proofs: {report}"))
+}
+
+fn proof<'a>(report: &'a Value, id: &str) -> &'a Value {
+    proofs(report).iter().find(|proof| proof["id"] == id).unwrap_or_else(|| panic!("{id}: {report}"))
+}
+
+/// Replaces the last part of the weights of the run's best checkpoint with NaN.
+fn damage(scene: &Scene) {
+    let path = checkpoint(&scene.path("run"), "best").join("model.safetensors");
+    let mut weights = std::fs::read(&path).expect("weights");
+    let end = weights.len();
+    weights[end - 4000..].fill(0xff);
+    std::fs::write(path, weights).expect("written");
+}
+
+#[test]
+fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
+    let scene = Scene::with_run();
+    let output = scene.stdout("prove run");
+    for claim in CLAIMS {
+        assert_eq!(output.lines().filter(|line| *line == claim).count(), 1, "{claim}: {output}");
+    }
+    assert_says(&output, &["a text that the model wrote", "15 pass, 0 fail, 0 do not apply", "Shown", "Not shown"]);
+    assert!(output.replace('\\', "/").starts_with("run/step-000006 on cpu"), "{output}");
+    assert!(!output.contains("FAIL"), "{output}");
+    for line in output.lines() {
+        assert!(line.chars().count() <= 100 && line == line.trim_end(), "`{line}`");
+    }
+    let rows = output.lines().filter(|line| line.starts_with("  ") && line.ends_with(" pass"));
+    let columns: Vec<_> = rows.map(|line| line.chars().count()).collect();
+    assert_eq!(columns.len(), 15, "{output}");
+    assert!(columns.iter().all(|end| *end == columns[0]), "rows of one width: {output}");
+}
+
+#[test]
+fn the_json_has_the_numbers_of_every_proof() {
+    let scene = Scene::with_run();
+    let report = json(&scene.stdout("prove run --text text.txt --json"));
+    assert_eq!(report["pass"], true);
+    assert_eq!(report["text"], "text.txt");
+    assert_eq!(report["demand"], "equal_bits");
+    assert_eq!(report["tokens"].as_u64(), Some(text().chars().count() as u64));
+    assert!(report["threads"].as_u64() >= Some(1) && report["device"].as_str().is_some(), "{report}");
+    assert!(report["checkpoint"].as_str().is_some_and(|path| path.ends_with("step-000006")), "{report}");
+    assert_eq!(proofs(&report).len(), 15);
+    for proof in proofs(&report) {
+        assert_eq!(proof["outcome"], "pass", "{proof}");
+        assert!(proof["positions"].as_u64() > Some(0) && proof["cases"].as_u64() > Some(0), "{proof}");
+        assert!(proof["compared"].as_str().is_some_and(|what| !what.is_empty()), "{proof}");
+        assert!((1..=5).contains(&proof["claim"].as_u64().expect("a claim")), "{proof}");
+        let exact = proof["claim"].as_u64() <= Some(3);
+        assert_eq!(proof["tolerance"].is_null(), exact, "{proof}");
+        if exact {
+            assert_eq!(proof["max_difference"].as_f64(), Some(0.0), "{proof}");
+        }
+        assert!(proof["first_difference"].is_null() && proof["reason"].is_null(), "{proof}");
+    }
+    let cached = proof(&report, "cached");
+    assert_eq!(cached["cases"], report["proved_tokens"]);
+    assert_eq!(cached["possible_cases"], report["tokens"]);
+    let seconds = &proof(&report, "prefix_problems")["seconds"];
+    assert!(seconds["together"].as_f64() > Some(0.0) && seconds["apart"].as_f64() > Some(0.0), "{seconds}");
+}
+
+#[test]
+fn a_proof_that_does_not_apply_says_so_and_why_and_never_that_it_passed() {
+    let scene = Scene::with_run(); // a window of 8
+    let short = json(&scene.stdout("prove run --prompt saw --json"));
+    let ring = proof(&short, "ring");
+    assert_eq!((&ring["outcome"], ring["positions"].as_u64()), (&Value::from("n/a"), Some(0)));
+    assert!(ring["max_difference"].is_null() && ring["max_ulps"].is_null(), "{ring}");
+    assert!(ring["reason"].as_str().is_some_and(|reason| reason.contains("within the window of 8")), "{ring}");
+    let table = scene.stdout("prove run --prompt saw");
+    let line = table.lines().find(|line| line.contains("ring cache")).expect("its row");
+    assert!(line.ends_with(" n/a") && line.contains("within the window of 8"), "{line}");
+    assert_says(&table, &["14 pass, 0 fail, 1 do not apply"]);
+
+    scene.stdout(&format!("{TRAIN} --force --set model.window=0"));
+    let whole = json(&scene.stdout("prove run --json"));
+    assert_eq!(proof(&whole, "ring")["outcome"], "n/a");
+    assert!(proof(&whole, "ring")["reason"].as_str().is_some_and(|reason| reason.contains("no window")), "{whole}");
+    assert_eq!(whole["pass"], true);
+}
+
+#[test]
+fn a_text_longer_than_the_learned_positions_is_proved_in_pieces() {
+    let scene = Scene::new();
+    scene.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
+    let text = &text()[..300];
+    scene.write("text.txt", text);
+    let report = json(&scene.stdout("prove run --text text.txt --json"));
+    let tokens = text.chars().count();
+    assert_eq!(report["tokens"].as_u64(), Some(tokens as u64));
+    assert_eq!(report["segments"].as_u64(), Some(tokens.div_ceil(16) as u64));
+    assert_eq!(report["proved_tokens"], report["tokens"]);
+    assert_eq!(report["pass"], true, "{report}");
+    assert_says(&scene.stdout("prove run --text text.txt"), &["pieces, each from position 0 on"]);
+}
+
+#[test]
+fn one_thread_is_enough_and_more_than_one_is_still_compared() {
+    let scene = Scene::with_run();
+    let report = json(&scene.stdout("prove run --prompt saw --threads 1 --json"));
+    assert_eq!((report["threads"].as_u64(), &report["pass"]), (Some(1), &Value::from(true)));
+    assert_eq!(report["thread_counts"], serde_json::json!([1, 2]));
+    assert_says(&scene.stdout("prove run --prompt saw --threads 3"), &["on 1, 2 and 3 threads"]);
+}
+
+#[test]
+fn a_text_from_standard_input_is_proved_as_from_a_file() {
+    let scene = Scene::with_run();
+    let command = |arguments: &str| {
+        let mut report = json(&stdout(scene.tril(arguments).write_stdin(text())));
+        let fields = report.as_object_mut().expect("an object");
+        fields.remove("text");
+        fields["proofs"].as_array_mut().expect("rows").iter_mut().for_each(|proof| proof["seconds"] = Value::Null);
+        report
+    };
+    assert_eq!(command("prove run --text - --json"), command("prove run --text text.txt --json"));
+}
+
+#[test]
+fn weights_that_give_no_numbers_fail_with_exit_code_1_and_nothing_passes() {
+    let scene = Scene::with_run();
+    damage(&scene);
+    for text in ["", "--text text.txt"] {
+        let output = scene.tril(&format!("prove run {text}")).output().expect("it runs");
+        let table = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{table}");
+        assert_says(&table, &["FAIL", "NaN or infinite", "weights are damaged", "0 pass, 15 fail"]);
+        assert!(!table.lines().any(|line| line.ends_with(" pass")), "{table}");
+        let output = scene.tril(&format!("prove run {text} --json")).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        let report = json(&String::from_utf8(output.stdout).expect("UTF-8"));
+        assert_eq!(report["pass"], false);
+        for proof in proofs(&report) {
+            assert_eq!(proof["outcome"], "fail", "{proof}");
+            assert!(proof["not_finite"].as_u64() > Some(0), "{proof}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_proved_on_is_refused_with_its_place_and_what_to_do() {
+    let scene = Scene::with_run();
+    scene.write("empty.txt", "");
+    scene.write("short.txt", "a");
+    scene.write("more.txt", "a cat\nsaw 猫 Q");
+    scene.write("latin.txt", b"Zo\xeb saw three birds.\n");
+    assert_says(&scene.refused("prove run --text none.txt"), &["none.txt", "os error", "check the path"]);
+    assert_says(&scene.refused("prove run --text empty.txt"), &["empty.txt", "0 tokens", "at least 2", "longer"]);
+    assert_says(&scene.refused("prove run --text short.txt"), &["short.txt", "1 token:", "at least 2", "longer"]);
+    assert_says(&scene.refused("prove run --text more.txt"), &["more.txt", "line 2, column 5", "'猫'"]);
+    assert_says(&scene.refused("prove run --text latin.txt"), &["latin.txt", "not UTF-8", "iconv"]);
+    assert_says(&scene.refused("prove run --prompt="), &["the prompt", "0 tokens", "longer"]);
+    assert_says(&scene.refused("prove run --prompt 猫Q"), &["the prompt", "'猫'"]);
+    assert_says(&scene.refused("prove run --prompt a --text text.txt"), &["--prompt", "--text", "cannot be used"]);
+    assert_says(&scene.refused("prove none"), &["no checkpoint at none", "tril train"]);
+}
