@@ -12,10 +12,10 @@ fn scene_with_checkpoint() -> Scene {
     scene
 }
 
-/// Asserts that both commands that read a checkpoint refuse it, and say what is listed.
+/// Asserts that all commands that read a checkpoint refuse it, and say what is listed.
 #[track_caller]
 fn assert_refused(scene: &Scene, expected: &[&str]) {
-    for command in ["sample c --max-tokens 3", "eval c text.txt"] {
+    for command in ["sample c --max-tokens 3", "eval c text.txt", "prove c"] {
         assert_says(&scene.refused(command), expected);
     }
 }

@@ -102,10 +102,10 @@ fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     let [passed, failed, absent] =
         [Outcome::Pass, Outcome::Fail, Outcome::NotApplicable].map(|outcome| report.count(outcome));
-    writeln!(out, "\n{passed} pass, {failed} fail, {absent} do not apply.")?;
+    writeln!(out, "\n{passed} pass, {failed} fail, {absent} n/a.")?;
     for proof in report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail) {
-        let (title, label) = (title(proof.claim), label(finding, proof.id));
-        writeln!(out, "FAIL  {title}, {label}:\n      {}.", proof.reason.as_deref().unwrap_or_default())?;
+        let (label, reason) = (label(finding, proof.id), proof.reason.as_deref().unwrap_or_default());
+        writeln!(out, "FAIL  {label}: {reason}.")?;
     }
     let shown: Vec<usize> = (1..=5).filter(|claim| is_shown(finding, *claim)).collect();
     if !shown.is_empty() {

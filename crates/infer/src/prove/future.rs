@@ -43,8 +43,7 @@ impl<S: Subject> Future<'_, S> {
             }
             moved |= (replaced..before.len()).any(|position| before.row(position) != after.row(position));
         }
-        tally
-            .witness(moved, "no replaced token moved any logit, so this shows nothing: does the model read its input?");
+        tally.witness(moved, "no replaced token moved any logit, so this shows nothing");
         Ok(())
     }
 
@@ -67,7 +66,7 @@ impl<S: Subject> Future<'_, S> {
                 arrived |= at(own).iter().any(|value| value.is_finite() && *value != 0.0);
             }
         }
-        tally.witness(arrived, "no gradient arrives at its own position either, so this shows nothing");
+        tally.witness(arrived, "no gradient arrives anywhere, so this shows nothing");
         Ok(())
     }
 
