@@ -19,9 +19,9 @@ pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
         let (tokens, segments) = (report.proved_tokens, report.proved_segments);
         writeln!(out, "looked at: {tokens} tokens, {segments} of the pieces, evenly spread")?;
     }
-    let heads = ["tried", "positions", "differ", "ULP", "first", "demand"];
-    let [tried, positions, differ, ulps, first, demand] = heads;
-    writeln!(out, "\n{tried:>55} {positions:>9} {differ:>7} {ulps:>6} {first:>6} {demand:>7}")?;
+    let heads = ["tried", "compared", "differ", "ULP", "first", "demand"];
+    let [tried, compared, differ, ulps, first, demand] = heads;
+    writeln!(out, "\n{tried:>56} {compared:>8} {differ:>7} {ulps:>5} {first:>7} {demand:>7}")?;
     let mut claim = 0;
     for proof in &report.proofs {
         if proof.claim != claim {
@@ -30,8 +30,16 @@ pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
         }
         write_row(finding, proof, out)?;
     }
+    out.write_all(LEGEND.as_bytes())?;
     write_summary(finding, out)
 }
+
+/// What the columns are.
+const LEGEND: &str = "
+compared: positions, over all that was tried. differ: the largest absolute difference, and again in
+units in the last place (ULP). first: the first position that differs by more than the demand, which
+is equal bits, exact zeros, or a difference that is small enough.
+";
 
 fn title(claim: usize) -> &'static str {
     match claim {
@@ -50,7 +58,7 @@ fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<(
         Outcome::Fail => "FAIL",
         Outcome::NotApplicable => {
             let reason = proof.reason.as_deref().unwrap_or_default();
-            return writeln!(out, "  {label:<30} {reason:<62} {:>4}", "n/a");
+            return writeln!(out, "  {label:<29} {reason:<63} {:>4}", "n/a");
         }
     };
     let cases = match proof.possible_cases {
@@ -72,7 +80,7 @@ fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<(
     let positions = proof.positions;
     writeln!(
         out,
-        "  {label:<30} {cases:>22} {positions:>9} {difference:>7} {ulps:>6} {first:>6} {demand:>7} {outcome:>4}"
+        "  {label:<29} {cases:>24} {positions:>8} {difference:>7} {ulps:>5} {first:>7} {demand:>7} {outcome:>4}"
     )
 }
 
@@ -84,7 +92,7 @@ fn label(finding: &Finding, id: ProofId) -> String {
         ProofId::Prefilled => "prefill, then token by token",
         ProofId::Chunked => "prefill in chunks",
         ProofId::Ring => "ring cache past the window",
-        ProofId::Rewound => "cache taken back, other tokens",
+        ProofId::Rewound => "cache rewound, other tokens",
         ProofId::Batched => "alone and in a batch, any row",
         ProofId::BatchedCached => "the same with the cache",
         ProofId::Threads => return format!("on {} threads", numbers(&finding.report.thread_counts)),
@@ -92,8 +100,8 @@ fn label(finding: &Finding, id: ProofId) -> String {
         ProofId::LaterGradients => "gradients at later tokens",
         ProofId::ScaledLaterTokens => return format!("tokens, scores × {factor}"),
         ProofId::ScaledLaterGradients => return format!("gradients, scores × {factor}"),
-        ProofId::CacheGradients => "parallel and through the cache",
-        ProofId::PrefixProblems => "a row's loss and its prefixes'",
+        ProofId::CacheGradients => "parallel, and by the cache",
+        ProofId::PrefixProblems => "a row and its prefixes",
     }
     .to_owned()
 }
