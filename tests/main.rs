@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `equivalence` | one parallel pass = step by step, with the cache and without; the future does not matter |
 //! | `proofs` | every proof of `tril prove` holds for every kind of model, or does not apply |
+//! | `faults` | each proof can fail: mistakes planted in a twin of the model, one at a time, are found and located |
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
@@ -19,6 +20,7 @@ mod bad_input;
 mod checkpoints;
 mod commands;
 mod equivalence;
+mod faults;
 mod generation;
 mod learning;
 mod proofs;

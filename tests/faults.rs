@@ -1,0 +1,253 @@
+//! Proofs can fail: faults are planted in a twin of the model, one at a time, and each test names all the proofs that
+//! find its fault and the first position that each reports. Every other proof must pass.
+//!
+//! Faults of attention stand in `attention`, those of cache, positions and MLP in `twin`. Both are compiled into this
+//! test binary alone.
+
+mod attention;
+pub mod twin;
+
+use burn::tensor::{Device, Tensor};
+use tril_infer::prove::ProofId::*;
+use tril_infer::prove::{Outcome, ProofId, ProveOptions, Report, Subject, prove};
+use tril_model::GptConfig;
+use tril_model::parameters::NamedGradients;
+
+use self::twin::{Fault, Twin};
+use crate::support::*;
+
+const WINDOW: usize = 5;
+
+/// A twin of a model with this config, on the device that promises equal bits.
+fn twin(config: GptConfig) -> Twin {
+    Twin::of(&model(config, &Device::flex()))
+}
+
+fn ring_config() -> GptConfig {
+    GptConfig { window: WINDOW, ..llama_config() }
+}
+
+/// A text as long as the context.
+fn text(twin: &Twin) -> Vec<u32> {
+    let config = twin.config();
+    some_ids(1, config.max_seq_len, config.vocab_size).iter().map(|id| *id as u32).collect()
+}
+
+fn report(twin: &Twin) -> Report {
+    prove(twin, &text(twin), &ProveOptions::default()).expect("a text long enough")
+}
+
+/// A failing proof and the first position that it names.
+type Failure = (ProofId, Option<usize>);
+
+/// In place of a position that depends on what is drawn, and for gradients of parameters, which have none.
+const ANYWHERE: Option<usize> = None;
+
+/// The proofs that fail, in the order of the report.
+fn failures(twin: &Twin) -> Vec<Failure> {
+    let report = report(twin);
+    let failed = report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail);
+    failed.map(|proof| (proof.id, proof.first_difference)).collect()
+}
+
+/// Requires that these proofs fail, there, and that no other does.
+fn assert_failures(twin: &Twin, expected: &[Failure]) {
+    let found = failures(twin);
+    let as_known = |(id, position): &Failure| match expected.iter().find(|(other, _)| other == id) {
+        Some((_, ANYWHERE)) => (*id, ANYWHERE),
+        _ => (*id, *position),
+    };
+    assert_eq!(found.iter().map(as_known).collect::<Vec<_>>(), expected, "{:?}", twin.config());
+}
+
+/// The first position whose logits by this route are not the bits of the parallel pass. The route is given what enters
+/// block 0 and a position, from 0 on, and returns that position's logits.
+fn first_apart(twin: &Twin, mut route: impl FnMut(&Tensor<3>, usize) -> Tensor<3>) -> Option<usize> {
+    let ids: Vec<i32> = text(twin).iter().map(|id| *id as i32).collect();
+    let embedded = twin.embed(input(&ids, 1, &twin.device()), 0); // [1, seq_len, d_model]
+    let parallel = values(twin.logits(embedded.clone(), None));
+    let mut rows = parallel.chunks(twin.config().vocab_size).enumerate();
+    rows.position(|(position, row)| {
+        let found = values(route(&embedded, position));
+        found.iter().zip(row).any(|(a, b)| a.to_bits() != b.to_bits())
+    })
+}
+
+/// The same by the cache, one token at a time.
+fn first_step_apart(twin: &Twin) -> Option<usize> {
+    let mut cache = twin.new_cache(1);
+    first_apart(twin, |embedded, position| twin.logits(embedded.clone().narrow(1, position, 1), Some(&mut cache)))
+}
+
+/// The same by the whole context computed again.
+fn first_prefix_apart(twin: &Twin) -> Option<usize> {
+    first_apart(twin, |embedded, position| {
+        twin.logits(embedded.clone().narrow(1, 0, position + 1), None).narrow(1, position, 1)
+    })
+}
+
+/// Logits of two texts of another order, `[2, max_seq_len, vocab_size]`, on the subject's device.
+fn logits_of_two(subject: &impl Subject) -> Tensor<3> {
+    let GptConfig { max_seq_len, vocab_size, .. } = *subject.config();
+    let inputs = input(&some_ids(2, max_seq_len, vocab_size), 2, &subject.device());
+    subject.logits(subject.embed(inputs, 0), None)
+}
+
+/// The gradients of all parameters for a loss that weighs no two logits alike.
+fn gradients(subject: &impl Subject) -> NamedGradients {
+    let logits = logits_of_two(subject);
+    subject.take_gradients(&mut (logits.clone() * logits).sum().backward())
+}
+
+#[test]
+fn the_twin_without_a_fault_has_the_logits_of_the_model_bit_for_bit_scaled_or_not() {
+    for (name, config) in all_configs() {
+        let gpt = model(config, &Device::flex());
+        let twin = Twin::of(&gpt);
+        let plain = [logits_of_two(&gpt), logits_of_two(&twin)];
+        let scaled = [logits_of_two(&Subject::scaled(&gpt, 1e3)), logits_of_two(&twin.scaled(1e3))];
+        for [real, own] in [plain, scaled].map(|pair| pair.map(values)) {
+            assert!(real.iter().zip(&own).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_twin_without_a_fault_has_the_gradients_of_the_model() {
+    for (name, config) in all_configs() {
+        let gpt = model(config, &Device::flex());
+        let twin = Twin::of(&gpt);
+        let [real, own] = [gradients(&gpt.with_gradients()), gradients(&twin.with_gradients())];
+        assert!(!real.is_empty() && real.keys().eq(own.keys()), "{name}");
+        for (path, real) in real {
+            let [real, own] = [real, own[&path].clone()].map(values);
+            let largest = max_difference(&real, &vec![0.0; real.len()]);
+            let difference = max_difference(&real, &own);
+            assert!(difference <= largest * 1e-5, "{name}, {path}: {difference} of {largest}");
+        }
+    }
+}
+
+#[test]
+fn the_twin_without_a_fault_passes_every_proof_with_the_kernel_and_with_attention_spelled_out() {
+    for (_, config) in all_configs() {
+        let twin = twin(config);
+        assert_failures(&twin, &[]);
+        assert_failures(&twin.spelled(), &[]);
+    }
+}
+
+#[test]
+fn a_mask_shifted_by_one_is_found_by_later_tokens_later_gradients_and_all_that_is_compared_with_the_parallel_pass() {
+    let twin = twin(llama_config()).with(Fault::MaskShifted);
+    let GptConfig { max_seq_len, n_layers, .. } = *twin.config();
+    let expected = [
+        (Recomputed, Some(0)),
+        (Cached, Some(0)),
+        (Prefilled, Some(0)),
+        (Chunked, Some(0)),
+        (Rewound, Some(0)),
+        // The second half of a sequence is replaced, and each layer carries it one position to the front.
+        (Batched, Some(max_seq_len / 2 - n_layers)),
+        (LaterTokens, Some(0)),
+        (LaterGradients, Some(1)),
+        (ScaledLaterTokens, ANYWHERE),
+        (ScaledLaterGradients, ANYWHERE),
+        (CacheGradients, ANYWHERE),
+        (PrefixProblems, Some(0)),
+    ];
+    assert_failures(&twin, &expected);
+}
+
+#[test]
+fn a_finite_mask_is_found_when_attention_scores_are_made_large_and_only_then() {
+    // At position 0 there is one key to see, so a negative score is enough to be below the hidden ones.
+    let expected = [(ScaledLaterTokens, Some(0)), (ScaledLaterGradients, Some(1))];
+    assert_failures(&twin(llama_config()).with(Fault::FiniteMask), &expected);
+}
+
+#[test]
+fn a_position_offset_wrong_after_prefill_is_found_after_the_shortest_prefill_of_several_tokens() {
+    let expected = [(Prefilled, Some(2)), (Chunked, Some(2)), (Rewound, ANYWHERE)];
+    assert_failures(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &expected);
+}
+
+#[test]
+fn a_cache_row_of_another_sequence_is_found_by_a_batch_at_its_first_step() {
+    let twin = twin(llama_config()).with(Fault::RowOfAnother);
+    let first_step = twin.config().max_seq_len / 2; // half of the text is prefilled
+    assert_failures(&twin, &[(BatchedCached, Some(first_step))]);
+}
+
+#[test]
+fn a_cache_stale_after_an_edit_is_found_at_the_first_edit_tried() {
+    assert_failures(&twin(llama_config()).with(Fault::StaleAfterRewind), &[(Rewound, Some(0))]);
+}
+
+#[test]
+fn scores_not_scaled_in_a_step_are_found_at_the_first_step_that_has_a_choice_of_keys() {
+    let twin = twin(llama_config()).with(Fault::UnscaledStep);
+    let last = twin.config().max_seq_len - 1;
+    let expected = [
+        (Cached, Some(1)),
+        (Prefilled, Some(1)),
+        (Chunked, Some(last)), // the one chunk that can be a single token is the last
+        (Rewound, ANYWHERE),
+        (CacheGradients, ANYWHERE),
+    ];
+    assert_failures(&twin, &expected);
+}
+
+#[test]
+fn a_window_one_too_long_in_the_ring_is_found_at_the_first_position_past_the_window() {
+    let past = Some(WINDOW);
+    let expected = [
+        (Cached, past),
+        (Prefilled, past),
+        (Chunked, past),
+        (Ring, past),
+        (Rewound, ANYWHERE),
+        (CacheGradients, ANYWHERE),
+    ];
+    assert_failures(&twin(ring_config()).with(Fault::WindowTooLong), &expected);
+}
+
+#[test]
+fn another_formula_in_the_tail_of_a_vector_is_found_where_it_first_moves_a_bit() {
+    let twin = twin(llama_config()).with(Fault::TailFormula);
+    // Elements stand in the tail or not by the shape of a pass alone, so nothing that keeps the shape may fail.
+    let (by_prefix, by_step) = (first_prefix_apart(&twin), first_step_apart(&twin));
+    assert!(by_prefix.is_some() && by_step.is_some(), "the fault moves no bit: {by_prefix:?}, {by_step:?}");
+    let failures = failures(&twin);
+    assert!(failures.contains(&(Recomputed, by_prefix)) && failures.contains(&(Cached, by_step)), "{failures:?}");
+    let of_one_shape = [Threads, LaterTokens, LaterGradients, ScaledLaterTokens, ScaledLaterGradients];
+    assert!(!failures.iter().any(|(id, _)| of_one_shape.contains(id)), "{failures:?}");
+    let report = report(&twin);
+    let largest = report.proof(Cached).and_then(|proof| proof.max_difference);
+    assert!(largest.is_some_and(|largest| largest < 1e-5), "the last bits and no more: {largest:?}");
+}
+
+#[test]
+fn a_softmax_over_slots_that_hold_nothing_is_found_at_the_first_step() {
+    let expected =
+        [(Cached, Some(0)), (Prefilled, Some(0)), (Chunked, Some(0)), (Rewound, Some(0)), (CacheGradients, ANYWHERE)];
+    assert_failures(&twin(llama_config()).with(Fault::EmptySlotsCounted), &expected);
+}
+
+#[test]
+fn a_gradient_detached_at_the_cache_is_found_by_gradients_through_the_cache_alone() {
+    for config in [gpt2_config(), llama_config(), ring_config()] {
+        assert_failures(&twin(config).with(Fault::DetachedCache), &[(CacheGradients, ANYWHERE)]);
+    }
+}
+
+#[test]
+fn keys_added_up_in_the_order_of_their_slots_are_found_when_the_ring_first_turns() {
+    let twin = twin(ring_config()).with(Fault::SlotOrder);
+    let first = first_step_apart(&twin);
+    assert!(first >= Some(WINDOW), "until the ring is full, slots are in the order of positions: {first:?}");
+    let expected = [(Cached, first), (Prefilled, ANYWHERE), (Chunked, ANYWHERE), (Ring, first), (Rewound, ANYWHERE)];
+    assert_failures(&twin, &expected);
+    let largest = report(&twin).proof(Ring).and_then(|proof| proof.max_difference);
+    assert!(largest.is_some_and(|largest| largest < 1e-4), "the last bits and no more: {largest:?}");
+}
