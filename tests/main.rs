@@ -5,6 +5,7 @@
 //! | `equivalence` | one parallel pass = step by step, with the cache and without; the future does not matter |
 //! | `proofs` | every proof of `tril prove` holds for every kind of model, or does not apply |
 //! | `faults` | each proof can fail: mistakes planted in a twin of the model, one at a time, are found and located |
+//! | `properties` | random small configs pass the proofs; `PROPTEST_CASES=5000` tries more of them |
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
@@ -24,6 +25,7 @@ mod faults;
 mod generation;
 mod learning;
 mod proofs;
+mod properties;
 mod reference;
 mod reference_training;
 mod support;

@@ -1,0 +1,138 @@
+//! Models nobody thought of: random configs, tiny and odd, through the proofs. A failure is shrunk to the smallest
+//! config that still fails, and named in full.
+//!
+//! `PROPTEST_CASES` sets how many configs are tried, `PROPTEST_RNG_SEED` which ones.
+
+use burn::tensor::{Device, Int, Tensor};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use tril_infer::prove::{Outcome, Proof, ProveOptions, Subject, prove};
+use tril_model::{GptConfig, MlpKind, NormKind, Positions};
+
+use crate::faults::twin::{Fault, Twin};
+use crate::support::*;
+
+/// Configs tried where `PROPTEST_CASES` says nothing; about twenty seconds on two cores.
+const CASES: u32 = 400;
+
+/// A model and what it is given.
+#[derive(Debug, Clone)]
+struct Case {
+    config: GptConfig,
+    /// One to three windows, or contexts where there is no window.
+    seq_len: usize,
+    batch_size: usize,
+    /// Length of the chunks that the cache is fed with.
+    chunk: usize,
+}
+
+/// Widths from the smallest up to three vectors and a little, and now and then one about 512, where matrix products
+/// are cut.
+fn width(smallest: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![12 => smallest..=50, 1 => 505..=530_usize]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    // Narrower than 4 and normalised, a position has little more than a sign left, and some models ignore their input.
+    let sizes = (2..=40_usize, 1..=2_usize, 1..=3_usize, 1..=3_usize, 1..=9_usize, width(4), width(1));
+    let kinds = (
+        prop_oneof![Just(Positions::Rotary), Just(Positions::Learned)],
+        prop_oneof![Just(NormKind::Rms), Just(NormKind::Layer)],
+        prop_oneof![Just(MlpKind::Relu2), Just(MlpKind::GeluTanh), Just(MlpKind::Gelu), Just(MlpKind::Swiglu)],
+    );
+    let switches = proptest::array::uniform7(any::<bool>());
+    let lengths = (prop_oneof![1 => Just(0), 2 => 1..=7_usize], 2..=21_usize, 8..=24_usize);
+    let batches = (1..=5_usize, 1..=9_usize);
+    (sizes, kinds, switches, lengths, batches).prop_map(
+        |(sizes, (positions, norm, mlp), switches, lengths, batches)| {
+            let (vocab_size, n_layers, n_kv_heads, group, half_head, d_model, d_ff) = sizes;
+            let (batch_size, chunk) = batches;
+            let [norm_gain, norm_bias, qk_norm, qkv_bias, output_bias, mlp_bias, tied_head] = switches;
+            let (window, context, eighths) = lengths;
+            let seq_len = (if window > 0 { window } else { context } * eighths / 8).max(2);
+            let config = GptConfig {
+                vocab_size,
+                // A learned position for every token of three windows; without a window the text goes beyond the context.
+                max_seq_len: if window > 0 { 3 * window.max(2) } else { context },
+                n_layers,
+                n_heads: n_kv_heads * group,
+                n_kv_heads,
+                d_model,
+                d_head: if positions == Positions::Rotary { 2 * half_head } else { half_head },
+                d_ff,
+                positions,
+                window,
+                norm,
+                norm_gain,
+                norm_bias: norm_bias && norm == NormKind::Layer,
+                qk_norm,
+                mlp,
+                qkv_bias,
+                output_bias,
+                mlp_bias,
+                tied_head,
+                ..GptConfig::default()
+            };
+            Case { config, seq_len, batch_size, chunk }
+        },
+    )
+}
+
+/// Requires every proof to pass, and each row of a batch to have the bits that it has alone.
+fn check<S: Subject>(subject: &S, case: &Case) -> Result<(), TestCaseError> {
+    let Case { config, seq_len, batch_size, chunk } = case;
+    let ids: Vec<u32> = some_ids(1, *seq_len, config.vocab_size).iter().map(|id| *id as u32).collect();
+    let report = prove(subject, &ids, &ProveOptions::default()).expect("a text of two tokens or more");
+    let failed: Vec<&Proof> = report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail).collect();
+    prop_assert!(failed.is_empty(), "{:#?}", failed);
+
+    let seq_len = (*seq_len).min(config.max_seq_len);
+    let ids = input(&some_ids(*batch_size, seq_len, config.vocab_size), *batch_size, &subject.device());
+    for chunk in [seq_len, *chunk] {
+        let together = by_chunks(subject, ids.clone(), chunk); // [batch_size, seq_len, vocab_size]
+        for row in 0..*batch_size {
+            let alone = by_chunks(subject, ids.clone().narrow(0, row, 1), chunk);
+            let [together, alone] = [together.clone().narrow(0, row, 1), alone].map(values);
+            let apart = together.iter().zip(&alone).position(|(a, b)| a.to_bits() != b.to_bits());
+            let position = apart.map(|index| index / config.vocab_size);
+            prop_assert!(position.is_none(), "row {}, in chunks of {}, position {:?}", row, chunk, position);
+        }
+    }
+    Ok(())
+}
+
+/// - ids: `[batch_size, seq_len]`
+/// - returns: logits by the cache, `[batch_size, seq_len, vocab_size]`
+fn by_chunks<S: Subject>(subject: &S, ids: Tensor<2, Int>, chunk: usize) -> Tensor<3> {
+    let [batch_size, seq_len] = ids.dims();
+    let mut cache = subject.new_cache(batch_size);
+    let parts = (0..seq_len).step_by(chunk).map(|start| {
+        let inputs = ids.clone().narrow(1, start, chunk.min(seq_len - start));
+        subject.logits(subject.embed(inputs, start), Some(&mut cache))
+    });
+    Tensor::cat(parts.collect(), 1)
+}
+
+#[test]
+fn every_small_config_passes_the_proofs() {
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES;
+    }
+    let tried =
+        TestRunner::new(config).run(&cases(), |case| check(&model(case.config.clone(), &Device::flex()), &case));
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn a_fault_among_random_configs_is_found_and_a_small_config_is_named() {
+    let fixed = Config { rng_seed: RngSeed::Fixed(1), cases: 64, max_shrink_iters: 200, ..Config::default() };
+    let config = Config { failure_persistence: None, ..fixed };
+    let tried = TestRunner::new(config).run(&cases(), |case| {
+        check(&Twin::of(&model(case.config.clone(), &Device::flex())).with(Fault::WindowTooLong), &case)
+    });
+    let Err(TestError::Fail(_, case)) = &tried else { panic!("the fault was not found: {tried:?}") };
+    let shown = tried.as_ref().map_or_else(ToString::to_string, |()| String::new());
+    assert!(shown.contains("window: ") && shown.contains("is the first that differs"), "{shown}");
+    assert!(case.config.window < 3 && case.seq_len < 6, "it can be shrunk further: {shown}");
+}
