@@ -50,14 +50,16 @@ fn failures(twin: &Twin) -> Vec<Failure> {
     failed.map(|proof| (proof.id, proof.first_difference)).collect()
 }
 
-/// Requires that these proofs fail, there, and that no other does.
-fn assert_failures(twin: &Twin, expected: &[Failure]) {
+/// Requires that the `meant` proofs fail, there, and that no others do but `perhaps` these, whose cases are sampled.
+fn assert_found(twin: &Twin, meant: &[Failure], perhaps: &[ProofId]) {
     let found = failures(twin);
-    let as_known = |(id, position): &Failure| match expected.iter().find(|(other, _)| other == id) {
-        Some((_, ANYWHERE)) => (*id, ANYWHERE),
-        _ => (*id, *position),
-    };
-    assert_eq!(found.iter().map(as_known).collect::<Vec<_>>(), expected, "{:?}", twin.config());
+    for (id, position) in meant {
+        let at = found.iter().find(|(other, _)| other == id).map(|(_, at)| *at);
+        assert!(at.is_some(), "{id:?} should fail, but these do: {found:?}");
+        assert!(*position == ANYWHERE || at == Some(*position), "{id:?} should fail at {position:?}: {found:?}");
+    }
+    let unmeant = |(id, _): &&Failure| !meant.iter().any(|(other, _)| other == id) && !perhaps.contains(id);
+    assert_eq!(found.iter().find(unmeant), None, "it has nothing to do with the fault: {found:?}");
 }
 
 /// The first position whose logits by this route are not the bits of the parallel pass. The route is given what enters
@@ -132,8 +134,8 @@ fn the_twin_without_a_fault_has_the_gradients_of_the_model() {
 fn the_twin_without_a_fault_passes_every_proof_with_the_kernel_and_with_attention_spelled_out() {
     for (_, config) in all_configs() {
         let twin = twin(config);
-        assert_failures(&twin, &[]);
-        assert_failures(&twin.spelled(), &[]);
+        assert_found(&twin, &[], &[]);
+        assert_found(&twin.spelled(), &[], &[]);
     }
 }
 
@@ -141,75 +143,62 @@ fn the_twin_without_a_fault_passes_every_proof_with_the_kernel_and_with_attentio
 fn a_mask_shifted_by_one_is_found_by_later_tokens_later_gradients_and_all_that_is_compared_with_the_parallel_pass() {
     let twin = twin(llama_config()).with(Fault::MaskShifted);
     let GptConfig { max_seq_len, n_layers, .. } = *twin.config();
-    let expected = [
-        (Recomputed, Some(0)),
-        (Cached, Some(0)),
-        (Prefilled, Some(0)),
-        (Chunked, Some(0)),
-        (Rewound, Some(0)),
-        // The second half of a sequence is replaced, and each layer carries it one position to the front.
-        (Batched, Some(max_seq_len / 2 - n_layers)),
+    let meant = [
         (LaterTokens, Some(0)),
         (LaterGradients, Some(1)),
         (ScaledLaterTokens, ANYWHERE),
         (ScaledLaterGradients, ANYWHERE),
+        (Recomputed, Some(0)),
+        (Cached, Some(0)),
+        (Prefilled, Some(0)),
+        (Chunked, Some(0)),
+        (Rewound, ANYWHERE),
+        // The second half of a sequence is replaced, and each layer carries it one position to the front.
+        (Batched, Some(max_seq_len / 2 - n_layers)),
         (CacheGradients, ANYWHERE),
         (PrefixProblems, Some(0)),
     ];
-    assert_failures(&twin, &expected);
+    assert_found(&twin, &meant, &[]);
 }
 
 #[test]
 fn a_finite_mask_is_found_when_attention_scores_are_made_large_and_only_then() {
-    // At position 0 there is one key to see, so a negative score is enough to be below the hidden ones.
-    let expected = [(ScaledLaterTokens, Some(0)), (ScaledLaterGradients, Some(1))];
-    assert_failures(&twin(llama_config()).with(Fault::FiniteMask), &expected);
+    // At position 0 there is one key to see, so one head with a negative score puts it below the hidden ones.
+    let meant = [(ScaledLaterTokens, Some(0)), (ScaledLaterGradients, Some(1))];
+    assert_found(&twin(llama_config()).with(Fault::FiniteMask), &meant, &[]);
 }
 
 #[test]
 fn a_position_offset_wrong_after_prefill_is_found_after_the_shortest_prefill_of_several_tokens() {
-    let expected = [(Prefilled, Some(2)), (Chunked, Some(2)), (Rewound, ANYWHERE)];
-    assert_failures(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &expected);
+    let meant = [(Prefilled, Some(2)), (Chunked, Some(2))];
+    assert_found(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &meant, &[Rewound]);
 }
 
 #[test]
 fn a_cache_row_of_another_sequence_is_found_by_a_batch_at_its_first_step() {
     let twin = twin(llama_config()).with(Fault::RowOfAnother);
     let first_step = twin.config().max_seq_len / 2; // half of the text is prefilled
-    assert_failures(&twin, &[(BatchedCached, Some(first_step))]);
+    assert_found(&twin, &[(BatchedCached, Some(first_step))], &[]);
 }
 
 #[test]
 fn a_cache_stale_after_an_edit_is_found_at_the_first_edit_tried() {
-    assert_failures(&twin(llama_config()).with(Fault::StaleAfterRewind), &[(Rewound, Some(0))]);
+    let twin = twin(llama_config()).with(Fault::StaleAfterRewind);
+    assert_found(&twin, &[(Rewound, Some(0))], &[]);
 }
 
 #[test]
 fn scores_not_scaled_in_a_step_are_found_at_the_first_step_that_has_a_choice_of_keys() {
     let twin = twin(llama_config()).with(Fault::UnscaledStep);
-    let last = twin.config().max_seq_len - 1;
-    let expected = [
-        (Cached, Some(1)),
-        (Prefilled, Some(1)),
-        (Chunked, Some(last)), // the one chunk that can be a single token is the last
-        (Rewound, ANYWHERE),
-        (CacheGradients, ANYWHERE),
-    ];
-    assert_failures(&twin, &expected);
+    let meant = [(Cached, Some(1)), (Prefilled, Some(1)), (CacheGradients, ANYWHERE)];
+    assert_found(&twin, &meant, &[Chunked, Rewound]);
 }
 
 #[test]
 fn a_window_one_too_long_in_the_ring_is_found_at_the_first_position_past_the_window() {
     let past = Some(WINDOW);
-    let expected = [
-        (Cached, past),
-        (Prefilled, past),
-        (Chunked, past),
-        (Ring, past),
-        (Rewound, ANYWHERE),
-        (CacheGradients, ANYWHERE),
-    ];
-    assert_failures(&twin(ring_config()).with(Fault::WindowTooLong), &expected);
+    let meant = [(Ring, past), (Cached, past), (Prefilled, past), (Chunked, past), (CacheGradients, ANYWHERE)];
+    assert_found(&twin(ring_config()).with(Fault::WindowTooLong), &meant, &[Rewound]);
 }
 
 #[test]
@@ -229,15 +218,14 @@ fn another_formula_in_the_tail_of_a_vector_is_found_where_it_first_moves_a_bit()
 
 #[test]
 fn a_softmax_over_slots_that_hold_nothing_is_found_at_the_first_step() {
-    let expected =
-        [(Cached, Some(0)), (Prefilled, Some(0)), (Chunked, Some(0)), (Rewound, Some(0)), (CacheGradients, ANYWHERE)];
-    assert_failures(&twin(llama_config()).with(Fault::EmptySlotsCounted), &expected);
+    let meant = [(Cached, Some(0)), (Prefilled, Some(0)), (Chunked, Some(0)), (CacheGradients, ANYWHERE)];
+    assert_found(&twin(llama_config()).with(Fault::EmptySlotsCounted), &meant, &[Rewound]);
 }
 
 #[test]
 fn a_gradient_detached_at_the_cache_is_found_by_gradients_through_the_cache_alone() {
     for config in [gpt2_config(), llama_config(), ring_config()] {
-        assert_failures(&twin(config).with(Fault::DetachedCache), &[(CacheGradients, ANYWHERE)]);
+        assert_found(&twin(config).with(Fault::DetachedCache), &[(CacheGradients, ANYWHERE)], &[]);
     }
 }
 
@@ -246,8 +234,7 @@ fn keys_added_up_in_the_order_of_their_slots_are_found_when_the_ring_first_turns
     let twin = twin(ring_config()).with(Fault::SlotOrder);
     let first = first_step_apart(&twin);
     assert!(first >= Some(WINDOW), "until the ring is full, slots are in the order of positions: {first:?}");
-    let expected = [(Cached, first), (Prefilled, ANYWHERE), (Chunked, ANYWHERE), (Ring, first), (Rewound, ANYWHERE)];
-    assert_failures(&twin, &expected);
+    assert_found(&twin, &[(Ring, first), (Cached, first)], &[Prefilled, Chunked, Rewound]);
     let largest = report(&twin).proof(Ring).and_then(|proof| proof.max_difference);
     assert!(largest.is_some_and(|largest| largest < 1e-4), "the last bits and no more: {largest:?}");
 }
