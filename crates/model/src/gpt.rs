@@ -176,6 +176,15 @@ impl Gpt {
         x
     }
 
+    /// The rest of [`Gpt::forward_with`], for a caller that holds what enters block 0.
+    ///
+    /// - embedded: `[batch_size, seq_len, d_model]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn logits_from(&self, embedded: Tensor<3>, pass: Pass<'_>) -> Tensor<3> {
+        let head = self.head_for(&pass);
+        linear(self.hidden_from(embedded, pass), head, None)
+    }
+
     /// The head.
     ///
     /// - hidden: `[batch_size, seq_len, d_model]`

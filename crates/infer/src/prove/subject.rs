@@ -81,8 +81,7 @@ impl Subject for Gpt {
     }
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
-        let hidden = self.hidden_from(embedded, Pass { cache, ..Pass::default() });
-        self.logits(hidden)
+        self.logits_from(embedded, Pass { cache, ..Pass::default() })
     }
 
     fn with_gradients(&self) -> Self {
