@@ -117,7 +117,8 @@ impl Tally {
         self.proof.max_ulps = self.proof.max_ulps.max(ulps);
     }
 
-    fn differs_at(&mut self, position: usize) {
+    /// Takes in a position that differs by more than is allowed.
+    pub fn differs_at(&mut self, position: usize) {
         let first = self.proof.first_difference.map_or(position, |first| first.min(position));
         self.proof.first_difference = Some(first);
     }

@@ -45,7 +45,8 @@ pub(super) fn cache_gradients<S: Subject>(
         tally.case();
     }
     let cached = gradients(asker.subject, Tensor::cat(losses, 0).sum());
-    compare(&parallel, &cached, steps, tally)
+    compare(&parallel, &cached, steps, tally)?;
+    positions(asker, segment, steps, tally)
 }
 
 fn gradients<S: Subject>(subject: &S, loss: Tensor<1>) -> NamedGradients {
@@ -86,6 +87,43 @@ fn compare<'a>(
     tally.record(steps, worst);
     if !tally.allows(worst) {
         tally.fail(format!("the gradient of `{path}` differs by {worst:.1e} of its largest"));
+    }
+    Ok(())
+}
+
+/// Compares the gradients at what enters block 0, which say at which position the routes part.
+///
+/// What is recorded is a difference as a share of the largest gradient.
+fn positions<S: Subject>(
+    asker: &Asker<'_, S>,
+    segment: Segment<'_>,
+    steps: usize,
+    tally: &mut Tally,
+) -> Result<(), InferError> {
+    let targets = asker.targets(&segment.ids[1..=steps]);
+    let embedded = asker.subject.embed(asker.input(&[&segment.ids[..steps]]), 0).detach(); // [1, steps, d_model]
+    let arriving = |logits: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+        let embedded = embedded.clone().require_grad();
+        let logits = logits(embedded.clone()).reshape([steps as i32, -1]); // [steps, vocab_size]
+        let gradients = cross_entropy(logits, targets.clone()).sum().backward();
+        // No gradient at all is one of zero everywhere.
+        embedded.grad(&gradients).map_or_else(|| Ok(vec![0.0; embedded.dims().iter().product()]), values)
+    };
+    let parallel = arriving(&|embedded| asker.subject.logits(embedded, None))?;
+    let cached = arriving(&|embedded| {
+        let mut cache = asker.subject.new_cache(1);
+        let step = |step| asker.subject.logits(embedded.clone().narrow(1, step, 1), Some(&mut cache));
+        Tensor::cat((0..steps).map(step).collect(), 1)
+    })?;
+    let largest = parallel.iter().fold(f64::MIN_POSITIVE, |max, value| max.max(f64::from(value.abs())));
+    let d_model = parallel.len() / steps;
+    for (position, (parallel, cached)) in parallel.chunks(d_model).zip(cached.chunks(d_model)).enumerate() {
+        let apart = parallel.iter().zip(cached).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs() / largest);
+        let apart = apart.max_by(f64::total_cmp).unwrap_or(0.0); // NaN is above all
+        tally.record(0, apart);
+        if !tally.allows(apart) {
+            tally.differs_at(segment.start + position);
+        }
     }
     Ok(())
 }
