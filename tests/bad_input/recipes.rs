@@ -50,7 +50,7 @@ fn sizes_of_zero_are_refused() {
     for field in ["max_seq_len", "n_layers", "d_model"] {
         assert_refused(&[(&format!("model.{field}=0"), &[&format!("{field} = 0"), "at least 1"])]);
     }
-    for field in ["steps", "batch_size", "seq_len", "micro_batches", "eval_interval", "checkpoint_interval"] {
+    for field in ["batch_size", "seq_len", "micro_batches", "eval_interval", "checkpoint_interval"] {
         assert_refused(&[(&format!("train.{field}=0"), &[&format!("train.{field} = 0"), "at least 1"])]);
     }
 }

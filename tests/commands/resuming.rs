@@ -289,3 +289,15 @@ fn a_run_that_was_moved_resumes_where_it_is_now() {
     assert_eq!(column(&metrics(&scene.path("moved")), "step", "step").len(), 8);
     assert!(!scene.path("run").exists());
 }
+
+#[test]
+fn a_model_saved_before_its_first_step_is_trained_from_there_as_if_in_one_run() {
+    let (scene, through) = (Scene::new(), Scene::new());
+    train_to(&scene, 0);
+    let fresh = fs::read(scene.path("run/step-000000/model.safetensors")).expect("the untrained model");
+    scene.stdout("train --resume run --set train.steps=12");
+    train_to(&through, 12);
+    let weights = |scene: &Scene| fs::read(scene.path("run/step-000012/model.safetensors")).expect("weights");
+    assert_eq!(weights(&scene), weights(&through));
+    assert_ne!(weights(&scene), fresh);
+}

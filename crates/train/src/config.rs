@@ -8,7 +8,7 @@ use crate::TrainError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Optimizer steps.
+    /// Optimizer steps; 0 saves the model as it begins.
     pub steps: u64,
     /// Rows of the effective batch: windows of text that one step learns from.
     pub batch_size: usize,
@@ -88,7 +88,6 @@ impl TrainConfig {
     /// [`TrainError::Config`] names the field, its value and what it could be.
     pub fn check(&self) -> Result<(), TrainError> {
         let positive = [
-            ("steps", self.steps),
             ("batch_size", self.batch_size as u64),
             ("seq_len", self.seq_len as u64),
             ("micro_batches", self.micro_batches as u64),

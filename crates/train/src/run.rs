@@ -98,6 +98,14 @@ pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool
             return Ok(Outcome::Stopped { step, checkpoint });
         }
     }
+    if steps == 0 && session.best.is_none() {
+        // A model as it begins, for whoever wants to look at one.
+        let evaluation = session.evaluate()?;
+        metrics.push(&Record::Evaluation { step: 0, evaluation })?;
+        session.best = Some(Best { step: 0, loss: evaluation.loss });
+        session.save()?;
+        last_evaluation = Some(evaluation);
+    }
     // A run that is resumed after its last step has nothing to do but to say how good it is.
     let evaluation = last_evaluation.map_or_else(|| session.evaluate(), Ok)?;
     let best = session.best.unwrap_or(Best { step: steps, loss: evaluation.loss });

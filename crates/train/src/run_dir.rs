@@ -202,11 +202,15 @@ impl RunDir {
     /// [`TrainError::Model`] where a file is missing or damaged.
     pub fn load(from: &Path, gpt: &tril_model::Gpt, device: &Device) -> Result<(AdamW, Progress), TrainError> {
         let path = from.join(PROGRESS);
-        let progress = serde_json::from_slice(&read_part(&path)?)
+        let progress: Progress = serde_json::from_slice(&read_part(&path)?)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
         let path = from.join(OPTIMIZER);
         require(&path)?;
         let tensors = checkpoint::read_tensors(&path)?;
+        if progress.step == 0 {
+            // Before the first step there are no moments.
+            return Ok((AdamW::default(), progress));
+        }
         let optimizer = AdamW::from_tensors(tensors, gpt, device)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
         Ok((optimizer, progress))
