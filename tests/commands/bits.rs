@@ -109,3 +109,31 @@ fn one_thread_and_more_train_to_the_same_hashes_in_any_number_of_micro_batches_i
         assert!(seen[0] != seen[1] && seen[1] != seen[2], "{family}: micro-batches round differently, or are not used");
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn every_instruction_set_trains_to_the_same_hashes() {
+    for model in [GPT2, LLAMA] {
+        let outcome = |set: &str| {
+            let scene = Scene::new();
+            let output = scene.tril(&format!("{WIDE} {model}")).env("TRIL_SIMD", set).output().expect("it runs");
+            let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+            // Where the processor lacks a set the next one steps in, and there is less to compare.
+            let used = stderr.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a set").to_owned();
+            (used, hashes(&String::from_utf8(output.stdout).expect("UTF-8")))
+        };
+        let (used, plain) = outcome("plain");
+        assert_eq!(used, "plain");
+        for set in ["avx2", "avx512"] {
+            let (used, found) = outcome(set);
+            assert_eq!(found, plain, "{used}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_instruction_set_is_refused() {
+    let scene = Scene::new();
+    let message = scene.refused_command(scene.tril(TRAIN).env("TRIL_SIMD", "sse9"));
+    assert_says(&message, &["TRIL_SIMD=sse9", "avx512, avx2 or plain"]);
+}

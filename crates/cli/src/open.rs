@@ -12,7 +12,7 @@ use tril_train::RunDir;
 use crate::args::ComputeArgs;
 use crate::device::DeviceChoice;
 
-/// The device to compute on and what to call it, such as "cpu, 2 threads".
+/// The device to compute on and what to call it, such as "cpu, 2 threads, avx512".
 pub fn device(args: &ComputeArgs) -> Result<(Device, String)> {
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new()
@@ -22,7 +22,14 @@ pub fn device(args: &ComputeArgs) -> Result<(Device, String)> {
     }
     let (device, choice): (Device, DeviceChoice) = args.device.open()?;
     let threads = rayon::current_num_threads();
-    Ok((device, format!("{choice}, {threads} thread{}", if threads == 1 { "" } else { "s" })))
+    let mut name = format!("{choice}, {threads} thread{}", if threads == 1 { "" } else { "s" });
+    if device == Device::flex() {
+        match tril_kernels::instruction_set() {
+            Ok(set) => name.push_str(&format!(", {set}")),
+            Err(value) => bail!("TRIL_SIMD={value}: it can be avx512, avx2 or plain; unset it for the best"),
+        }
+    }
+    Ok((device, name))
 }
 
 /// A model and the tokenizer that belongs to it.

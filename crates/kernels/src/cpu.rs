@@ -23,3 +23,4 @@ pub use linear::{Linear, RowMajor};
 pub use norm::{Kind, Norm};
 pub use operation::{apply, constant, input, takes};
 pub use rotary::Rotary;
+pub use simd::instruction_set;

@@ -58,9 +58,9 @@ fn instructions() -> Instructions {
     *FOUND.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
         {
-            let wanted = std::env::var("TRIL_SIMD").unwrap_or_default();
-            let avx512 = pulp::x86::V4::try_new().filter(|_| wanted != "avx2" && wanted != "plain");
-            let avx2 = pulp::x86::V3::try_new().filter(|_| wanted != "plain");
+            let best = std::env::var(VARIABLE).unwrap_or_default();
+            let avx512 = pulp::x86::V4::try_new().filter(|_| best != "avx2" && best != "plain");
+            let avx2 = pulp::x86::V3::try_new().filter(|_| best != "plain");
             if let Some(simd) = avx512 {
                 return Instructions::Avx512(simd);
             }
@@ -69,6 +69,29 @@ fn instructions() -> Instructions {
             }
         }
         Instructions::Plain
+    })
+}
+
+/// Names the best instruction set that kernels may use.
+const VARIABLE: &str = "TRIL_SIMD";
+
+/// The instruction set that the CPU's operations run on: `avx512`, `avx2`, or `plain` for what the compiler makes of
+/// ordinary code (NEON on 64-bit Arm).
+///
+/// # Errors
+/// The value of `TRIL_SIMD`, if it is none of the three.
+pub fn instruction_set() -> Result<&'static str, String> {
+    if let Ok(value) = std::env::var(VARIABLE)
+        && !["avx512", "avx2", "plain"].contains(&value.as_str())
+    {
+        return Err(value);
+    }
+    Ok(match instructions() {
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512(_) => "avx512",
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2(_) => "avx2",
+        Instructions::Plain => "plain",
     })
 }
 
