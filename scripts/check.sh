@@ -25,8 +25,11 @@ if [ -d "${TRIL_SHARED:-../shared}" ] && [ "$skipped" -gt 0 ]; then
   exit 1
 fi
 
+say "the CPU's operations on lesser instruction sets"
+for set in avx2 plain; do TRIL_SIMD=$set cargo test --release --locked -p tril-kernels; done
+
 say "the equality tests on a second backend"
-cargo test --release --locked -p tril --features ndarray --test tests -- equivalence generation learning reference checkpoints
+cargo test --release --locked -p tril --features ndarray --test tests -- equivalence generation learning reference checkpoints proofs
 
 say "the README's first command"
 cargo run --release --locked -- train --out "$work/run"
