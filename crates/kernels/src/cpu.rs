@@ -6,6 +6,7 @@
 //! batch, on any number of threads.
 
 mod activation;
+mod adamw;
 mod attention;
 mod cross_entropy;
 mod gemm;
@@ -17,10 +18,11 @@ mod rows;
 mod simd;
 
 pub use activation::{Activation, Swiglu};
+pub use adamw::adamw;
 pub use attention::Attention;
 pub use cross_entropy::CrossEntropy;
 pub use linear::{Linear, RowMajor};
 pub use norm::{Kind, Norm};
-pub use operation::{apply, constant, input, takes};
+pub use operation::{apply, constant, input, plain, takes};
 pub use rotary::Rotary;
 pub use simd::instruction_set;

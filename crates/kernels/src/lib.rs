@@ -10,7 +10,8 @@ mod rotary;
 
 pub use cpu::instruction_set;
 pub use operations::{
-    causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major, swiglu,
+    AdamWStep, adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major,
+    swiglu,
 };
 pub use portable::attention_probs;
 pub use rotary::RotaryTable;

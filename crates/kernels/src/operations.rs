@@ -143,3 +143,40 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     assert!(targets.iter().all(|target| *target < vocab_size), "a target is outside the {vocab_size} logits of a row");
     apply(CrossEntropy { targets: Arc::new(targets) }, [input(logits)])
 }
+
+/// The numbers of one step of AdamW.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWStep {
+    /// The learning rate.
+    pub rate: f64,
+    /// The share of the weight that is taken off, rate · weight decay.
+    pub decay: f64,
+    /// How much of the mean gradient is kept.
+    pub beta1: f64,
+    /// How much of the mean squared gradient is kept.
+    pub beta2: f64,
+    /// Added to the root, so that nothing is divided by zero.
+    pub eps: f64,
+    /// 1 − beta1ᵗ at step t.
+    pub first_correction: f64,
+    /// 1 − beta2ᵗ at step t.
+    pub second_correction: f64,
+}
+
+/// One step of AdamW with decoupled decay (Loshchilov & Hutter 2017, arXiv:1711.05101) for one parameter; returns
+/// weight and moments after it. No gradient flows through it.
+///
+/// - weight: any shape; moments: the mean gradient and the mean squared gradient, `[elements]`; gradient: `[elements]`
+pub fn adamw<const D: usize>(
+    step: &AdamWStep,
+    weight: Tensor<D>,
+    moments: [Tensor<1>; 2],
+    gradient: Tensor<1>,
+) -> (Tensor<D>, [Tensor<1>; 2]) {
+    if !cpu::takes(&weight) {
+        return portable::adamw(step, weight, moments, gradient);
+    }
+    let [first, second] = moments.map(cpu::constant);
+    let [weight, first, second] = cpu::adamw(step, [cpu::constant(weight), first, second], &cpu::constant(gradient));
+    (cpu::plain(weight), [cpu::plain(first), cpu::plain(second)])
+}

@@ -2,6 +2,7 @@
 //! the specification that a faster version is tested against.
 
 mod activation;
+mod adamw;
 mod attention;
 mod cross_entropy;
 mod linear;
@@ -9,6 +10,7 @@ mod norm;
 mod rotary;
 
 pub use activation::{gelu, gelu_tanh, relu2, swiglu};
+pub use adamw::adamw;
 pub use attention::{attention_probs, causal_attention};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;

@@ -184,3 +184,28 @@ fn what_is_not_a_number_stays_none() {
     let head = broken(f32::NAN).unsqueeze_dim::<4>(1);
     assert!(all_nan(tril_kernels::causal_attention(head.clone(), head.clone(), head, None, None).squeeze_dim(1)));
 }
+
+#[test]
+fn a_step_of_adamw_agrees_with_its_definition_and_leaves_what_others_hold() {
+    let plain = |salt, scale| leaf([3, 41], salt, scale).inner();
+    let (weight, gradient) = (plain(1, 1.0), plain(2, 0.1).reshape([123]));
+    let moments = [plain(3, 0.1).reshape([123]), plain(4, 0.1).reshape([123]).powi_scalar(2)];
+    let step = tril_kernels::AdamWStep {
+        rate: 1e-2,
+        decay: 1e-3,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        first_correction: 0.5,
+        second_correction: 0.25,
+    };
+    let before = values(weight.clone());
+    let (mine, my_moments) = tril_kernels::adamw(&step, weight.clone(), moments.clone(), gradient.clone());
+    let (theirs, their_moments) = portable::adamw(&step, weight.clone(), moments, gradient);
+    assert_close(&values(mine.clone()), &values(theirs), "weight");
+    for (mine, theirs) in my_moments.into_iter().zip(their_moments) {
+        assert_close(&values(mine), &values(theirs), "moment");
+    }
+    assert_eq!(values(weight), before, "the weight from before is as it was");
+    assert_ne!(values(mine), before);
+}

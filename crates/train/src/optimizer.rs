@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use tril_kernels::{AdamWStep, adamw};
 use tril_model::checkpoint::NamedTensors;
 use tril_model::parameters::{NamedGradients, PathStack};
 use tril_model::{Gpt, ModelError};
@@ -97,21 +98,23 @@ impl ModuleMapper for Update<'_> {
         let path = self.stack.path();
         let Some(gradient) = self.gradients.remove(&path) else { return param };
         let OptimizerConfig { beta1, beta2, eps, weight_decay, .. } = *self.config;
-        let (first, second) = match self.moments.remove(&path) {
-            Some(Moments { first, second }) => (first, second),
-            None => (gradient.zeros_like(), gradient.zeros_like()),
+        let moments = match self.moments.remove(&path) {
+            Some(Moments { first, second }) => [first, second],
+            None => [gradient.zeros_like(), gradient.zeros_like()],
         };
-        let first = first * beta1 + gradient.clone() * (1.0 - beta1);
-        let second = second * beta2 + gradient.clone() * gradient * (1.0 - beta2);
-        let root = (second.clone() * self.second_correction.recip()).sqrt() + eps;
-        let change = first.clone() / root * (self.rate / self.first_correction);
-        self.moments.insert(path, Moments { first, second });
-
+        let step = AdamWStep {
+            rate: self.rate,
+            decay: if D == 2 { self.rate * weight_decay } else { 0.0 },
+            beta1,
+            beta2,
+            eps,
+            first_correction: self.first_correction,
+            second_correction: self.second_correction,
+        };
         let (id, value, mapper) = param.consume();
-        let value = value.inner();
-        let shape = value.shape();
-        let decayed = if D == 2 { value * (1.0 - self.rate * weight_decay) } else { value };
-        let value = Tensor::from_inner(decayed - change.reshape(shape)).require_grad();
+        let (value, [first, second]) = adamw(&step, value.inner(), moments, gradient);
+        self.moments.insert(path, Moments { first, second });
+        let value = Tensor::from_inner(value).require_grad();
         Param::from_mapped_value(id, value, mapper)
     }
 }

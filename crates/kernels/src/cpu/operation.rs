@@ -60,6 +60,11 @@ pub fn constant<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     }
 }
 
+/// A tensor without gradients.
+pub fn plain<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(tensor)
+}
+
 /// Runs an operation.
 pub fn apply<const N: usize, const D: usize>(operation: impl Operation<N>, inputs: [Input; N]) -> Tensor<D> {
     if inputs.iter().all(|input| matches!(input, Input::Plain(_))) {
@@ -67,7 +72,7 @@ pub fn apply<const N: usize, const D: usize>(operation: impl Operation<N>, input
             Input::Plain(tensor) => tensor,
             Input::Tracked(tensor) => tensor.into_primitive(),
         });
-        return Tensor::from_primitive::<Flex>(operation.forward(&inputs).0);
+        return plain(operation.forward(&inputs).0);
     }
     let tracked = inputs.map(|input| match input {
         Input::Plain(tensor) => FloatTensor::<Autodiff<Flex>>::new(tensor),
