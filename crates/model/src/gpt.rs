@@ -185,14 +185,6 @@ impl Gpt {
         linear(self.hidden_from(embedded, pass), head, None)
     }
 
-    /// The head.
-    ///
-    /// - hidden: `[batch_size, seq_len, d_model]`
-    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
-    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        linear(hidden, self.head(), None)
-    }
-
     /// The head's weight, `[d_model, vocab_size]`; a transposed view where it is tied.
     fn head(&self) -> Tensor<2> {
         match &self.head {
