@@ -160,7 +160,7 @@ fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
         &output,
         &[
             &format!("{}  step-000040/model.safetensors, the last\n", sha256(&last)),
-            &format!("{}  step-{step:06}/model.safetensors, the best: sample and eval read it\n", sha256(&best)),
+            &format!("{}  step-{step:06}/model.safetensors, the best: sample, eval and prove read it\n", sha256(&best)),
         ],
     );
     let sample = |name: &str| scene.stdout(&format!("sample {name} --max-tokens 40"));

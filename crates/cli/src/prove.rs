@@ -19,7 +19,7 @@ use crate::open;
 use crate::sample::prompt_ids;
 
 /// Length of a text that the model writes itself: three windows or contexts, within these.
-const OWN_TEXT: (usize, usize) = (96, 2048);
+const OWN_TEXT: (usize, usize) = (96, 4096);
 
 /// Everything that is printed.
 #[derive(Serialize)]

@@ -97,7 +97,7 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
         let Hashes { model, .. } = Hashes::of(&best)?;
         writeln!(
             out,
-            "                 {model}  {}/model.safetensors, the best: sample and eval read it",
+            "                 {model}  {}/model.safetensors, the best: sample, eval and prove read it",
             name(&best)
         )?;
     }

@@ -106,7 +106,7 @@ pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
 ///
 /// - q: `[batch_size, n_heads, q_len, d_head]`
 /// - k, v: `[batch_size, n_kv_heads, k_len, d_head]`, in order of position
-/// - dropout: factors for the attention probabilities, `[batch_size, n_heads, q_len, k_len]`
+/// - dropout: factors for the attention probabilities, `[batch_size, n_heads, q_len, k_len]`; no gradient flows to them
 /// - returns: `[batch_size, n_heads, q_len, d_head]`
 pub fn causal_attention(
     q: Tensor<4>,
@@ -121,6 +121,10 @@ pub fn causal_attention(
     assert_eq!(k.dims(), v.dims(), "as many keys as values, of one width");
     assert!(n_heads.is_multiple_of(n_kv_heads), "{n_heads} query heads cannot share {n_kv_heads} key heads evenly");
     assert!(q_len <= k_len, "{q_len} queries need as many keys, found {k_len}");
+    assert_ne!(window, Some(0), "a window holds the query's own position at least");
+    if let Some(factors) = &dropout {
+        assert_eq!(factors.dims(), [batch_size, n_heads, q_len, k_len], "one dropout factor a probability");
+    }
     if !cpu::takes(&q) {
         return portable::causal_attention(q, k, v, window, dropout);
     }
@@ -139,8 +143,11 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     if !cpu::takes(&logits) {
         return portable::cross_entropy(logits, targets);
     }
-    let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
-    assert!(targets.iter().all(|target| *target < vocab_size), "a target is outside the {vocab_size} logits of a row");
+    let targets: Vec<i64> = targets.into_data().iter::<i64>().collect();
+    if let Some(target) = targets.iter().find(|target| !(0..vocab_size as i64).contains(target)) {
+        panic!("target {target} is outside a row of {vocab_size} logits");
+    }
+    let targets: Vec<usize> = targets.into_iter().map(|target| target as usize).collect();
     apply(CrossEntropy { targets: Arc::new(targets) }, [input(logits)])
 }
 

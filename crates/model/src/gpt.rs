@@ -81,7 +81,8 @@ impl Gpt {
         self.token_embedding.weight.val().device()
     }
 
-    /// An empty cache for `batch_size` sequences, on the model's device. It is for the weights as they are now.
+    /// An empty cache for `batch_size` sequences, on the model's device. It belongs to
+    /// this model and to its weights as they are now.
     pub fn new_cache(&self, batch_size: usize) -> KvCache {
         KvCache::new(&self.config, batch_size, row_major(self.head()), &self.device())
     }
@@ -152,7 +153,8 @@ impl Gpt {
         }
     }
 
-    /// The rest of [`Gpt::hidden`], for a caller that holds what enters block 0.
+    /// The rest of [`Gpt::hidden`], for a caller that holds what enters block 0; that itself is neither dropped nor
+    /// observed here.
     ///
     /// - embedded: `[batch_size, seq_len, d_model]`
     /// - returns: `[batch_size, seq_len, d_model]`

@@ -101,7 +101,9 @@ pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool
     if steps == 0 && session.best.is_none() {
         // A model as it begins, for whoever wants to look at one.
         let evaluation = session.evaluate()?;
+        finite(0, "the validation loss", evaluation.loss)?;
         metrics.push(&Record::Evaluation { step: 0, evaluation })?;
+        observer.evaluation(0, &evaluation, true);
         session.best = Some(Best { step: 0, loss: evaluation.loss });
         session.save()?;
         last_evaluation = Some(evaluation);

@@ -36,9 +36,9 @@ pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
 
 /// What the columns are.
 const LEGEND: &str = "
-compared: positions, over all that was tried. differ: the largest absolute difference, and again in
-units in the last place (ULP). first: the first position that differs by more than the demand, which
-is equal bits, exact zeros, or a difference that is small enough.
+compared: positions, over all that was tried. differ: the largest absolute difference (in claim 4 as
+a share of the largest gradient), and again in units in the last place (ULP). first: the first
+position that differs by more than the demand: equal bits, exact zeros, or a difference.
 ";
 
 fn title(claim: usize) -> &'static str {
@@ -143,16 +143,25 @@ fn is_shown(finding: &Finding, claim: usize) -> bool {
 /// A claim in plain words.
 fn meaning(finding: &Finding, claim: usize) -> String {
     let report = &finding.report;
-    let same = match report.demand {
-        Demand::EqualBits => "the same bits",
-        Demand::Within(_) => "the same within rounding",
+    let (same, nothing) = match report.demand {
+        Demand::EqualBits => ("the same bits", "nothing"),
+        Demand::Within(_) => ("the same within rounding", "nothing but rounding"),
     };
+    let passed = |id| report.proof(id).is_some_and(|proof| proof.outcome == Outcome::Pass);
     match claim {
         1 => format!(
             "- Predictions for a whole text, made in one pass as in training, are {same} as those made one\n  \
-               token at a time as in generation. The cache saves work and changes nothing."
+               token at a time as in generation. The cache saves work and changes {nothing}."
         ),
-        2 => "- What else is in the batch, and how many threads compute, changes no prediction.".to_owned(),
+        2 => {
+            let batch = passed(ProofId::Batched) || passed(ProofId::BatchedCached);
+            let what = match (batch, passed(ProofId::Threads)) {
+                (true, true) => "What else is in the batch, and how many threads compute,",
+                (true, false) => "What else is in the batch",
+                (false, _) => "How many threads compute",
+            };
+            format!("- {what} changes {nothing} in a prediction.")
+        }
         3 => "- No position sees a later token: not when it predicts, and not when it learns.".to_owned(),
         4 => "- Learning through the cache, step by step, would change every weight in the same way.".to_owned(),
         _ => {

@@ -156,7 +156,10 @@ impl Tally {
         let beyond = proof.tolerance.is_some_and(|tolerance| proof.max_difference > Some(tolerance));
         (proof.outcome, proof.reason) = if proof.not_finite > 0 {
             let count = proof.not_finite;
-            (Outcome::Fail, Some(format!("{count} numbers are NaN or infinite: the weights are damaged")))
+            (
+                Outcome::Fail,
+                Some(format!("{count} numbers are NaN or infinite: damaged weights, or a fault in what computes")),
+            )
         } else if failure.is_some() {
             (Outcome::Fail, failure)
         } else if let Some(first) = proof.first_difference {

@@ -50,7 +50,7 @@ impl<S: Subject> Future<'_, S> {
     /// Follows the losses of single positions back to what enters block 0. They must arrive at their own position,
     /// or the zeros show nothing. The subject has gradients.
     pub fn gradients(&self, tally: &mut Tally) -> Result<(), InferError> {
-        let ids = &self.segment.ids[..self.segment.ids.len().min(self.limits.gradient_len)];
+        let ids = &self.segment.ids[..self.segment.ids.len().min(self.limits.gradient_len.max(2))];
         let last = ids.len() - 1;
         let at_once = (LOGITS / (ids.len() * self.asker.subject.config().vocab_size)).clamp(1, 8);
         let mut arrived = false;

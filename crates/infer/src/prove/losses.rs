@@ -29,7 +29,8 @@ pub(super) fn cache_gradients<S: Subject>(
     limits: &Limits,
     tally: &mut Tally,
 ) -> Result<(), InferError> {
-    // Two windows and a little more, so that gradients also flow through a cache that has given something up.
+    // Two windows and a little more, if there is time for them, so that gradients also flow through a cache that has
+    // given something up.
     let wanted = STEPS.max(2 * asker.subject.config().window + 2).min(limits.gradient_len.max(1));
     let steps = wanted.min(segment.ids.len() - 1);
     let (inputs, targets) = (&segment.ids[..steps], &segment.ids[1..=steps]);

@@ -74,7 +74,10 @@ pub struct ProveOptions {
 impl ProveOptions {
     /// The default, with what this device can be held to.
     pub fn for_device(device: &Device) -> Self {
-        Self { demand: Demand::of(device), ..Self::default() }
+        match Demand::of(device) {
+            Demand::EqualBits => Self::default(),
+            demand => Self { demand, gradient_tolerance: 1e-2, loss_tolerance: 1e-2, ..Self::default() },
+        }
     }
 }
 

@@ -147,7 +147,7 @@ pub struct Proof {
     pub positions: usize,
     /// What was demanded: `None` is equal bits, or exact zeros.
     pub tolerance: Option<f64>,
-    /// Largest absolute difference of two finite numbers.
+    /// Largest absolute difference of two finite numbers; for gradients by two routes, as a share of the largest one.
     pub max_difference: Option<f64>,
     /// Largest distance in units in the last place, see [`crate::prove::ulp_distance`].
     pub max_ulps: Option<u32>,

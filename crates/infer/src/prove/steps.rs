@@ -70,8 +70,9 @@ impl<S: Subject> Steps<'_, S> {
             tally.absent("the model has no window: its cache keeps everything");
             return Ok(());
         };
-        if self.len() <= window {
-            tally.absent(format!("the text stays within the window of {window}"));
+        let held = self.held(window);
+        if self.len() <= held {
+            tally.absent(format!("no piece goes beyond the {held} positions it holds"));
             return Ok(());
         }
         let w = window;
@@ -106,6 +107,10 @@ impl<S: Subject> Steps<'_, S> {
             for back_to in draws.below(fed, 5, &[fed - 1, fed / 2, fed.saturating_sub(3)]) {
                 let mut cache = full.clone();
                 if !subject.rewind(&mut cache, back_to) {
+                    let window = subject.config().window();
+                    if window.is_none_or(|window| fed <= self.held(window)) {
+                        tally.fail(format!("a cache that has given nothing up refuses to go from {fed} to {back_to}"));
+                    }
                     continue;
                 }
                 let found = subject.position(&cache);
@@ -136,6 +141,12 @@ impl<S: Subject> Steps<'_, S> {
             self.compare(tally, position, rows.row(position));
         }
         Ok(())
+    }
+
+    /// Positions that a cache with a window holds before it gives up the oldest.
+    fn held(&self, window: usize) -> usize {
+        let limit = self.asker.subject.config().context_limit().unwrap_or(usize::MAX);
+        (2 * window).min(limit)
     }
 
     fn compare(&self, tally: &mut Tally, position: usize, found: &[f32]) {

@@ -24,10 +24,11 @@ pub(super) struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// As long as the model's context, or, where that has no end, as the limits say.
+    /// As long as the model's context, or, where that has no end or is longer, as the limits say.
     pub fn new(ids: &'a [u32], config: &GptConfig, limits: &Limits) -> Self {
         // Three windows move the contents of the ring cache at least once, whatever the chunks.
-        let len = config.context_limit().unwrap_or(limits.segment_len.max(3 * config.window)).max(1);
+        let len = config.context_limit().unwrap_or(limits.segment_len.max(3 * config.window));
+        let len = len.min(limits.tokens).max(1);
         let all: Vec<_> = ids.chunks(len).enumerate().map(|(index, ids)| Segment { start: index * len, ids }).collect();
         Self { all, most: (limits.tokens / len).max(1) }
     }
@@ -107,7 +108,7 @@ mod tests {
         let segments = Segments::new(&ids[..30], &config(10), &limits);
         assert_eq!(starts(&segments.chosen()), [(0, 10), (10, 10), (20, 10)]);
         let segments = Segments::new(&ids, &config(40), &limits);
-        assert_eq!(starts(&segments.chosen()), [(0, 40)]);
+        assert_eq!(starts(&segments.chosen()), [(0, 30)], "a context longer than the limit");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Causal attention, forward and backward. Masked positions are never visited, and no table of all scores is kept:
-//! the backward pass computes them again, a block of queries at a time.
+//! Causal attention, forward and backward. A query's softmax and its output are taken over the keys that it sees and no
+//! others; in the backward pass the others add exact zeros, as long as numbers are finite. No table of all scores is
+//! kept: the backward pass computes them again, a block of queries at a time.
 //!
 //! A score is one chain of fused multiply-adds over d_head; an output is one over the keys in order of position. A
 //! query's bits depend on what it sees alone: not on how many queries stand beside it or where keys lie in memory.

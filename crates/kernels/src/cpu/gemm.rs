@@ -136,7 +136,7 @@ impl WithSimd for Part<'_> {
             let whole = width == take * LANES;
             let panel = Panel { first_column: column, width };
             if whole && b.column_stride == 1 && self.rows.len() < PACKING_ROWS {
-                let data = &b.data[column..];
+                let data = b.data.get(column..).unwrap_or_default();
                 self.panel(simd, wide, take, panel, data, b.row_stride);
             } else {
                 // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.

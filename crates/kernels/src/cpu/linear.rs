@@ -15,13 +15,14 @@ impl<const N: usize> Operation<N> for Linear {
 
     fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, ()) {
         let x = Rows::consecutive(&inputs[0]);
-        let [d_input, d_output] = size(&inputs[1]);
+        let weight = unflipped(&inputs[1]);
+        let [d_input, d_output] = size(&weight);
         let bias = inputs.get(2).map(Rows::consecutive);
         let mut out = vec![0.0; x.count() * d_output];
         Product {
             size: [x.count(), d_output, d_input],
             a: Matrix::row_major(x.all(), d_input),
-            b: matrix(&inputs[1]),
+            b: matrix(&weight),
             start: bias.as_ref().map_or(Start::Zero, |bias| Start::Bias(bias.all())),
         }
         .into(&mut out, d_output);
@@ -40,13 +41,14 @@ impl<const N: usize> Operation<N> for Linear {
     ) -> [Option<FlexTensor>; N] {
         let gradient = Rows::consecutive(&gradient);
         let gradient_matrix = Matrix::row_major(gradient.all(), gradient.width());
-        let [d_input, d_output] = size(&inputs[1]);
+        let weight = unflipped(&inputs[1]);
+        let [d_input, d_output] = size(&weight);
         let rows = gradient.count();
         let mut found = [const { None }; N];
         if wanted[0] {
             let mut out = vec![0.0; rows * d_input];
             let size = [rows, d_input, d_output];
-            let b = matrix(&inputs[1]).transposed();
+            let b = matrix(&weight).transposed();
             Product { size, a: gradient_matrix, b, start: Start::Zero }.into(&mut out, d_input);
             let shape: Vec<usize> = inputs[0].layout().shape().iter().copied().collect();
             found[0] = Some(tensor(out, &shape));
@@ -56,7 +58,7 @@ impl<const N: usize> Operation<N> for Linear {
             let x = Matrix::row_major(x.all(), d_input);
             let mut out = vec![0.0; d_input * d_output];
             // In the order in which the weight itself lies, so that a transposed one gets a transposed gradient.
-            found[1] = Some(if matrix(&inputs[1]).column_stride == 1 {
+            found[1] = Some(if matrix(&weight).column_stride == 1 {
                 let size = [d_input, d_output, rows];
                 Product { size, a: x.transposed(), b: gradient_matrix, start: Start::Zero }.into(&mut out, d_output);
                 tensor(out, &[d_input, d_output])
@@ -98,9 +100,14 @@ fn size(weight: &FlexTensor) -> [usize; 2] {
     [shape[0], shape[1]]
 }
 
+/// The weight itself, or a copy of one whose rows or columns run backwards in memory.
+fn unflipped(weight: &FlexTensor) -> FlexTensor {
+    if weight.layout().strides().iter().all(|stride| *stride >= 0) { weight.clone() } else { weight.to_contiguous() }
+}
+
 /// A weight where it lies.
 fn matrix(weight: &FlexTensor) -> Matrix<'_> {
     let layout = weight.layout();
-    let stride = |axis: usize| usize::try_from(layout.strides()[axis]).expect("weights are never flipped");
+    let stride = |axis: usize| usize::try_from(layout.strides()[axis]).expect("it is not flipped");
     Matrix { data: &weight.storage::<f32>()[layout.start_offset()..], row_stride: stride(0), column_stride: stride(1) }
 }

@@ -82,7 +82,7 @@ const VARIABLE: &str = "TRIL_SIMD";
 /// The value of `TRIL_SIMD`, if it is none of the three.
 pub fn instruction_set() -> Result<&'static str, String> {
     if let Ok(value) = std::env::var(VARIABLE)
-        && !["avx512", "avx2", "plain"].contains(&value.as_str())
+        && !["", "avx512", "avx2", "plain"].contains(&value.as_str())
     {
         return Err(value);
     }
@@ -186,12 +186,13 @@ pub fn add_up<S: Simd>(simd: S, vector: S::f32s) -> f32 {
 pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
     // Which of several equal values is found makes no difference, so the order is free.
     let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
-    let mut sum = simd.splat_f32s(0.0);
+    // The instruction for the larger of two may lose a NaN, so those are kept beside.
+    let mut not_numbers = simd.splat_f32s(0.0);
     let mut at = 0;
     while at + LANES <= values.len() {
         let vector = load(simd, &values[at..at + LANES]);
         largest = simd.max_f32s(largest, vector);
-        sum = simd.add_f32s(sum, vector);
+        not_numbers = simd.select_f32s(simd.equal_f32s(vector, vector), not_numbers, vector);
         at += LANES;
     }
     let mut lanes = [0.0; LANES];
@@ -200,9 +201,8 @@ pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
     for value in lanes.iter().chain(&values[at..]) {
         max = if *value > max { *value } else { max };
     }
-    // The instruction for the larger of two may lose a NaN; a sum keeps it. (So does ∞ − ∞, which is no number either.)
-    let sum = values[at..].iter().fold(add_up(simd, sum), |sum, value| sum + value);
-    if sum.is_nan() { f32::NAN } else { max }
+    let seen = add_up(simd, not_numbers).is_nan() || values[at..].iter().any(|value| value.is_nan());
+    if seen { f32::NAN } else { max }
 }
 
 /// Sixteen values, or fewer and zeros.
@@ -243,7 +243,7 @@ const fn masks_tails<S: Simd>() -> bool {
     S::REGISTER_COUNT >= 32
 }
 
-/// eˣ within two units in the last place; 0 below −87, where the result would be subnormal.
+/// eˣ within two units in the last place; 0 below −87, where the result would be subnormal, and ∞ above 88.7.
 ///
 /// x = n·ln 2 + r with |r| ≤ ½ ln 2; the polynomial for eʳ is that of Cephes' expf (Moshier 1989); 2ⁿ goes into the
 /// exponent.
