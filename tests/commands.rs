@@ -1,4 +1,4 @@
-//! The binary as a user meets it: train, sample, eval, prove, resume, Ctrl-C. What it refuses is in `bad_input`.
+//! The binary as a user meets it: train, sample, eval, prove, bench, resume, Ctrl-C. What it refuses is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
 //! |---|---|
@@ -10,7 +10,9 @@
 //! | `sampling` | what `sample` prints |
 //! | `evaluation` | what `eval` measures |
 //! | `proving` | what `prove` shows, and what it does not |
+//! | `benching` | what `bench` measures, however fast that is |
 
+mod benching;
 mod bits;
 mod divergence;
 mod evaluation;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::parse_seconds;
 use crate::device::DeviceChoice;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
@@ -24,6 +25,9 @@ pub enum Command {
     Eval(EvalArgs),
     /// Prove that a checkpoint computes one function, whichever way it is asked
     Prove(ProveArgs),
+    /// Measure how fast this machine trains and generates
+    #[command(subcommand)]
+    Bench(BenchCommand),
 }
 
 /// Where to compute.
@@ -124,6 +128,52 @@ pub struct ProveArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Optimizer steps on random tokens
+    Train(BenchOptions),
+    /// As many tokens as the context holds, one after another, with the cache
+    Decode {
+        /// Sequences that go together, one token each a pass
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+        batch_size: u16,
+        #[command(flatten)]
+        options: BenchOptions,
+    },
+    /// A prompt of 256 tokens, or of as many as the context holds, in one pass
+    Prefill(BenchOptions),
+}
+
+/// Shapes of which PyTorch's speed is known too: nanoGPT's two for Tiny Shakespeare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// 4 layers, d 128, 12 rows of 64 tokens
+    CharCpu,
+    /// 6 layers, d 384, 8 rows of 256 tokens
+    Baby,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchOptions {
+    /// A known shape
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Preset::CharCpu)]
+    pub preset: Preset,
+    /// The model and batch of a recipe; where it leaves the vocabulary to a text, 65 characters
+    #[arg(long, value_name = "CONFIG.toml", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// Set a field of the recipe, such as model.n_layers=6; may be repeated
+    #[arg(long, value_name = "SECTION.FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// How long to measure, after a warm-up of a fifth of it
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = parse_seconds, allow_negative_numbers = true)]
+    pub seconds: f64,
+    /// Print one JSON object on one line
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

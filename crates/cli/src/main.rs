@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a run or a check failed, 2 the user can mend it, 130 stopped by Ctrl-C.
 
 mod args;
+mod bench;
 mod device;
 mod eval;
 mod open;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Prove(args) => prove::run(&args),
+        args::Command::Bench(command) => bench::run(&command),
     };
     match done {
         Ok(code) => code,
