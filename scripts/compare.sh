@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Our speed and PyTorch's, in turn on the same cores: training and decoding at the shapes of two presets, as the table
+# that the README shows.
+#     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|baby]...        without a name, both
+# PyTorch is yours to have:
+#     python3 -m venv venv && venv/bin/pip install torch numpy
+# PYTHON       the Python that has it                                     [python3]
+# TRIL_SHARED  where bench/torch_baseline.py is                           [../shared]
+# TRIL         a binary to measure instead of building this tree's
+# THREADS      how many cores, the first that this process may use        [all]
+# TURNS        how often each has its turn                                [3]
+# SECONDS_EACH how long `tril bench` measures, each time                  [5]
+# TORCH_FLAGS  passed on to torch_baseline.py, such as --compile
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+shared=${TRIL_SHARED:-../shared}
+baseline=$shared/bench/torch_baseline.py
+turns=${TURNS:-3}
+seconds=${SECONDS_EACH:-5}
+presets=("$@")
+[ ${#presets[@]} -gt 0 ] || presets=(char-cpu baby)
+
+refuse() { echo "compare.sh: $*" >&2; exit 2; }
+for preset in "${presets[@]}"; do
+  case $preset in
+    char-cpu | baby) ;;
+    *) refuse "\`$preset\` is no preset; use char-cpu or baby" ;;
+  esac
+done
+case $turns in '' | *[!0-9]* | 0) refuse "TURNS=$turns: it must be a whole number above 0" ;; esac
+case ${THREADS:-1} in *[!0-9]* | 0) refuse "THREADS=$THREADS: it must be a whole number above 0" ;; esac
+[ -f "$baseline" ] || refuse "$baseline is not there; set TRIL_SHARED to the directory that holds bench/torch_baseline.py"
+"$python" -c 'import torch' 2>/dev/null ||
+  refuse "$python has no torch; make an environment that has it, and name its Python:
+    python3 -m venv venv && venv/bin/pip install torch numpy
+    PYTHON=venv/bin/python scripts/compare.sh"
+
+# The first cores that this process may use, such as 0,1: both sides get the same.
+cores=$("$python" - "${THREADS:-0}" <<'PY'
+import os, sys
+allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))
+wanted = int(sys.argv[1]) or len(allowed)
+if not 1 <= wanted <= len(allowed):
+    sys.exit(f"compare.sh: THREADS={wanted}: there are {len(allowed)} cores to use")
+print(",".join(map(str, allowed[:wanted])))
+PY
+) || exit 2
+threads=$(echo "$cores" | tr ',' '\n' | wc -l | tr -d ' ')
+pin=()
+if command -v taskset >/dev/null; then pin=(taskset -c "$cores"); else echo "no taskset: cores are not pinned" >&2; fi
+
+if [ -n "${TRIL:-}" ]; then
+  tril=$TRIL
+else
+  cargo build --release --locked -p tril
+  tril=${CARGO_TARGET_DIR:-target}/release/tril
+fi
+[ -x "$tril" ] || refuse "$tril is no program; set TRIL to the binary"
+
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+measure() { # WHOSE PRESET COMMAND...: its last line, which is JSON, joins the rows
+  local whose=$1 preset=$2
+  shift 2
+  local line
+  line=$(${pin[@]+"${pin[@]}"} "$@" | tail -n 1)
+  printf '%s\t%s\t%s\n' "$whose" "$preset" "$line" >>"$rows"
+}
+for preset in "${presets[@]}"; do
+  for turn in $(seq "$turns"); do
+    echo "$preset, turn $turn of $turns" >&2
+    for what in train decode; do
+      measure tril "$preset" "$tril" bench "$what" --preset "$preset" --device cpu --threads "$threads" --seconds "$seconds" --json
+    done
+    # shellcheck disable=SC2086 # flags are words
+    measure torch "$preset" "$python" "$baseline" --preset "$preset" --threads "$threads" --json ${TORCH_FLAGS:-}
+  done
+done
+
+"$python" - "$rows" "$threads" <<'PY'
+import json, os, platform, statistics, sys
+
+def machine():
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+rates, params, torch = {}, {}, {}
+for line in open(sys.argv[1]):
+    whose, preset, text = line.rstrip("\n").split("\t")
+    row = json.loads(text)
+    params.setdefault(preset, set()).add(row["params"])
+    torch = row if whose == "torch" else torch
+    for what in ("train", "decode"):
+        if f"{what}_tok_s" in row:
+            rates.setdefault((preset, what, whose), []).append(row[f"{what}_tok_s"])
+for preset, counts in params.items():
+    if len(counts) > 1:
+        sys.exit(f"compare.sh: {preset} is not one model: {sorted(counts)} parameters; check its shape on both sides")
+
+threads = int(sys.argv[2])
+compiled = ", compiled" if torch["compile"] else ""
+print(f"{machine()}, {threads} of {os.cpu_count()} cores, PyTorch {torch['torch']}{compiled}; median tokens/s, in turn on the same cores\n")
+print("| shape | what | tril | PyTorch | ratio of each turn | median ratio |")
+print("|---|---|---:|---:|---|---:|")
+words = {"train": "training", "decode": "decoding"}
+for preset in params:
+    for what in words:
+        ours, theirs = rates[preset, what, "tril"], rates[preset, what, "torch"]
+        ratios = [a / b for a, b in zip(ours, theirs)]
+        print(f"| {preset} | {words[what]} | {statistics.median(ours):,.0f} | {statistics.median(theirs):,.0f} "
+              f"| {', '.join(f'{ratio:.2f}×' for ratio in ratios)} | {statistics.median(ratios):.2f}× |")
+PY
