@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::simd::{LANES, load, store, vectorized};
 
 /// Multiply-adds below which splitting a product over threads costs more than it saves.
-const PARALLEL_WORK: usize = 1 << 18;
+const PARALLEL_WORK: usize = 1 << 20;
 
 /// Rows from which on it pays to copy a panel of the right matrix together before use.
 const PACKING_ROWS: usize = 16;
