@@ -79,7 +79,8 @@ fn the_median_lies_within_the_middle_half() {
 #[test]
 fn the_number_of_threads_is_the_one_asked_for() {
     let found = measured(&Scene::new(), &format!("train {BRIEFLY} --threads 3 --device cpu"));
-    assert_eq!((number(&found, "threads"), found["device"].as_str()), (3.0, Some("cpu, 3 threads")), "{found}");
+    assert_eq!(number(&found, "threads"), 3.0, "{found}");
+    assert!(found["device"].as_str().is_some_and(|device| device.starts_with("cpu, 3 threads")), "{found}");
 }
 
 #[test]
