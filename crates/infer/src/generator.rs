@@ -9,7 +9,7 @@ use crate::InferError;
 use crate::sampler::{SamplerConfig, choose};
 
 /// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
-const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Whether a step remembers the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

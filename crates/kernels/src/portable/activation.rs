@@ -2,37 +2,28 @@
 
 use burn::tensor::{Tensor, activation};
 
-/// GELU, x·Φ(x), with the exact normal distribution function (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+/// See [`crate::gelu`].
 ///
 /// Composed here because Burn's own `gelu` goes back through the derivative of the tanh approximation on most backends.
-///
-/// - x: any shape
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let normal = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0; // 2Φ(x)
     x * normal * 0.5
 }
 
-/// GELU by its tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))): what GPT-2 was trained with.
-///
-/// - x: any shape
+/// See [`crate::gelu_tanh`].
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let cubic = x.clone() * x.clone() * x.clone();
     let inner = (x.clone() + cubic * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
     x * (inner.tanh() + 1.0) * 0.5
 }
 
-/// Squared ReLU, max(0, x)² (So et al. 2021, Primer, arXiv:2109.08668).
-///
-/// - x: any shape
+/// See [`crate::relu2`].
 pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let positive = activation::relu(x);
     positive.clone() * positive
 }
 
-/// SwiGLU, silu(gate)·up with silu(z) = z·σ(z) (Shazeer 2020, arXiv:2002.05202).
-///
-/// - gate_up: `[batch_size, seq_len, 2 · d_ff]`, the gate's half first
-/// - returns: `[batch_size, seq_len, d_ff]`
+/// See [`crate::swiglu`].
 pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
     let [_, _, doubled] = gate_up.dims();
     assert!(doubled.is_multiple_of(2), "swiglu splits its last axis in two, but it is {doubled} wide");

@@ -2,17 +2,7 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-/// Scaled dot-product attention in which a query sees itself and what came before, softmax(q·kᵀ/√d_head)·v
-/// (Vaswani et al. 2017, arXiv:1706.03762).
-///
-/// The last query stands at the last key's position, so query i sees keys up to `k_len − q_len + i`: with as many
-/// queries as keys this is the triangle, with one query it is a row. A `window` of W hides all but the last W of
-/// them. Each group of `n_heads / n_kv_heads` query heads shares one key and value head.
-///
-/// - q: `[batch_size, n_heads, q_len, d_head]`
-/// - k, v: `[batch_size, n_kv_heads, k_len, d_head]`, in order of position
-/// - dropout: factors for the attention probabilities, `[batch_size, n_heads, q_len, k_len]`
-/// - returns: `[batch_size, n_heads, q_len, d_head]`
+/// See [`crate::causal_attention`].
 pub fn causal_attention(
     q: Tensor<4>,
     k: Tensor<4>,

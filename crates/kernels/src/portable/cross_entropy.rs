@@ -2,13 +2,9 @@
 
 use burn::tensor::{Int, Tensor};
 
-/// Next-token cross-entropy, `−ln softmax(logits)[target]`, one value a row, in nats.
+/// See [`crate::cross_entropy`].
 ///
-/// Computed as log-sum-exp minus the target's logit, with the row's maximum taken out first, so that no exponential
-/// overflows.
-///
-/// - logits: `[n_tokens, vocab_size]`; targets: `[n_tokens]`
-/// - returns: `[n_tokens]`
+/// Log-sum-exp minus the target's logit, with the row's maximum taken out first, so that no exponential overflows.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [n_tokens, _] = logits.dims();
     let [n_targets] = targets.dims();

@@ -2,10 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// x·weight + bias.
-///
-/// - x: `[batch_size, seq_len, d_input]`; weight: `[d_input, d_output]`; bias: `[d_output]`
-/// - returns: `[batch_size, seq_len, d_output]`
+/// See [`crate::linear`].
 pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
     let [batch_size, seq_len, d_input] = x.dims();
     let [weight_rows, d_output] = weight.dims();

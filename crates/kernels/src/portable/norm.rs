@@ -2,20 +2,14 @@
 
 use burn::tensor::Tensor;
 
-/// Layer normalisation, (x − mean) / √(variance + eps), then gain and bias where given (Ba et al. 2016,
-/// arXiv:1607.06450). The variance is the biased one, over d_model.
-///
-/// - x: `[batch_size, seq_len, d_model]`; gain, bias: `[d_model]`
+/// See [`crate::layer_norm`].
 pub fn layer_norm(x: Tensor<3>, gain: Option<Tensor<1>>, bias: Option<Tensor<1>>, eps: f64) -> Tensor<3> {
     let centred = x.clone() - x.mean_dim(2);
     let variance = (centred.clone() * centred.clone()).mean_dim(2); // [batch_size, seq_len, 1]
     scale_and_shift(centred / (variance + eps).sqrt(), gain, bias)
 }
 
-/// Root-mean-square normalisation, x / √(mean(x²) + eps), then gain where given (Zhang & Sennrich 2019,
-/// arXiv:1910.07467).
-///
-/// - x: `[…, width]`; gain: `[width]`
+/// See [`crate::rms_norm`].
 pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Option<Tensor<1>>, eps: f64) -> Tensor<D> {
     let mean_square = (x.clone() * x.clone()).mean_dim(D - 1); // […, 1]
     scale_and_shift(x / (mean_square + eps).sqrt(), gain, None)
