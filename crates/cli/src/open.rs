@@ -23,7 +23,7 @@ pub fn device(args: &ComputeArgs) -> Result<(Device, String)> {
     let (device, choice): (Device, DeviceChoice) = args.device.open()?;
     let threads = rayon::current_num_threads();
     let mut name = format!("{choice}, {threads} thread{}", if threads == 1 { "" } else { "s" });
-    if device == Device::flex() {
+    if tril_kernels::is_cpu(&device) {
         match tril_kernels::instruction_set() {
             Ok(set) => name.push_str(&format!(", {set}")),
             Err(value) => bail!("TRIL_SIMD={value}: it can be avx512, avx2 or plain; unset it for the best"),

@@ -173,7 +173,7 @@ impl<'a, S: Subject> Prover<'a, S> {
             Some("a vocabulary of one token leaves nothing to choose")
         } else if scales && config.qk_norm && !config.norm_gain {
             Some("query-key norm without gain bounds attention scores")
-        } else if id == Threads && !options::is_cpu(&self.asker.subject.device()) {
+        } else if id == Threads && !tril_kernels::is_cpu(&self.asker.subject.device()) {
             Some("this device does not compute on this process's threads")
         } else if matches!(id, CacheGradients | PrefixProblems) && segment.start > 0 {
             Some("the first segment speaks for all")

@@ -23,6 +23,6 @@ pub use attention::Attention;
 pub use cross_entropy::CrossEntropy;
 pub use linear::{Linear, RowMajor};
 pub use norm::{Kind, Norm};
-pub use operation::{apply, constant, input, plain, takes};
+pub use operation::{apply, constant, input, is_cpu, plain, takes};
 pub use rotary::Rotary;
 pub use simd::instruction_set;

@@ -3,6 +3,7 @@
 
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use tril_kernels::is_cpu;
 
 use crate::TrainError;
 
@@ -50,9 +51,4 @@ impl Lanes {
         });
         results.into_iter().flatten().collect()
     }
-}
-
-/// Whether a device, with gradients or without, is the CPU's own.
-pub fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
 }

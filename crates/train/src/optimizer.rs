@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use tril_kernels::{AdamWStep, adamw};
+use tril_kernels::{AdamWStep, adamw, is_cpu};
 use tril_model::checkpoint::NamedTensors;
 use tril_model::parameters::{NamedGradients, PathStack};
 use tril_model::{Gpt, ModelError};
 
-use crate::lanes::is_cpu;
 use crate::{OptimizerConfig, TrainError};
 
 /// Running means of gradients and of their squares.

@@ -46,7 +46,7 @@ pub fn gemm_rate(device: &Device, seconds: f64) -> Result<f64> {
 /// # Errors
 /// None on the CPU.
 pub fn read_rate(device: &Device, seconds: f64) -> Result<Option<f64>> {
-    if device.clone().inner() != Device::flex() {
+    if !tril_kernels::is_cpu(device) {
         return Ok(None);
     }
     let bytes = (4 * last_cache().unwrap_or(0)).clamp(256 << 20, 1 << 30);

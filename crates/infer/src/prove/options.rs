@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use serde::Serialize;
+use tril_kernels::is_cpu;
 
 /// What two routes to the same logits must agree in.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -22,11 +23,6 @@ impl Demand {
             false => Self::Within(1e-3),
         }
     }
-}
-
-/// Whether this is the device whose work is done by this process's threads, in one order.
-pub(crate) fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
 }
 
 /// How much the proofs check. What is more than that is sampled.

@@ -36,10 +36,15 @@ pub enum Input {
     Tracked(FloatTensor<Autodiff<Flex>>),
 }
 
+/// Whether a device, with gradients or without, is the CPU, whose work is done by this process's threads.
+pub fn is_cpu(device: &Device) -> bool {
+    // Devices are equal with gradients and without.
+    *device == Device::flex()
+}
+
 /// Whether the kernels of this module can take a tensor.
 pub fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
-    // Devices are equal with gradients and without.
-    tensor.device() == Device::flex() && tensor.dtype() == DType::F32
+    is_cpu(&tensor.device()) && tensor.dtype() == DType::F32
 }
 
 /// A tensor that [`takes`] has accepted.

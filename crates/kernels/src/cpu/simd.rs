@@ -100,18 +100,9 @@ pub fn instruction_set() -> Result<&'static str, String> {
 ///
 /// A macro, because a closure is compiled for the plain processor unless the compiler happens to inline it.
 macro_rules! map {
-    ($simd:expr, $out:expr, [$($value:ident in $input:expr),*], $body:expr) => {{
-        let out: &mut [f32] = $out;
-        let len = out.len();
-        $(assert_eq!($input.len(), len, "vectors of different lengths");)*
-        let mut at = 0;
-        while at < len {
-            let end = len.min(at + $crate::cpu::simd::LANES);
-            $(let $value = $crate::cpu::simd::load($simd, &$input[at..end]);)*
-            $crate::cpu::simd::store($simd, &mut out[at..end], $body);
-            at = end;
-        }
-    }};
+    ($simd:expr, $out:expr, [$($value:ident in $input:expr),*], $body:expr) => {
+        $crate::cpu::simd::update!($simd, $out, _old, [$($value in $input),*], $body)
+    };
 }
 
 /// The same with the old value of `$out` in the expression.
