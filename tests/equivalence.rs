@@ -143,7 +143,7 @@ fn a_position_offset_wrong_by_one_would_be_seen() {
         let right = values(gpt.forward(input(&ids, 1, &device)));
         let mut cache = gpt.new_cache(1);
         let first = input(&ids[..1], 1, &device);
-        gpt.hidden(first, Pass { cache: Some(&mut cache), ..Pass::default() });
+        gpt.hidden(first, Pass::cached(&mut cache));
         let shifted = values(gpt.forward_cached(input(&ids, 1, &device), &mut cache));
         assert!(max_difference(&right, &shifted) > FAULT);
     }

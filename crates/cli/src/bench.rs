@@ -159,7 +159,7 @@ fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<()> {
     let mut last: Vec<i32> = ids(rows, gpt.config().vocab_size).into_iter().map(|id| id as i32).collect();
     for position in 1..=tokens {
         let input = Tensor::from_data(TensorData::new(last, [rows, 1]), &device);
-        let pass = Pass { cache: Some(&mut cache), ..Pass::default() };
+        let pass = Pass::cached(&mut cache);
         let logits = gpt.last_logits(input, pass); // [rows, vocab_size]
         let logits = logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))?;
         let chosen = logits.chunks(gpt.config().vocab_size).zip(0..);

@@ -116,7 +116,7 @@ impl<'a> Generator<'a> {
                 let fresh = &context[cache.position()..];
                 let mut logits = None;
                 for chunk in fresh.chunks(self.prefill_chunk.get()) {
-                    let pass = Pass { cache: Some(&mut cache), ..Pass::default() };
+                    let pass = Pass::cached(&mut cache);
                     logits = Some(self.gpt.last_logits(self.input(chunk), pass));
                 }
                 self.cache = Some(cache);

@@ -2,9 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use tril_kernels::RotaryTable;
 
-use crate::attention::Attention;
+use crate::attention::{Attention, Span};
 use crate::dropout::Site;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
@@ -32,10 +31,10 @@ impl Block {
     }
 
     /// - x: `[batch_size, seq_len, d_model]`
-    pub(crate) fn forward(&self, x: Tensor<3>, rotary: Option<&RotaryTable>, pass: &mut LayerPass<'_>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, spans: &[Span], pass: &mut LayerPass<'_>) -> Tensor<3> {
         let normed = self.attention_norm.forward(x.clone());
         pass.observe("attention_norm", || normed.clone());
-        let x = x + drop_some(self.attention.forward(normed, rotary, pass), pass, Site::AttentionOutput);
+        let x = x + drop_some(self.attention.forward(normed, spans, pass), pass, Site::AttentionOutput);
         pass.observe("attention_residual", || x.clone());
         let normed = self.mlp_norm.forward(x.clone());
         pass.observe("mlp_norm", || normed.clone());

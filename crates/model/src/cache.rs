@@ -1,5 +1,7 @@
 //! Keys and values of the positions already seen, so that a step computes only its own.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 
 use crate::GptConfig;
@@ -9,8 +11,12 @@ use crate::GptConfig;
 /// Keys stand in order of position, always. Without a window the buffer holds `max_seq_len` positions. With a window
 /// W only the last W − 1 matter to what comes next; the buffer holds 2W and, when it is full, moves those W − 1 back
 /// to its front: constant memory, a constant number of moves a token on average, and no ring order to undo.
+///
+/// Keys are kept with positions side by side, so that one query meets sixteen keys at a time wherever they begin.
 #[derive(Debug, Clone)]
 pub struct KvCache {
+    batch_size: usize,
+    capacity: usize,
     layers: Vec<Buffers>,
     /// The model's head, row-major: a tied one is read in this order at every step.
     head: Tensor<2>, // [d_model, vocab_size]
@@ -22,7 +28,7 @@ pub struct KvCache {
 
 #[derive(Debug, Clone)]
 struct Buffers {
-    keys: Tensor<4>,   // [batch_size, n_kv_heads, capacity, d_head]
+    keys: Tensor<4>,   // [batch_size, n_kv_heads, d_head, capacity]
     values: Tensor<4>, // [batch_size, n_kv_heads, capacity, d_head]
 }
 
@@ -33,14 +39,22 @@ impl KvCache {
             Some(window) => (2 * window).min(config.context_limit().unwrap_or(usize::MAX)),
             None => config.max_seq_len,
         };
-        let zeros = || Tensor::zeros([batch_size, config.n_kv_heads, capacity, config.d_head], device);
+        let zeros = |rows, columns| Tensor::zeros([batch_size, config.n_kv_heads, rows, columns], device);
+        let layer = |_| Buffers { keys: zeros(config.d_head, capacity), values: zeros(capacity, config.d_head) };
         Self {
-            layers: (0..config.n_layers).map(|_| Buffers { keys: zeros(), values: zeros() }).collect(),
+            batch_size,
+            capacity,
+            layers: (0..config.n_layers).map(layer).collect(),
             head,
             window: config.window(),
             held: 0,
             position: 0,
         }
+    }
+
+    /// How many sequences it was made for.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
     }
 
     /// Number of positions seen so far, which is the position of the next token.
@@ -76,8 +90,7 @@ impl KvCache {
     /// Counts `seq_len` new positions, once every layer has them.
     pub(crate) fn advance(&mut self, seq_len: usize) {
         self.position += seq_len;
-        let [_, _, capacity, _] = self.layers.first().map_or([0; 4], |layer| layer.keys.dims());
-        self.held = held_after(self.held, seq_len, capacity, self.window);
+        self.held = held_after(self.held, seq_len, self.capacity, self.window);
     }
 }
 
@@ -102,38 +115,35 @@ impl LayerCache<'_> {
     /// - keys, values: `[batch_size, n_kv_heads, seq_len, d_head]`
     /// - returns: `[batch_size, n_kv_heads, visible + seq_len, d_head]` each
     pub fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        (
-            append(&mut self.buffers.keys, keys, self.held, self.window),
-            append(&mut self.buffers.values, values, self.held, self.window),
-        )
+        let keys = append(&mut self.buffers.keys, keys.swap_dims(2, 3), 3, self.held, self.window);
+        (keys.swap_dims(2, 3), append(&mut self.buffers.values, values, 2, self.held, self.window))
     }
 }
 
-fn append(buffer: &mut Tensor<4>, chunk: Tensor<4>, held: usize, window: Option<usize>) -> Tensor<4> {
-    let [batch_size, n_kv_heads, capacity, d_head] = buffer.dims();
-    let [chunk_batch, chunk_heads, seq_len, chunk_width] = chunk.dims();
-    assert_eq!(
-        (chunk_batch, chunk_heads, chunk_width),
-        (batch_size, n_kv_heads, d_head),
-        "the chunk is of another shape than the cache"
-    );
+/// The same for one buffer, whose positions are along `axis`.
+fn append(buffer: &mut Tensor<4>, chunk: Tensor<4>, axis: usize, held: usize, window: Option<usize>) -> Tensor<4> {
+    let shape = buffer.dims();
+    let (capacity, seq_len) = (shape[axis], chunk.dims()[axis]);
+    let at = |positions: Range<usize>| -> [Range<usize>; 4] {
+        std::array::from_fn(|other| if other == axis { positions.clone() } else { 0..shape[other] })
+    };
+    let expected: [usize; 4] = std::array::from_fn(|other| if other == axis { seq_len } else { shape[other] });
+    assert_eq!(chunk.dims(), expected, "the chunk is of another shape than the cache");
     let visible = window.map_or(held, |window| held.min(window - 1));
     if held + seq_len <= capacity {
         // The view that the last step took is gone by now, so this writes in place.
-        buffer.inplace(|buffer| {
-            buffer.slice_assign([0..batch_size, 0..n_kv_heads, held..held + seq_len, 0..d_head], chunk)
-        });
-        return buffer.clone().narrow(2, held - visible, visible + seq_len);
+        buffer.inplace(|buffer| buffer.slice_assign(at(held..held + seq_len), chunk));
+        return buffer.clone().narrow(axis, held - visible, visible + seq_len);
     }
     assert!(window.is_some(), "the cache holds {capacity} positions, {held} are taken and {seq_len} more came");
     let all = match visible {
         0 => chunk,
-        _ => Tensor::cat(vec![buffer.clone().narrow(2, held - visible, visible), chunk], 2),
-    }; // [batch_size, n_kv_heads, visible + seq_len, d_head]
+        _ => Tensor::cat(vec![buffer.clone().narrow(axis, held - visible, visible), chunk], axis),
+    }; // visible + seq_len positions
     let kept = held_after(held, seq_len, capacity, window);
     if kept > 0 {
-        let tail = all.clone().narrow(2, visible + seq_len - kept, kept);
-        buffer.inplace(|buffer| buffer.slice_assign([0..batch_size, 0..n_kv_heads, 0..kept, 0..d_head], tail));
+        let tail = all.clone().narrow(axis, visible + seq_len - kept, kept);
+        buffer.inplace(|buffer| buffer.slice_assign(at(0..kept), tail));
     }
     all
 }

@@ -5,10 +5,12 @@ use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use tril_kernels::{RotaryTable, linear, row_major};
 
+use crate::attention::Span;
 use crate::block::Block;
 use crate::dropout::Site;
 use crate::norm::Norm;
 use crate::parameters::{Fresh, Init, Maker, Source};
+use crate::pass::Group;
 use crate::{GptConfig, KvCache, ModelError, Pass, Positions};
 
 /// Standard deviation of fresh matrices and embeddings (GPT-2, Radford et al. 2019).
@@ -100,7 +102,7 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn forward_cached(&self, inputs: Tensor<2, Int>, cache: &mut KvCache) -> Tensor<3> {
-        self.forward_with(inputs, Pass { cache: Some(cache), ..Pass::default() })
+        self.forward_with(inputs, Pass::cached(cache))
     }
 
     /// Any pass; the two above are this one with other options.
@@ -128,7 +130,14 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, seq_len, d_model]`
     pub fn hidden(&self, inputs: Tensor<2, Int>, mut pass: Pass<'_>) -> Tensor<3> {
-        let mut x = self.embed(inputs, pass.start());
+        let [batch_size, _] = inputs.dims();
+        let mut x = match &pass.groups(batch_size)[..] {
+            [all] => self.embed(inputs, all.start),
+            groups => {
+                let embed = |group: &Group| self.embed(inputs.clone().slice_dim(0, group.rows.clone()), group.start);
+                Tensor::cat(groups.iter().map(embed).collect(), 0)
+            }
+        }; // [batch_size, seq_len, d_model]
         if let Some(dropout) = pass.dropout {
             x = dropout.apply(x, 0, Site::Embedding);
         }
@@ -159,23 +168,32 @@ impl Gpt {
     /// - embedded: `[batch_size, seq_len, d_model]`
     /// - returns: `[batch_size, seq_len, d_model]`
     pub fn hidden_from(&self, embedded: Tensor<3>, mut pass: Pass<'_>) -> Tensor<3> {
-        let [_, seq_len, _] = embedded.dims();
-        let start = pass.start();
-        if let Some(limit) = self.config.context_limit() {
-            assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
-        }
+        let [batch_size, seq_len, _] = embedded.dims();
+        let device = embedded.device();
+        let spans: Vec<Span> =
+            pass.groups(batch_size).into_iter().map(|group| self.span(group, seq_len, &device)).collect();
         let mut x = embedded;
-        let rotary = (self.config.positions == Positions::Rotary)
-            .then(|| RotaryTable::new(start, seq_len, self.config.d_head, self.config.rope_theta, &x.device()));
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, rotary.as_ref(), &mut pass.layer(index));
+            x = block.forward(x, &spans, &mut pass.layer(index));
         }
         let x = self.final_norm.forward(x); // [batch_size, seq_len, d_model]
         pass.observe("final_norm", &x);
-        if let Some(cache) = pass.cache {
+        for cache in pass.caches {
             cache.advance(seq_len);
         }
         x
+    }
+
+    /// What attention must know of rows that stand at one position.
+    fn span(&self, group: Group, seq_len: usize, device: &Device) -> Span {
+        let Group { rows, start } = group;
+        if let Some(limit) = self.config.context_limit() {
+            assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
+        }
+        let GptConfig { positions, d_head, rope_theta, .. } = self.config;
+        let rotary =
+            (positions == Positions::Rotary).then(|| RotaryTable::new(start, seq_len, d_head, rope_theta, device));
+        Span { rows, rotary }
     }
 
     /// The rest of [`Gpt::forward_with`], for a caller that holds what enters block 0.
@@ -197,6 +215,6 @@ impl Gpt {
 
     /// The same, laid out for single rows where a cache keeps it so.
     fn head_for(&self, pass: &Pass<'_>) -> Tensor<2> {
-        pass.cache.as_ref().map_or_else(|| self.head(), |cache| cache.head())
+        pass.caches.first().map_or_else(|| self.head(), KvCache::head)
     }
 }

@@ -1,8 +1,9 @@
 //! What may differ between two forward passes of the same model: nothing, or a cache, dropout, an observer.
 
+use std::ops::Range;
+
 use burn::tensor::{Tensor, TensorData};
 
-use crate::cache::LayerCache;
 use crate::{Dropout, KvCache};
 
 /// Receives named activations, such as `blocks.0.attention.q`.
@@ -11,25 +12,54 @@ pub type Observer<'a> = dyn FnMut(&str, TensorData) + 'a;
 /// Options of one forward pass. The default is the parallel pass over a whole text from position 0.
 #[derive(Default)]
 pub struct Pass<'a> {
-    /// Keys and values of the positions before the inputs; the pass adds its own to it.
-    pub cache: Option<&'a mut KvCache>,
-    /// Dropout, for training.
+    /// Keys and values of the positions before the inputs; the pass adds its own to them. None: the inputs begin at
+    /// position 0. Several: the rows of the batch are shared out over them in order, each takes as many as it was made
+    /// for. So sequences of different lengths, each with a cache of its own, go through the model together.
+    pub caches: &'a mut [KvCache],
+    /// Dropout, for training; not with several caches.
     pub dropout: Option<&'a Dropout>,
-    /// Sees every named activation as it is made. Costs a copy of each, so it is for tests and inspection.
+    /// Sees every named activation as it is made, but attention's probabilities with several caches, which are of
+    /// different lengths. Costs a copy of each, so it is for tests and inspection.
     pub observer: Option<&'a mut Observer<'a>>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// A pass over tokens that follow those in one cache.
+    pub fn cached(cache: &'a mut KvCache) -> Self {
+        Self { caches: std::slice::from_mut(cache), ..Self::default() }
+    }
+}
+
+/// Rows of a batch that stand at one position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub rows: Range<usize>,
     /// The absolute position of the first input.
-    pub fn start(&self) -> usize {
-        self.cache.as_ref().map_or(0, |cache| cache.position())
+    pub start: usize,
+}
+
+impl Pass<'_> {
+    /// The rows of each cache, in order; all rows, from position 0, if there is none.
+    pub(crate) fn groups(&self, batch_size: usize) -> Vec<Group> {
+        if self.caches.is_empty() {
+            return vec![Group { rows: 0..batch_size, start: 0 }];
+        }
+        let mut end = 0;
+        let group = |cache: &KvCache| {
+            let first = end;
+            end += cache.batch_size();
+            Group { rows: first..end, start: cache.position() }
+        };
+        let groups = self.caches.iter().map(group).collect();
+        assert_eq!(end, batch_size, "the caches hold {end} sequences, the batch has {batch_size} rows");
+        groups
     }
 
     /// One block's share of the pass.
     pub(crate) fn layer(&mut self, index: usize) -> LayerPass<'_> {
         LayerPass {
             index,
-            cache: self.cache.as_mut().map(|cache| cache.layer(index)),
+            caches: self.caches,
             dropout: self.dropout,
             observer: self.observer.as_mut().map(|observer| &mut **observer as &mut Observer<'_>),
         }
@@ -45,7 +75,7 @@ impl Pass<'_> {
 /// One block's view of a [`Pass`].
 pub(crate) struct LayerPass<'a> {
     pub index: usize,
-    pub cache: Option<LayerCache<'a>>,
+    pub caches: &'a mut [KvCache],
     pub dropout: Option<&'a Dropout>,
     observer: Option<&'a mut Observer<'a>>,
 }

@@ -81,7 +81,7 @@ impl Subject for Gpt {
     }
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.logits_from(embedded, Pass { cache, ..Pass::default() })
+        self.logits_from(embedded, cache.map_or_else(Pass::default, Pass::cached))
     }
 
     fn with_gradients(&self) -> Self {

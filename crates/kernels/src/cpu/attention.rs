@@ -45,7 +45,8 @@ struct Heads {
 
 impl Heads {
     fn new(attention: &Attention, [q, k, v]: &[FlexTensor; 3]) -> Self {
-        let (q, k, v) = (Rows::new(q), Rows::new(k), Rows::new(v));
+        // A cache keeps keys with positions side by side.
+        let (q, k, v) = (Rows::new(q), Rows::strided(k), Rows::new(v));
         let dropout = attention.dropout.as_ref().map(Rows::consecutive);
         let ([batch_size, n_heads, q_len, d_head], [_, n_kv_heads, k_len, _]) = (axes(&q), axes(&k));
         let window = attention.window.unwrap_or(usize::MAX);
@@ -71,7 +72,7 @@ impl Heads {
 
     /// A head's rows as a matrix, `[len, d_head]`.
     fn matrix<'a>(rows: &'a Rows, batch: usize, head: usize, first: usize) -> Matrix<'a> {
-        Matrix { data: rows.from([batch, head, first]), row_stride: rows.stride(2), column_stride: 1 }
+        Matrix { data: rows.from([batch, head, first, 0]), row_stride: rows.stride(2), column_stride: rows.stride(3) }
     }
 
     /// A block's queries, scaled by 1/√d_head, `[block, d_head]`.

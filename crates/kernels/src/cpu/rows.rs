@@ -21,12 +21,21 @@ impl Rows {
     pub fn new(tensor: &FlexTensor) -> Self {
         let layout = tensor.layout();
         let usable = layout.strides().last() == Some(&1) && layout.strides().iter().all(|stride| *stride >= 0);
-        let tensor = if usable { tensor.clone() } else { tensor.to_contiguous() };
+        Self::at(if usable { tensor.clone() } else { tensor.to_contiguous() })
+    }
+
+    fn at(tensor: FlexTensor) -> Self {
         let layout = tensor.layout();
         let shape: Vec<usize> = layout.shape().iter().copied().collect();
         let strides = layout.strides().iter().map(|stride| *stride as usize).collect();
         let start = layout.start_offset();
         Self { tensor, shape, strides, start }
+    }
+
+    /// A tensor where it lies, its last axis of any stride; only [`Rows::from`] and [`Rows::stride`] make sense of it.
+    pub fn strided(tensor: &FlexTensor) -> Self {
+        let flipped = tensor.layout().strides().iter().any(|stride| *stride < 0);
+        Self::at(if flipped { tensor.to_contiguous() } else { tensor.clone() })
     }
 
     /// The rows one after another, copied only where they do not lie so.
