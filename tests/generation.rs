@@ -7,13 +7,17 @@ use tril_model::{Gpt, GptConfig};
 
 use crate::support::*;
 
-const OPTIONS: GenerateOptions = GenerateOptions {
-    sampler: SamplerConfig { temperature: 1.0, top_k: 0, seed: 5 },
-    sample_index: 0,
-    max_tokens: 90,
-    stop_token: None,
-    cache: CacheMode::Cached,
-};
+const MAX_TOKENS: usize = 90;
+
+fn options() -> GenerateOptions {
+    GenerateOptions {
+        sampler: SamplerConfig { seed: 5, ..SamplerConfig::default() },
+        sample_index: 0,
+        max_tokens: MAX_TOKENS,
+        stop_token: None,
+        cache: CacheMode::Cached,
+    }
+}
 
 fn steps(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Vec<Step> {
     let generator = Generator::new(gpt, prompt, options).expect("a sound prompt");
@@ -30,10 +34,10 @@ fn the_same_seed_gives_the_same_tokens_with_the_cache_and_without_past_context_a
         for (name, config) in all_configs() {
             let gpt = model(config, &device);
             for prompt in [&[1][..], &[3, 1, 4, 1, 5, 9, 2, 6]] {
-                let cached = tokens(&gpt, prompt, OPTIONS);
-                let recomputed = tokens(&gpt, prompt, GenerateOptions { cache: CacheMode::Recompute, ..OPTIONS });
+                let cached = tokens(&gpt, prompt, options());
+                let recomputed = tokens(&gpt, prompt, GenerateOptions { cache: CacheMode::Recompute, ..options() });
                 assert_eq!(cached, recomputed, "{device_name}, {name}");
-                assert_eq!(cached.len(), OPTIONS.max_tokens);
+                assert_eq!(cached.len(), MAX_TOKENS);
             }
         }
     }
@@ -43,14 +47,14 @@ fn the_same_seed_gives_the_same_tokens_with_the_cache_and_without_past_context_a
 fn a_full_context_loses_its_oldest_half_and_an_endless_one_nothing() {
     let (_, device) = devices().remove(0);
     let learned = model(gpt2_config(), &device); // 24 positions
-    let dropped: Vec<(usize, usize)> = steps(&learned, &[1, 2], OPTIONS)
+    let dropped: Vec<(usize, usize)> = steps(&learned, &[1, 2], options())
         .iter()
         .filter(|step| step.dropped > 0)
         .map(|step| (step.position, step.dropped))
         .collect();
     assert_eq!(dropped, [(25, 12), (37, 12), (49, 12), (61, 12), (73, 12), (85, 12)]);
     let endless = model(GptConfig { window: 5, ..llama_config() }, &device);
-    assert!(steps(&endless, &[1, 2], OPTIONS).iter().all(|step| step.dropped == 0));
+    assert!(steps(&endless, &[1, 2], options()).iter().all(|step| step.dropped == 0));
 }
 
 #[test]
@@ -58,9 +62,9 @@ fn after_an_overflow_tokens_follow_from_the_newer_half_alone() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
     let prompt: Vec<u32> = some_ids(1, 25, 17).iter().map(|id| *id as u32).collect(); // one too many
-    let greedy = GenerateOptions { sampler: SamplerConfig { temperature: 0.0, ..OPTIONS.sampler }, ..OPTIONS };
+    let greedy = GenerateOptions { sampler: SamplerConfig { temperature: 0.0, ..options().sampler }, ..options() };
     let options = GenerateOptions { max_tokens: 11, ..greedy };
-    assert_eq!(tokens(&gpt, &prompt, options), tokens(&gpt, &prompt[12..], options));
+    assert_eq!(tokens(&gpt, &prompt, options.clone()), tokens(&gpt, &prompt[12..], options));
 }
 
 #[test]
@@ -68,8 +72,8 @@ fn greedy_decoding_ignores_the_seed_and_drawing_does_not() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);
     let with = |temperature, seed| {
-        let sampler = SamplerConfig { temperature, seed, top_k: 0 };
-        tokens(&gpt, &[1, 2, 3], GenerateOptions { sampler, max_tokens: 20, ..OPTIONS })
+        let sampler = SamplerConfig { temperature, seed, ..SamplerConfig::default() };
+        tokens(&gpt, &[1, 2, 3], GenerateOptions { sampler, max_tokens: 20, ..options() })
     };
     assert_eq!(with(0.0, 1), with(0.0, 2));
     assert_ne!(with(1.0, 1), with(1.0, 2));
@@ -80,7 +84,7 @@ fn greedy_decoding_ignores_the_seed_and_drawing_does_not() {
 fn samples_of_one_seed_differ_and_each_can_be_made_alone() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);
-    let sample = |sample_index| tokens(&gpt, &[1], GenerateOptions { sample_index, max_tokens: 20, ..OPTIONS });
+    let sample = |sample_index| tokens(&gpt, &[1], GenerateOptions { sample_index, max_tokens: 20, ..options() });
     assert_ne!(sample(0), sample(1));
     assert_eq!(sample(1), sample(1));
 }
@@ -89,10 +93,10 @@ fn samples_of_one_seed_differ_and_each_can_be_made_alone() {
 fn generation_ends_before_the_stop_token() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);
-    let all = tokens(&gpt, &[1], OPTIONS);
+    let all = tokens(&gpt, &[1], options());
     let stop = all[7];
     let first = all.iter().position(|token| *token == stop).expect("it is among them");
-    assert_eq!(tokens(&gpt, &[1], GenerateOptions { stop_token: Some(stop), ..OPTIONS }), all[..first]);
+    assert_eq!(tokens(&gpt, &[1], GenerateOptions { stop_token: Some(stop), ..options() }), all[..first]);
 }
 
 #[test]
@@ -101,8 +105,8 @@ fn a_prompt_longer_than_a_prefill_chunk_or_the_context_is_taken_whole_or_cut_to_
     let prompt: Vec<u32> = some_ids(1, 700, 17).iter().map(|id| *id as u32).collect();
     for config in [gpt2_config(), GptConfig { window: 5, vocab_size: 17, ..llama_config() }] {
         let gpt = model(config, &device);
-        let options = GenerateOptions { max_tokens: 5, ..OPTIONS };
-        let cached = tokens(&gpt, &prompt, options);
+        let options = GenerateOptions { max_tokens: 5, ..options() };
+        let cached = tokens(&gpt, &prompt, options.clone());
         assert_eq!(cached, tokens(&gpt, &prompt, GenerateOptions { cache: CacheMode::Recompute, ..options }));
     }
 }
@@ -114,7 +118,7 @@ fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() 
             let prompt: Vec<u32> = some_ids(1, 23, config.vocab_size).iter().map(|id| *id as u32).collect();
             let gpt = model(config, &device);
             let in_chunks_of = |chunk: usize| -> Vec<Step> {
-                let generator = Generator::new(&gpt, &prompt, OPTIONS).expect("a sound prompt");
+                let generator = Generator::new(&gpt, &prompt, options()).expect("a sound prompt");
                 let generator = generator.with_prefill_chunk(NonZeroUsize::new(chunk).expect("not zero"));
                 generator.collect::<Result<_, InferError>>().expect("sound logits")
             };
@@ -130,6 +134,6 @@ fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() 
 fn an_empty_prompt_and_an_unknown_token_are_refused() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    assert!(matches!(Generator::new(&gpt, &[], OPTIONS).err(), Some(InferError::EmptyPrompt)));
-    assert!(matches!(Generator::new(&gpt, &[17], OPTIONS).err(), Some(InferError::UnknownToken { id: 17, .. })));
+    assert!(matches!(Generator::new(&gpt, &[], options()).err(), Some(InferError::EmptyPrompt)));
+    assert!(matches!(Generator::new(&gpt, &[17], options()).err(), Some(InferError::UnknownToken { id: 17, .. })));
 }

@@ -1,5 +1,6 @@
 //! Arguments that mean nothing, or nothing together.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::commands::scene::{Scene, TRAIN, assert_says};
@@ -54,6 +55,36 @@ fn a_temperature_that_no_distribution_has_is_refused() {
 fn a_negative_temperature_after_a_space_is_refused_as_a_temperature() {
     let message = Scene::with_run().refused("sample run --temperature -1");
     assert_says(&message, &["temperature", "0 (greedy) or a positive number"]);
+}
+
+#[test]
+fn settings_of_the_sampler_that_mean_nothing_are_refused_with_what_they_may_be() {
+    let scene = Scene::with_run();
+    for (flag, value, shown) in [
+        ("--top-p", "2", ["top_p = 2", "from 0 to 1"]),
+        ("--min-p", "-1", ["min_p = -1", "from 0 to 1"]),
+        ("--typical-p", "nan", ["typical_p = NaN", "from 0 to 1"]),
+        ("--repetition-penalty", "0", ["repetition_penalty = 0", "a positive number"]),
+        ("--presence-penalty", "-inf", ["presence_penalty = -inf", "a finite number"]),
+        ("--frequency-penalty", "inf", ["frequency_penalty = inf", "a finite number"]),
+        ("--logit-bias", "5", ["--logit-bias", "ID=VALUE, such as 42=-1.5"]),
+        ("--logit-bias", "e=1", ["--logit-bias", "tokenizer.json"]),
+        ("--logit-bias", "5=much", ["\"much\"", "not a number"]),
+        ("--logit-bias", "5=inf", ["inf", "a finite number, or -inf to ban"]),
+        ("--logit-bias", "999=1", ["--logit-bias: no token 999", "tokenizer.json"]),
+        ("--ban-id", "999", ["--ban-id: no token 999", "tokenizer.json"]),
+        ("--ban-id", "e", ["--ban-id", "tokenizer.json"]),
+        ("--ban", "the", ["--ban \"the\": this is 3 tokens here", "\"h\""]),
+        ("--ban", "猫", ["--ban", "vocabulary lacks '猫'"]),
+    ] {
+        assert_says(&scene.refused(&format!("sample run {flag}={value}")), &shown);
+    }
+    assert_says(&scene.refused("sample run --ban="), &["--ban \"\"", "no token"]);
+    let twice = scene.refused("sample run --logit-bias 5=1 --logit-bias 5=1");
+    assert_says(&twice, &["--logit-bias", "token 5", "two values"]);
+    let characters: BTreeSet<char> = crate::commands::scene::text().chars().collect();
+    let all: String = (0..characters.len()).map(|id| format!(" --ban-id {id}")).collect();
+    assert_says(&scene.refused(&format!("sample run{all}")), &["every possible token is banned", "leave at least one"]);
 }
 
 #[test]

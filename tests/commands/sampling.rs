@@ -127,6 +127,50 @@ fn temperature_0_ignores_the_seed_and_is_what_top_k_1_draws() {
 }
 
 #[test]
+fn filters_that_leave_one_token_are_greedy() {
+    let scene = Scene::with_run();
+    let greedy = sample(&scene, "--temperature 0");
+    for filters in ["--top-p 0 --temperature 1.5", "--min-p 1 --temperature 1.5", "--temperature 1e-9"] {
+        assert_eq!(sample(&scene, filters), greedy, "{filters}");
+    }
+    assert_eq!(sample(&scene, "--temperature 0 --typical-p 0 --top-p 0 --min-p 1"), greedy);
+}
+
+#[test]
+fn what_is_banned_never_comes_and_what_is_favoured_always_does() {
+    let scene = Scene::with_run();
+    let hot = continuation(&sample(&scene, "--temperature 3")).to_owned();
+    assert!(hot.contains('e') && hot.contains('o'), "the premise: {hot:?}");
+    let without = sample(&scene, "--temperature 3 --ban e --ban o");
+    assert!(!continuation(&without).contains(['e', 'o']), "{without:?}");
+    let id = |token: char| {
+        let tokenizer: serde_json::Value =
+            serde_json::from_str(&scene.read("run/step-000006/tokenizer.json")).expect("JSON");
+        tokenizer["model"]["vocab"][token.to_string()].as_u64().expect("an id")
+    };
+    let by_id = format!("--temperature 3 --ban-id {} --logit-bias {}=-inf", id('e'), id('o'));
+    assert_eq!(sample(&scene, &by_id), without);
+    let favoured = sample(&scene, &format!("--logit-bias {}=100", id('x')));
+    assert_eq!(continuation(&favoured), "x".repeat(60));
+}
+
+#[test]
+fn penalties_keep_a_text_from_repeating_itself() {
+    let scene = Scene::with_run();
+    let kinds = |options: &str| {
+        let text = sample(&scene, &format!("--temperature 0 {options}"));
+        let kinds: std::collections::BTreeSet<char> = continuation(&text).chars().collect();
+        kinds.len()
+    };
+    let plain = kinds("");
+    for penalty in ["--repetition-penalty 50", "--presence-penalty 100", "--frequency-penalty 100"] {
+        assert!(kinds(penalty) > plain, "{penalty}: {} and {plain} kinds", kinds(penalty));
+    }
+    assert_eq!(kinds("--presence-penalty -100"), 1, "a reward for what was said");
+    assert!(kinds("--presence-penalty 100 --penalty-span 1") < kinds("--presence-penalty 100"));
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let scene = Scene::with_run();
     // So many that it does not end before the reader does.

@@ -1,11 +1,15 @@
 //! The command line.
 
+mod sampling;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::parse_seconds;
 use crate::device::DeviceChoice;
+
+pub use sampling::SamplingArgs;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
 #[derive(Debug, Parser)]
@@ -79,15 +83,6 @@ pub struct SampleArgs {
     /// Tokens to generate at most
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_tokens: usize,
-    /// 0 always takes the most probable token; 1 draws from the model's own distribution
-    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
-    pub temperature: f64,
-    /// Draw from the K most probable tokens only; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub top_k: usize,
-    /// The same seed gives the same text
-    #[arg(long, value_name = "S", default_value_t = 1337)]
-    pub seed: u64,
     /// How many samples
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub num_samples: u64,
@@ -99,6 +94,8 @@ pub struct SampleArgs {
     pub no_cache: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
 }
 
 #[derive(Debug, Args)]

@@ -40,8 +40,6 @@ const WARM_UP: f64 = 0.2;
 /// At most so many seconds go into measuring the machine.
 const MACHINE_SECONDS: f64 = 1.0;
 
-const GREEDY: SamplerConfig = SamplerConfig { temperature: 0.0, top_k: 0, seed: SEED };
-
 pub fn run(command: &BenchCommand) -> Result<ExitCode> {
     let options = match command {
         BenchCommand::Train(options) | BenchCommand::Prefill(options) | BenchCommand::Decode { options, .. } => options,
@@ -145,7 +143,7 @@ fn prefill(subject: &Subject, gpt: &Gpt, options: &BenchOptions) -> Result<Measu
 /// Has the generator continue a prompt.
 fn generate(gpt: &Gpt, prompt: &[u32], max_tokens: usize) -> Result<()> {
     let options =
-        GenerateOptions { sampler: GREEDY, sample_index: 0, max_tokens, stop_token: None, cache: CacheMode::Cached };
+        GenerateOptions { sampler: greedy(), sample_index: 0, max_tokens, stop_token: None, cache: CacheMode::Cached };
     for step in Generator::new(gpt, prompt, options)? {
         step?;
     }
@@ -155,6 +153,7 @@ fn generate(gpt: &Gpt, prompt: &[u32], max_tokens: usize) -> Result<()> {
 /// The generator's loop for several rows that share every pass.
 fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<()> {
     let device: Device = gpt.device();
+    let sampler = greedy();
     let mut cache = gpt.new_cache(rows);
     let mut last: Vec<i32> = ids(rows, gpt.config().vocab_size).into_iter().map(|id| id as i32).collect();
     for position in 1..=tokens {
@@ -163,10 +162,14 @@ fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<()> {
         let logits = gpt.last_logits(input, pass); // [rows, vocab_size]
         let logits = logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))?;
         let chosen = logits.chunks(gpt.config().vocab_size).zip(0..);
-        let chosen = chosen.map(|(logits, row)| choose(logits, &GREEDY, row, position).map(|id| id as i32));
-        last = chosen.collect::<Result<_, _>>()?;
+        let chosen = chosen.map(|(logits, row)| Ok(choose(logits, &[], &sampler, row, position)?.token as i32));
+        last = chosen.collect::<Result<_>>()?;
     }
     Ok(())
+}
+
+fn greedy() -> SamplerConfig {
+    SamplerConfig { temperature: 0.0, ..SamplerConfig::default() }
 }
 
 /// Token ids without a pattern.

@@ -117,7 +117,7 @@ impl Observer for Progress {
         }
         let mut text = Vec::new();
         // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
-        let shown = match write_sample(&model(), &self.tokenizer, prompt_ids, *options, &mut text, |_| {}) {
+        let shown = match write_sample(&model(), &self.tokenizer, prompt_ids, options.clone(), &mut text, |_| {}) {
             Ok(_) => format!("{prompt}{}", String::from_utf8_lossy(&text)),
             Err(error) => format!("[no sample: {error:#}]"),
         };

@@ -78,7 +78,7 @@ fn own_text(gpt: &Gpt, tokenizer: &Tokenizer) -> Result<(String, Vec<u32>)> {
     let length = (3 * config.window().unwrap_or(config.max_seq_len)).clamp(OWN_TEXT.0, OWN_TEXT.1);
     let mut ids = prompt_ids(tokenizer, "")?;
     let options = GenerateOptions {
-        sampler: SamplerConfig { temperature: 1.0, top_k: 0, seed: 1337 },
+        sampler: SamplerConfig { temperature: 1.0, seed: 1337, ..SamplerConfig::default() },
         sample_index: 0,
         max_tokens: length.saturating_sub(ids.len()),
         stop_token: None,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use tril_infer::{CacheMode, GenerateOptions, Generator, SamplerConfig, Step};
+use tril_infer::{CacheMode, GenerateOptions, Generator, Step};
 use tril_model::Gpt;
 use tril_text::{TextError, Tokenizer};
 
@@ -23,7 +23,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         (None, None) => (String::new(), "no prompt".into()),
     };
     let options = GenerateOptions {
-        sampler: SamplerConfig { temperature: args.temperature, top_k: args.top_k, seed: args.seed },
+        sampler: args.sampling.config(&tokenizer)?,
         sample_index: 0,
         max_tokens: args.max_tokens,
         stop_token: tokenizer.end_of_text(),
@@ -40,7 +40,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         }
         write!(out, "{prompt}")?;
         out.flush()?;
-        let options = GenerateOptions { sample_index: args.sample_index.wrapping_add(number), ..options };
+        let options = GenerateOptions { sample_index: args.sample_index.wrapping_add(number), ..options.clone() };
         generated += write_sample(&gpt, &tokenizer, &ids, options, &mut out, |step| {
             if step.dropped > 0 && !told {
                 told = true;

@@ -17,7 +17,7 @@ use tril_train::{Best, Evaluation, Hashes, Outcome, RunDir, Session, TrainError,
 use crate::args::TrainArgs;
 use crate::open;
 use crate::progress::{Progress, Samples};
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Recipe, SampleConfig};
 use crate::sample::{prompt_ids, write_sample};
 use crate::text::{Floor, Text};
 
@@ -31,7 +31,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
     let stop = Arc::new(AtomicBool::new(false));
     let first_prompt = samples.prompt_ids.clone();
-    let options = samples.options;
+    let options = samples.options.clone();
     let mut progress = Progress::new(session.trainer.step_count(), recipe.train.steps, tokenizer.clone(), samples);
     stop_on_ctrl_c(&stop)?;
     let outcome = tril_train::run(&mut session, &mut progress, &stop);
@@ -224,8 +224,9 @@ fn vocab_size(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<usize> {
 
 fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {
     let config = &recipe.sample;
-    let sampler = SamplerConfig { temperature: config.temperature, top_k: config.top_k, seed: config.seed };
-    sampler.check().context("[sample]")?;
+    let SampleConfig { temperature, top_k, seed, .. } = *config;
+    let sampler = SamplerConfig { temperature, top_k, seed, ..SamplerConfig::default() };
+    sampler.check(tokenizer.vocab_size()).context("[sample]")?;
     let prompt_ids = prompt_ids(tokenizer, &config.prompt).map_err(|error| error.in_text("[sample] prompt"))?;
     let options = GenerateOptions {
         sampler,

@@ -23,9 +23,19 @@ pub enum InferError {
     /// The system gives no threads to compare.
     #[error("threads to compare could not be had: {0}")]
     Threads(String),
-    /// A temperature that no distribution has.
-    #[error("temperature = {0}: it must be 0 (greedy) or a positive number")]
-    Temperature(f64),
+    /// A setting of the sampler has a value that means nothing.
+    #[error("{field} = {value}: it must be {allowed}")]
+    Setting {
+        /// The field of [`SamplerConfig`](crate::SamplerConfig).
+        field: &'static str,
+        /// What it has.
+        value: String,
+        /// What it may have.
+        allowed: String,
+    },
+    /// Nothing is left to choose from.
+    #[error("every possible token is banned or has a bias of -inf: leave at least one")]
+    AllBanned,
     /// The device could not hand its results over.
     #[error("reading the logits from the device failed: {0}")]
     Device(String),

@@ -1,12 +1,13 @@
 //! The loop that makes a sequence longer, one token at a time, with a cache or without.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use tril_model::{Gpt, KvCache, Pass};
 
 use crate::InferError;
-use crate::sampler::{SamplerConfig, choose};
+use crate::sampler::{Choice, SamplerConfig, choose};
 
 /// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
 const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
@@ -21,7 +22,7 @@ pub enum CacheMode {
 }
 
 /// Options of a [`Generator`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerateOptions {
     /// How tokens are chosen.
     pub sampler: SamplerConfig,
@@ -36,10 +37,16 @@ pub struct GenerateOptions {
 }
 
 /// One new token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// Its id.
     pub token: u32,
+    /// See [`Choice::logprob`].
+    pub logprob: f64,
+    /// See [`Choice::share`].
+    pub share: Range<f64>,
+    /// See [`Choice::draw`].
+    pub draw: Option<f64>,
     /// Its absolute position in the sequence, prompt included.
     pub position: usize,
     /// How many of the oldest tokens left the context just before this step because it was full; usually 0.
@@ -64,10 +71,10 @@ impl<'a> Generator<'a> {
     /// A generator that continues `prompt`.
     ///
     /// # Errors
-    /// [`InferError`] for an empty prompt, an id outside the vocabulary, or a bad temperature.
+    /// [`InferError`] for an empty prompt, an id outside the vocabulary, or a bad setting of the sampler.
     pub fn new(gpt: &'a Gpt, prompt: &[u32], options: GenerateOptions) -> Result<Self, InferError> {
-        options.sampler.check()?;
         let vocab_size = gpt.config().vocab_size;
+        options.sampler.check(vocab_size)?;
         if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
             return Err(InferError::UnknownToken { id, vocab_size });
         }
@@ -140,17 +147,17 @@ impl Iterator for Generator<'_> {
         self.left = self.left.checked_sub(1)?;
         let dropped = self.make_room();
         let position = self.tokens.len();
-        let chosen = self
-            .last_logits()
-            .and_then(|logits| choose(&logits, &self.options.sampler, self.options.sample_index, position));
+        let chosen = self.last_logits().and_then(|logits| {
+            choose(&logits, &self.tokens, &self.options.sampler, self.options.sample_index, position)
+        });
         match chosen {
-            Ok(token) if Some(token) == self.options.stop_token => {
+            Ok(Choice { token, .. }) if Some(token) == self.options.stop_token => {
                 self.left = 0;
                 None
             }
-            Ok(token) => {
+            Ok(Choice { token, logprob, share, draw }) => {
                 self.tokens.push(token);
-                Some(Ok(Step { token, position, dropped }))
+                Some(Ok(Step { token, logprob, share, draw, position, dropped }))
             }
             Err(error) => {
                 self.left = 0;

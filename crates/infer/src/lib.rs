@@ -8,4 +8,4 @@ mod sampler;
 
 pub use error::InferError;
 pub use generator::{CacheMode, GenerateOptions, Generator, Step};
-pub use sampler::{SamplerConfig, choose, draw};
+pub use sampler::{Choice, Distribution, SamplerConfig, choose, draw};

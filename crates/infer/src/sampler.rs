@@ -1,34 +1,44 @@
 //! From one row of logits to one token.
+//!
+//! The order is always the same: penalties for what was said already ([`SamplerConfig::repetition_penalty`], presence,
+//! frequency), bias and bans, temperature, top-k, typical-p, top-p, min-p, and then the draw. Exponentials and
+//! logarithms are computed in f64 by the same code on every platform, and sums in a fixed order, so that equal logits
+//! give equal tokens everywhere.
+
+mod config;
+mod distribution;
+mod filters;
+mod penalties;
+mod rows;
+
+use std::ops::Range;
 
 use rand::RngExt;
 use tril_model::random::{self, Purpose};
 
+pub use config::SamplerConfig;
+pub use distribution::Distribution;
+
 use crate::InferError;
 
-/// How a token is chosen from the logits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SamplerConfig {
-    /// Logits are divided by it; 0 takes the largest logit (the lowest id among equals) and draws nothing.
-    pub temperature: f64,
-    /// Only the k largest logits are kept (the lowest ids among equals); 0 keeps all.
-    pub top_k: usize,
-    /// Names the draws, together with the sample index and the position.
-    pub seed: u64,
-}
-
-impl SamplerConfig {
-    /// # Errors
-    /// [`InferError::Temperature`] if it is negative or not finite.
-    pub fn check(&self) -> Result<(), InferError> {
-        let sound = self.temperature.is_finite() && self.temperature >= 0.0;
-        if sound { Ok(()) } else { Err(InferError::Temperature(self.temperature)) }
-    }
+/// What was chosen, and from what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The token.
+    pub token: u32,
+    /// ln of the probability that the model itself gives it: of the softmax of the logits as they came, before penalties,
+    /// bias, temperature and filters.
+    pub logprob: f64,
+    /// The part of [0, 1) that belonged to the token in the end; all of it where nothing else was left.
+    pub share: Range<f64>,
+    /// The number that decided, which lies in `share`; None at temperature 0, where none is drawn.
+    pub draw: Option<f64>,
 }
 
 /// The number in [0, 1) that decides the token at an absolute position of a sample.
 ///
-/// It is named by (seed, sample index, position) alone: not drawn after others, and the same at every temperature and
-/// top-k, so that one can see what these do to one and the same draw.
+/// It is named by (seed, sample index, position) alone: not drawn after others, and the same under all other settings, so
+/// that one can see what these do to one and the same draw.
 pub fn draw(seed: u64, sample_index: u64, position: usize) -> f64 {
     random::generator(seed, Purpose::Sample, sample_index, position as u64, 0).random()
 }
@@ -36,68 +46,53 @@ pub fn draw(seed: u64, sample_index: u64, position: usize) -> f64 {
 /// The token that follows, given the last position's logits.
 ///
 /// The probabilities of the tokens, one after another in order of id, divide [0, 1); the token is the one in whose
-/// share the [`draw`] lies.
+/// share the [`draw`] lies. At temperature 0 it is the one with the largest logit after penalties, bias and bans.
+///
+/// - `logits`: `[vocab_size]`
+/// - `history`: all tokens so far, the prompt's included
+/// - `position`: of the token to be chosen
 ///
 /// # Errors
-/// [`InferError::BadLogits`] for NaN or +∞ anywhere, or −∞ everywhere.
-pub fn choose(logits: &[f32], config: &SamplerConfig, sample_index: u64, position: usize) -> Result<u32, InferError> {
-    config.check()?;
-    let bad = |what| Err(InferError::BadLogits { position, what });
-    if logits.iter().any(|logit| logit.is_nan()) {
-        return bad("NaN");
-    }
-    if logits.contains(&f32::INFINITY) {
-        return bad("infinity");
-    }
-    let best = logits.iter().enumerate().fold(0, |best, (id, logit)| if *logit > logits[best] { id } else { best });
-    if logits.is_empty() || logits[best] == f32::NEG_INFINITY {
-        return bad("no finite value");
-    }
-    if config.temperature == 0.0 {
-        return Ok(best as u32);
-    }
-    let weights: Vec<(usize, f64)> = kept(logits, config.top_k)
-        .into_iter()
-        .map(|id| (id, ((f64::from(logits[id]) - f64::from(logits[best])) / config.temperature).exp()))
-        .collect();
-    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let mut left = draw(config.seed, sample_index, position) * total;
-    for (id, weight) in &weights {
-        left -= weight;
-        if left < 0.0 {
-            return Ok(*id as u32);
-        }
-    }
-    // Rounding may leave a sliver at the end of the interval; it belongs to the most probable token.
-    Ok(best as u32)
-}
-
-/// Ids of the `top_k` largest logits, in order of id.
-fn kept(logits: &[f32], top_k: usize) -> Vec<usize> {
-    let mut ids: Vec<usize> = (0..logits.len()).collect();
-    if top_k > 0 && top_k < ids.len() {
-        ids.select_nth_unstable_by(top_k - 1, |a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-        ids.truncate(top_k);
-        ids.sort_unstable();
-    }
-    ids
+/// Those of [`Distribution::new`].
+pub fn choose(
+    logits: &[f32],
+    history: &[u32],
+    config: &SamplerConfig,
+    sample_index: u64,
+    position: usize,
+) -> Result<Choice, InferError> {
+    let distribution = Distribution::new(logits, history, config, position)?;
+    let draw = (config.temperature > 0.0).then(|| draw(config.seed, sample_index, position));
+    let (token, share) = distribution.pick(draw.unwrap_or(0.0));
+    let logprob = f64::from(logits[token as usize]) - rows::log_sum_exp(logits);
+    Ok(Choice { token, logprob, share, draw })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CONFIG: SamplerConfig = SamplerConfig { temperature: 1.0, top_k: 0, seed: 7 };
+    fn config() -> SamplerConfig {
+        SamplerConfig { seed: 7, ..SamplerConfig::default() }
+    }
 
-    fn draws(logits: &[f32], config: SamplerConfig) -> Vec<u32> {
-        (0..2000).map(|position| choose(logits, &config, 0, position).expect("sound logits")).collect()
+    fn greedy() -> SamplerConfig {
+        SamplerConfig { temperature: 0.0, ..config() }
+    }
+
+    fn token(logits: &[f32], config: &SamplerConfig) -> Option<u32> {
+        choose(logits, &[], config, 0, 0).ok().map(|choice| choice.token)
+    }
+
+    fn draws(logits: &[f32], config: &SamplerConfig) -> Vec<u32> {
+        (0..2000).map(|position| choose(logits, &[], config, 0, position).expect("sound logits").token).collect()
     }
 
     #[test]
     fn frequencies_follow_the_softmax_of_logits_over_temperature() {
         let logits = [0.0, 1.0, -1.0];
         for temperature in [0.5, 1.0, 2.0] {
-            let drawn = draws(&logits, SamplerConfig { temperature, ..CONFIG });
+            let drawn = draws(&logits, &SamplerConfig { temperature, ..config() });
             let total: f64 = logits.iter().map(|l| (f64::from(*l) / temperature).exp()).sum();
             for (id, logit) in logits.iter().enumerate() {
                 let expected = (f64::from(*logit) / temperature).exp() / total;
@@ -108,31 +103,73 @@ mod tests {
     }
 
     #[test]
-    fn temperature_zero_takes_the_lowest_id_among_the_largest() {
-        let greedy = SamplerConfig { temperature: 0.0, ..CONFIG };
-        assert_eq!(choose(&[1.0, 3.0, 3.0, 2.0], &greedy, 0, 0).ok(), Some(1));
+    fn temperature_zero_takes_the_lowest_id_among_the_largest_and_draws_nothing() {
+        let choice = choose(&[1.0, 3.0, 3.0, 2.0], &[], &greedy(), 0, 0).expect("sound logits");
+        assert_eq!((choice.token, choice.share, choice.draw), (1, 0.0..1.0, None));
     }
 
     #[test]
-    fn top_k_keeps_the_lowest_ids_among_equals() {
-        let drawn = draws(&[2.0, 1.0, 2.0, 2.0], SamplerConfig { top_k: 2, ..CONFIG });
-        assert!(drawn.iter().all(|id| *id == 0 || *id == 2));
-        assert!(drawn.contains(&0) && drawn.contains(&2));
+    fn at_temperature_zero_penalties_and_bans_count_and_filters_do_not() {
+        let logits = [1.0, 3.0, 2.5, 2.0];
+        let filters = SamplerConfig { typical_p: 0.01, top_p: 0.0, min_p: 1.0, top_k: 1, ..greedy() };
+        assert_eq!(token(&logits, &filters), Some(1));
+        assert_eq!(token(&logits, &SamplerConfig { banned: [1].into(), ..greedy() }), Some(2));
+        assert_eq!(token(&logits, &SamplerConfig { logit_bias: [(3, 1.5)].into(), ..greedy() }), Some(3));
+        let penalised = SamplerConfig { frequency_penalty: 0.6, ..greedy() };
+        assert_eq!(choose(&logits, &[1, 2], &penalised, 0, 0).expect("sound").token, 1, "2.4, 1.9 and 2.0");
+        assert_eq!(choose(&logits, &[1, 2, 1], &penalised, 0, 0).expect("sound").token, 3, "1.8, 1.9 and 2.0");
     }
 
     #[test]
     fn top_k_of_one_is_greedy_and_above_the_vocabulary_keeps_all() {
-        assert!(draws(&[0.0, 0.5, 0.2], SamplerConfig { top_k: 1, ..CONFIG }).iter().all(|id| *id == 1));
-        let all = SamplerConfig { top_k: 99, ..CONFIG };
-        assert_eq!(draws(&[0.0, 0.5, 0.2], all), draws(&[0.0, 0.5, 0.2], CONFIG));
+        let logits = [0.0, 0.5, 0.2];
+        assert!(draws(&logits, &SamplerConfig { top_k: 1, ..config() }).iter().all(|id| *id == 1));
+        assert_eq!(draws(&logits, &SamplerConfig { top_k: 99, ..config() }), draws(&logits, &config()));
     }
 
     #[test]
     fn minus_infinity_is_never_drawn_and_everywhere_is_refused() {
-        assert!(draws(&[f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY], CONFIG).iter().all(|id| *id == 1));
-        assert!(choose(&[f32::NEG_INFINITY; 3], &CONFIG, 0, 0).is_err());
-        assert!(choose(&[0.0, f32::NAN], &CONFIG, 0, 0).is_err());
-        assert!(choose(&[], &CONFIG, 0, 0).is_err());
+        let never = f32::NEG_INFINITY;
+        let choice = choose(&[never, 0.0, never], &[], &config(), 0, 0).expect("one is left");
+        assert_eq!((choice.token, choice.logprob, choice.share), (1, 0.0, 0.0..1.0));
+        assert!(choice.draw.is_some());
+        for bad in [&[never; 3][..], &[0.0, f32::NAN], &[f32::NAN, never], &[0.0, f32::INFINITY], &[]] {
+            for config in [config(), greedy()] {
+                let error = choose(bad, &[], &config, 0, 77).expect_err("no distribution");
+                assert!(matches!(error, InferError::BadLogits { position: 77, .. }), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn when_all_that_is_possible_is_banned_the_error_says_so() {
+        let logits = [f32::NEG_INFINITY, 0.0, 1.0];
+        for config in [config(), greedy()] {
+            let config = SamplerConfig { banned: [1].into(), logit_bias: [(2, f32::NEG_INFINITY)].into(), ..config };
+            let error = choose(&logits, &[], &config, 0, 0).expect_err("nothing is left");
+            assert!(error.to_string().contains("every possible token is banned"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_logprob_is_the_models_own_whatever_the_settings() {
+        let logits: [f32; 4] = [0.5, -1.0, 2.0, f32::NEG_INFINITY];
+        let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        let all = SamplerConfig {
+            temperature: 0.3,
+            top_k: 2,
+            repetition_penalty: 5.0,
+            logit_bias: [(0, 1.0), (3, 100.0)].into(),
+            banned: [2].into(),
+            ..config()
+        };
+        for config in [config(), greedy(), all] {
+            for position in 0..20 {
+                let Choice { token, logprob, .. } = choose(&logits, &[2, 0], &config, 0, position).expect("sound");
+                let expected = (f64::from(logits[token as usize]).exp() / total).ln();
+                assert!((logprob - expected).abs() < 1e-12, "token {token}: {logprob} for {expected}");
+            }
+        }
     }
 
     #[test]
@@ -140,33 +177,44 @@ mod tests {
         let logits: Vec<f32> = (0..50).map(|id| ((id * id) as f32).sin() * 4.0).collect();
         let mut tokens_seen = std::collections::BTreeSet::new();
         for position in 0..200 {
-            let draw = draw(CONFIG.seed, 3, position);
+            let draw = draw(config().seed, 3, position);
             assert!((0.0..1.0).contains(&draw));
             for temperature in [0.1, 0.5, 1.0, 3.0] {
-                let token = choose(&logits, &SamplerConfig { temperature, ..CONFIG }, 3, position).expect("sound");
+                let config = SamplerConfig { temperature, ..config() };
+                let choice = choose(&logits, &[], &config, 3, position).expect("sound");
+                assert!(choice.draw == Some(draw) && choice.share.contains(&draw), "{choice:?}");
                 // By hand, from the definition of the softmax.
                 let weights: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) / temperature).exp()).collect();
                 let total: f64 = weights.iter().sum();
-                let before = weights[..token as usize].iter().sum::<f64>() / total;
-                let share = weights[token as usize] / total;
-                let slack = 1e-12;
+                let begin = weights[..choice.token as usize].iter().sum::<f64>() / total;
+                let end = begin + weights[choice.token as usize] / total;
+                let is_near = |a: f64, b: f64| (a - b).abs() < 1e-12;
                 assert!(
-                    before - slack <= draw && draw < before + share + slack,
-                    "position {position} at {temperature}: {draw} is not in [{before}, {before} + {share})"
+                    is_near(choice.share.start, begin) && is_near(choice.share.end, end),
+                    "{begin}..{end} {choice:?}"
                 );
-                tokens_seen.insert(token);
+                tokens_seen.insert(choice.token);
             }
         }
         assert!(tokens_seen.len() > 20, "only {} tokens were ever chosen", tokens_seen.len());
     }
 
     #[test]
-    fn a_draw_depends_on_seed_sample_and_position() {
+    fn a_draw_depends_on_seed_sample_and_position_and_not_on_the_history() {
         let logits = [0.0; 1000];
-        let base = choose(&logits, &CONFIG, 3, 5).ok();
-        assert_eq!(base, choose(&logits, &CONFIG, 3, 5).ok());
-        assert_ne!(base, choose(&logits, &CONFIG, 4, 5).ok());
-        assert_ne!(base, choose(&logits, &CONFIG, 3, 6).ok());
-        assert_ne!(base, choose(&logits, &SamplerConfig { seed: 8, ..CONFIG }, 3, 5).ok());
+        let choose = |history, config, sample, position| choose(&logits, history, &config, sample, position).ok();
+        let base = choose(&[], config(), 3, 5);
+        assert_eq!(base, choose(&[], config(), 3, 5));
+        assert_eq!(base, choose(&[1, 2, 3], config(), 3, 5));
+        assert_ne!(base, choose(&[], config(), 4, 5));
+        assert_ne!(base, choose(&[], config(), 3, 6));
+        assert_ne!(base, choose(&[], SamplerConfig { seed: 8, ..config() }, 3, 5));
+    }
+
+    #[test]
+    fn draws_are_what_they_always_were() {
+        // A sample that was recorded once can be made again only as long as these stay.
+        let draws = [draw(1337, 0, 0), draw(1337, 0, 1), draw(1337, 1, 0), draw(7, 3, 1000)];
+        assert_eq!(draws, [0.21967202975219058, 0.5467713732977952, 0.39106816233776076, 0.49139853949047607]);
     }
 }

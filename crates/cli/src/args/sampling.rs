@@ -1,0 +1,145 @@
+//! The flags that say how tokens are chosen, the same for every command that generates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use tril_infer::SamplerConfig;
+use tril_text::Tokenizer;
+
+/// How many tokens of a text an error names.
+const MAX_NAMED: usize = 8;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling, in the order in which it is done")]
+pub struct SamplingArgs {
+    /// Make tokens that occurred less likely: divides their logits if positive, multiplies if negative; 1 is none
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub repetition_penalty: f64,
+    /// Subtract X from the logit of every token that occurred; below 0 favours them
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub presence_penalty: f64,
+    /// Subtract X from the logit of a token for each time it occurred; below 0 favours it
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub frequency_penalty: f64,
+    /// How many of the last tokens, the prompt's included, the penalties look at; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub penalty_span: usize,
+    /// Add VALUE to the logit of the token ID of the checkpoint's tokenizer.json, -inf bans it; may be repeated
+    #[arg(long, value_name = "ID=VALUE", value_parser = parse_bias)]
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Never choose the token that is TEXT, spaces included, such as e or " the" or "<|endoftext|>"; may be repeated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub ban: Vec<String>,
+    /// Never choose the token ID of the checkpoint's tokenizer.json; may be repeated
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    pub ban_id: Vec<u32>,
+    /// 0 always takes the most probable token; 1 draws from the model's own distribution
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Draw from the K most probable tokens only; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// Draw from the least surprising and least dull tokens only, those nearest to the expected surprise, as few as have
+    /// probability P together; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub typical_p: f64,
+    /// Draw from the most probable tokens only, as few as have probability P together; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub top_p: f64,
+    /// Draw only from tokens at least P times as probable as the most probable one; 0 keeps all
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub min_p: f64,
+    /// The same seed gives the same text
+    #[arg(long, value_name = "S", default_value_t = 1337)]
+    pub seed: u64,
+}
+
+impl SamplingArgs {
+    /// The sampler that the flags describe, for a vocabulary.
+    ///
+    /// # Errors
+    /// For a text that is no single token, a token that there is not or that is named twice, and what
+    /// [`SamplerConfig::check`] refuses.
+    pub fn config(&self, tokenizer: &Tokenizer) -> Result<SamplerConfig> {
+        let mut banned = BTreeSet::new();
+        for text in &self.ban {
+            banned.extend(tokens_of(text, tokenizer)?);
+        }
+        for &id in &self.ban_id {
+            check_id("--ban-id", id, tokenizer)?;
+            banned.insert(id);
+        }
+        let mut logit_bias = BTreeMap::new();
+        for &(id, bias) in &self.logit_bias {
+            check_id("--logit-bias", id, tokenizer)?;
+            if logit_bias.insert(id, bias).is_some() {
+                bail!("--logit-bias: token {id} has two values; give it one");
+            }
+        }
+        let config = SamplerConfig {
+            repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            penalty_span: self.penalty_span,
+            logit_bias,
+            banned,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            typical_p: self.typical_p,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            seed: self.seed,
+        };
+        config.check(tokenizer.vocab_size())?;
+        Ok(config)
+    }
+}
+
+/// The ids of all tokens that are `text`, by themselves or as it is encoded.
+fn tokens_of(text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let all = 0..tokenizer.vocab_size() as u32;
+    let exact: Vec<u32> = all.filter(|id| tokenizer.token_text(*id) == text).collect();
+    if !exact.is_empty() {
+        return Ok(exact);
+    }
+    match &tokenizer.encode(text).map_err(|error| error.in_text("--ban"))?[..] {
+        [] => bail!("--ban {text:?}: this is no token; give the text of one"),
+        [id] => Ok(vec![*id]),
+        ids => {
+            let name = |id: &u32| format!("{:?} ({id})", tokenizer.token_text(*id));
+            let mut names: Vec<String> = ids.iter().take(MAX_NAMED).map(name).collect();
+            if ids.len() > MAX_NAMED {
+                names.push("…".into());
+            }
+            let (count, names) = (ids.len(), names.join(", "));
+            bail!(
+                "--ban {text:?}: this is {count} tokens here, {names}, and only single ones can be banned; ban one of these"
+            )
+        }
+    }
+}
+
+fn check_id(flag: &str, id: u32, tokenizer: &Tokenizer) -> Result<()> {
+    let vocab_size = tokenizer.vocab_size();
+    if (id as usize) < vocab_size {
+        return Ok(());
+    }
+    let last = vocab_size.saturating_sub(1);
+    bail!("{flag}: no token {id}; ids go from 0 to {last}, and tokenizer.json in the checkpoint's directory lists them")
+}
+
+fn parse_id(text: &str) -> Result<u32, String> {
+    let error = "a token's id is a whole number; tokenizer.json in the checkpoint's directory lists them";
+    text.trim().parse().map_err(|_| error.to_owned())
+}
+
+fn parse_bias(text: &str) -> Result<(u32, f32), String> {
+    let (id, bias) = text.split_once('=').ok_or("it must be ID=VALUE, such as 42=-1.5")?;
+    let bias: f32 =
+        bias.trim().parse().map_err(|_| format!("the value {bias:?} is not a number, such as -1.5 or -inf"))?;
+    if bias.is_nan() || bias == f32::INFINITY {
+        return Err(format!("the value {bias} must be a finite number, or -inf to ban the token"));
+    }
+    Ok((parse_id(id)?, bias))
+}
