@@ -12,10 +12,8 @@ const MAX_TOKENS: usize = 90;
 fn options() -> GenerateOptions {
     GenerateOptions {
         sampler: SamplerConfig { seed: 5, ..SamplerConfig::default() },
-        sample_index: 0,
         max_tokens: MAX_TOKENS,
-        stop_token: None,
-        cache: CacheMode::Cached,
+        ..GenerateOptions::default()
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `faults` | each proof can fail: mistakes planted in a twin of the model, one at a time, are found and located |
 //! | `properties` | random small configs pass the proofs; `PROPTEST_CASES=5000` tries more of them |
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
+//! | `batches` | sequences that grow together are what they are alone; going on from what is remembered |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
@@ -18,6 +19,7 @@
 //! `TRIL_SHARED`, else beside the repository, and say so when they are skipped.
 
 mod bad_input;
+mod batches;
 mod checkpoints;
 mod commands;
 mod equivalence;

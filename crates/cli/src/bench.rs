@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use tril_infer::{CacheMode, GenerateOptions, Generator, InferError, SamplerConfig, choose};
+use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
 use tril_model::{Gpt, Pass, random};
 use tril_train::{Trainer, TrainingText};
 
@@ -142,8 +142,7 @@ fn prefill(subject: &Subject, gpt: &Gpt, options: &BenchOptions) -> Result<Measu
 
 /// Has the generator continue a prompt.
 fn generate(gpt: &Gpt, prompt: &[u32], max_tokens: usize) -> Result<()> {
-    let options =
-        GenerateOptions { sampler: greedy(), sample_index: 0, max_tokens, stop_token: None, cache: CacheMode::Cached };
+    let options = GenerateOptions { sampler: greedy(), max_tokens, ..GenerateOptions::default() };
     for step in Generator::new(gpt, prompt, options)? {
         step?;
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tril_infer::prove::{Outcome, ProveOptions, Report, prove};
-use tril_infer::{CacheMode, GenerateOptions, Generator, InferError, SamplerConfig};
+use tril_infer::{GenerateOptions, Generator, InferError};
 use tril_model::Gpt;
 use tril_text::Tokenizer;
 
@@ -77,13 +77,7 @@ fn own_text(gpt: &Gpt, tokenizer: &Tokenizer) -> Result<(String, Vec<u32>)> {
     let config = gpt.config();
     let length = (3 * config.window().unwrap_or(config.max_seq_len)).clamp(OWN_TEXT.0, OWN_TEXT.1);
     let mut ids = prompt_ids(tokenizer, "")?;
-    let options = GenerateOptions {
-        sampler: SamplerConfig { temperature: 1.0, seed: 1337, ..SamplerConfig::default() },
-        sample_index: 0,
-        max_tokens: length.saturating_sub(ids.len()),
-        stop_token: None,
-        cache: CacheMode::Cached,
-    };
+    let options = GenerateOptions { max_tokens: length.saturating_sub(ids.len()), ..GenerateOptions::default() };
     let written: Result<Vec<_>, InferError> = Generator::new(gpt, &ids, options)?.collect();
     match written {
         Ok(steps) => {

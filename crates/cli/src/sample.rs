@@ -24,10 +24,10 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     };
     let options = GenerateOptions {
         sampler: args.sampling.config(&tokenizer)?,
-        sample_index: 0,
         max_tokens: args.max_tokens,
         stop_token: tokenizer.end_of_text(),
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
+        ..GenerateOptions::default()
     };
     let ids = prompt_ids(&tokenizer, &prompt).map_err(|error| error.in_text(&prompt_name))?;
     let mut out = std::io::stdout().lock();

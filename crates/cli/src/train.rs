@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
-use tril_infer::{CacheMode, GenerateOptions, SamplerConfig};
+use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
 use tril_text::{Corpus, Tokenizer};
 use tril_train::{Best, Evaluation, Hashes, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
@@ -230,10 +230,9 @@ fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {
     let prompt_ids = prompt_ids(tokenizer, &config.prompt).map_err(|error| error.in_text("[sample] prompt"))?;
     let options = GenerateOptions {
         sampler,
-        sample_index: 0,
         max_tokens: config.max_tokens,
         stop_token: tokenizer.end_of_text(),
-        cache: CacheMode::Cached,
+        ..GenerateOptions::default()
     };
     Ok(Samples { interval: config.interval, prompt: config.prompt.clone(), prompt_ids, options })
 }

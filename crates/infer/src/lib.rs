@@ -1,11 +1,15 @@
 //! Generation: context → forward pass → last position → distribution → sample → append, again.
 //! Token ids go in, token ids come out.
 
+mod batch;
 mod error;
 mod generator;
 pub mod prove;
 mod sampler;
+mod sequence;
 
+pub use batch::Batch;
 pub use error::InferError;
-pub use generator::{CacheMode, GenerateOptions, Generator, Step};
+pub use generator::Generator;
 pub use sampler::{Choice, Distribution, SamplerConfig, choose, draw};
+pub use sequence::{CacheMode, Ended, Event, Finish, GenerateOptions, Overflow, Remembered, Step};

@@ -62,10 +62,21 @@ pub fn choose(
     position: usize,
 ) -> Result<Choice, InferError> {
     let distribution = Distribution::new(logits, history, config, position)?;
+    Ok(choose_from(&distribution, logits, config, sample_index, position))
+}
+
+/// The same from a distribution that was made of these logits by this config.
+pub(crate) fn choose_from(
+    distribution: &Distribution,
+    logits: &[f32],
+    config: &SamplerConfig,
+    sample_index: u64,
+    position: usize,
+) -> Choice {
     let draw = (config.temperature > 0.0).then(|| draw(config.seed, sample_index, position));
     let (token, share) = distribution.pick(draw.unwrap_or(0.0));
     let logprob = f64::from(logits[token as usize]) - rows::log_sum_exp(logits);
-    Ok(Choice { token, logprob, share, draw })
+    Choice { token, logprob, share, draw }
 }
 
 #[cfg(test)]

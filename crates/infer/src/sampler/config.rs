@@ -107,6 +107,16 @@ impl SamplerConfig {
         self.check_tokens(vocab_size)
     }
 
+    /// How many of the last tokens the penalties look at; none if there are no penalties.
+    pub(crate) fn history(&self) -> usize {
+        let none = self.repetition_penalty == 1.0 && self.presence_penalty == 0.0 && self.frequency_penalty == 0.0;
+        match self.penalty_span {
+            _ if none => 0,
+            0 => usize::MAX,
+            span => span,
+        }
+    }
+
     /// Whether bias and bans name tokens that there are, and leave some.
     fn check_tokens(&self, vocab_size: usize) -> Result<(), InferError> {
         let outside = |id: u32| id as usize >= vocab_size;
