@@ -16,6 +16,7 @@ mod operation;
 mod rotary;
 mod rows;
 mod simd;
+mod team;
 
 pub use activation::{Activation, Swiglu};
 pub use adamw::adamw;
@@ -26,3 +27,4 @@ pub use norm::{Kind, Norm};
 pub use operation::{apply, constant, input, is_cpu, plain, takes};
 pub use rotary::Rotary;
 pub use simd::instruction_set;
+pub use team::together;

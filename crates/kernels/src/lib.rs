@@ -8,7 +8,7 @@ mod operations;
 pub mod portable;
 mod rotary;
 
-pub use cpu::{instruction_set, is_cpu};
+pub use cpu::{instruction_set, is_cpu, together};
 pub use operations::{
     AdamWStep, adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major,
     swiglu,

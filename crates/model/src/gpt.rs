@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::{RotaryTable, linear, row_major};
+use tril_kernels::{RotaryTable, linear, row_major, together};
 
 use crate::attention::Span;
 use crate::block::Block;
@@ -119,10 +119,13 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, vocab_size]`
     pub fn last_logits(&self, inputs: Tensor<2, Int>, pass: Pass<'_>) -> Tensor<2> {
-        let [_, seq_len] = inputs.dims();
+        let [batch_size, seq_len] = inputs.dims();
         let head = self.head_for(&pass);
-        let hidden = self.hidden(inputs, pass).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
-        linear(hidden, head, None).squeeze_dim(1)
+        let multiply_adds = batch_size * seq_len * self.config.block_weights();
+        together(&self.device(), multiply_adds, || {
+            let hidden = self.hidden(inputs, pass).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
+            linear(hidden, head, None).squeeze_dim(1)
+        })
     }
 
     /// The activations after the last norm, which the head turns into logits.

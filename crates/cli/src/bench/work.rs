@@ -3,22 +3,10 @@
 //! Counted are the matrix products, 2 operations a multiply-add: the projections, the head, and attention over the keys
 //! that a query sees. What is masked need not be computed and is not counted; norms and activations are left out.
 
-use tril_model::{GptConfig, MlpKind};
+use tril_model::GptConfig;
 
 /// Bytes of a number.
 const F32: f64 = 4.0;
-
-/// Weights of the matrices of all blocks, each of which meets every position once.
-fn block_weights(config: &GptConfig) -> f64 {
-    let GptConfig { n_layers, n_heads, n_kv_heads, d_model, d_head, d_ff, mlp, .. } = *config;
-    let qkv = d_model * (n_heads + 2 * n_kv_heads) * d_head;
-    let output = n_heads * d_head * d_model;
-    let up = match mlp {
-        MlpKind::Swiglu => 2 * d_model * d_ff,
-        MlpKind::Gelu | MlpKind::GeluTanh | MlpKind::Relu2 => d_model * d_ff,
-    };
-    (n_layers * (qkv + output + up + d_ff * d_model)) as f64
-}
 
 fn head_weights(config: &GptConfig) -> f64 {
     (config.d_model * config.vocab_size) as f64
@@ -31,7 +19,7 @@ fn visible(config: &GptConfig, len: usize) -> f64 {
 
 /// Operations of a forward pass over one row of `len` tokens, with logits for `logits` of them.
 pub fn forward_flops(config: &GptConfig, len: usize, logits: usize) -> f64 {
-    let projections = len as f64 * block_weights(config) + logits as f64 * head_weights(config);
+    let projections = len as f64 * config.block_weights() as f64 + logits as f64 * head_weights(config);
     let attention = 2.0 * (config.n_layers * config.n_heads * config.d_head) as f64 * visible(config, len);
     2.0 * (projections + attention)
 }
@@ -45,7 +33,7 @@ pub fn training_flops(config: &GptConfig, len: usize) -> f64 {
 /// Bytes that must be read, at least, to generate `len` tokens in each of `rows` rows that go together: at each step all
 /// matrices, and each row's keys and values.
 pub fn decoding_bytes(config: &GptConfig, rows: usize, len: usize) -> f64 {
-    let weights = len as f64 * (block_weights(config) + head_weights(config));
+    let weights = len as f64 * (config.block_weights() as f64 + head_weights(config));
     let cache = 2.0 * (config.n_layers * config.n_kv_heads * config.d_head) as f64 * visible(config, len);
     F32 * (weights + rows as f64 * cache)
 }
@@ -53,7 +41,7 @@ pub fn decoding_bytes(config: &GptConfig, rows: usize, len: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use tril_model::{Gpt, Positions, parameters};
+    use tril_model::{Gpt, MlpKind, Positions, parameters};
 
     use super::*;
 
@@ -78,7 +66,7 @@ mod tests {
                 .map(|(_, data)| data.shape().iter().product::<usize>())
                 .sum();
             let tied = if gpt.config().tied_head { 17 * 20 } else { 0 };
-            let counted = block_weights(gpt.config()) + head_weights(gpt.config());
+            let counted = gpt.config().block_weights() as f64 + head_weights(gpt.config());
             assert_eq!(counted, (matrices + tied) as f64);
         }
     }

@@ -7,18 +7,21 @@
 
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::gemm::{Matrix, Product, Start};
 use super::operation::Operation;
 use super::rows::{Rows, tensor};
 use super::simd::{exp, max, sum, update, vectorized};
+use super::team;
 
 /// Queries in work together.
 const BLOCK: usize = 32;
 
 /// Multiply-adds below which splitting heads over threads costs more than it saves.
 const PARALLEL_WORK: usize = 1 << 17;
+
+/// The same where threads stand by.
+const TEAM_WORK: usize = 1 << 15;
 
 /// softmax(q·kᵀ/√d_head)·v over the keys that each query may see; see [`crate::causal_attention`] for the shapes.
 #[derive(Debug, Clone)]
@@ -123,8 +126,9 @@ impl Heads {
 
     /// Whether to share the heads out over threads.
     fn in_parallel(&self) -> bool {
+        let least = if team::is_led() { TEAM_WORK } else { PARALLEL_WORK };
         rayon::current_num_threads() > 1
-            && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= PARALLEL_WORK
+            && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= least
     }
 }
 
@@ -161,19 +165,22 @@ impl Operation<3> for Attention {
         // Heads side by side in each position's row, as the next product reads them.
         let width = n_heads * d_head;
         let mut out = vec![0.0; batch_size * q_len * width];
-        let blocks = out.chunks_mut((q_len * width).max(1)).enumerate().flat_map(|(batch, out)| {
-            out.chunks_mut(BLOCK * width).enumerate().map(move |(block, out)| (batch, block * BLOCK, out))
+        // What is shared out: a block of queries with all its heads, or a lone query's heads, each a slice of the result.
+        let of_heads = if q_len == 1 { 1 } else { n_heads };
+        let units = out.chunks_mut((q_len * width).max(1)).enumerate().flat_map(|(batch, out)| {
+            let parts = out.chunks_mut(BLOCK.min(q_len) * of_heads * d_head).enumerate();
+            parts.map(move |(part, out)| if q_len == 1 { (batch, 0, part, out) } else { (batch, part * BLOCK, 0, out) })
         });
-        let one = |(batch, first, out): (usize, usize, &mut [f32])| {
-            for head in 0..n_heads {
+        let one = |(batch, first, head, out): (usize, usize, usize, &mut [f32])| {
+            for part in 0..of_heads {
                 let block = first..q_len.min(first + BLOCK);
-                forward_block(&heads, batch, head, &block, &mut out[head * d_head..]);
+                forward_block(&heads, batch, head + part, &block, &mut out[part * d_head..]);
             }
         };
         if heads.in_parallel() {
-            blocks.collect::<Vec<_>>().into_par_iter().for_each(one);
+            team::for_each(units.collect(), one);
         } else {
-            blocks.for_each(one);
+            units.for_each(one);
         }
         (tensor(out, &[batch_size, q_len, n_heads, d_head]).transpose(1, 2), ())
     }
@@ -195,7 +202,7 @@ impl Operation<3> for Attention {
         type Part<'a> = (usize, ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]));
         let one = |(batch, ((dq, dk), dv)): Part<'_>| backward_row(&heads, &gradient, batch, [dq, dk, dv]);
         if heads.in_parallel() {
-            parts.collect::<Vec<_>>().into_par_iter().for_each(one);
+            team::for_each(parts.collect(), one);
         } else {
             parts.for_each(one);
         }

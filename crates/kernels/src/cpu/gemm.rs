@@ -3,17 +3,25 @@
 //! tiled, packed or spread over threads, nor on the width of the registers.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::simd::{LANES, load, store, vectorized};
+use super::team;
 
 /// Multiply-adds below which splitting a product over threads costs more than it saves.
 const PARALLEL_WORK: usize = 1 << 20;
 
+/// The same where threads stand by.
+const TEAM_WORK: usize = 1 << 15;
+
 /// Rows from which on it pays to copy a panel of the right matrix together before use.
 const PACKING_ROWS: usize = 16;
+
+/// Rows of a right matrix that a few rows of the left one meet together: enough that loading and storing sums costs
+/// little, and few enough that the processor reads ahead in each.
+const DEPTH: usize = 16;
 
 /// A matrix in memory; element (i, j) is at `i · row_stride + j · column_stride`.
 #[derive(Debug, Clone, Copy)]
@@ -74,20 +82,27 @@ impl Product<'_> {
         }
         let threads = rayon::current_num_threads();
         let c = Target { data: c.as_mut_ptr(), stride };
-        if threads == 1 || m * n * k < PARALLEL_WORK {
+        let least = if team::is_led() { TEAM_WORK } else { PARALLEL_WORK };
+        if threads == 1 || m * n * k < least {
             self.part(0..m, 0..n, c);
         } else if m >= 8 * threads {
             let share = m.div_ceil(threads).next_multiple_of(8);
-            (0..m.div_ceil(share)).into_par_iter().for_each(|i| self.part(i * share..m.min((i + 1) * share), 0..n, c));
+            team::for_each(pieces(m, share), |rows| self.part(rows, 0..n, c));
         } else {
-            let share = n.div_ceil(threads).next_multiple_of(LANES);
-            (0..n.div_ceil(share)).into_par_iter().for_each(|j| self.part(0..m, j * share..n.min((j + 1) * share), c));
+            // Two pieces a thread, for one that comes late.
+            let share = n.div_ceil(2 * threads).next_multiple_of(LANES);
+            team::for_each(pieces(n, share), |columns| self.part(0..m, columns, c));
         }
     }
 
-    fn part(&self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, c: Target) {
+    fn part(&self, rows: Range<usize>, columns: Range<usize>, c: Target) {
         vectorized(Part { product: *self, rows, columns, c });
     }
+}
+
+/// Cuts 0 to `len` into pieces.
+fn pieces(len: usize, share: usize) -> Vec<Range<usize>> {
+    (0..len).step_by(share).map(|first| first..len.min(first + share)).collect()
 }
 
 /// Where results go. Parts of a product write to different elements of it.
@@ -106,8 +121,8 @@ unsafe impl Sync for Target {}
 /// A block of rows and columns of a product, computed on one thread.
 struct Part<'a> {
     product: Product<'a>,
-    rows: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
     c: Target,
 }
 
@@ -117,36 +132,61 @@ impl WithSimd for Part<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let [_, _, k] = self.product.size;
+        let few = self.product.b.column_stride == 1 && self.rows.len() < PACKING_ROWS;
+        let depth = if few && self.rows.len() > 1 { DEPTH } else { k.max(1) };
+        let mut first = 0;
+        loop {
+            let inner = first..k.min(first + depth);
+            first = inner.end;
+            self.slice(simd, inner);
+            if first == k {
+                return;
+            }
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Takes all sums through a slice of the inner index.
+    #[inline(always)]
+    fn slice<S: Simd>(&self, simd: S, inner: Range<usize>) {
         let b = self.product.b;
         let wide = S::REGISTER_COUNT >= 32; // AVX-512: 8 rows by 3 vectors fill its registers
+        let single_row = self.rows.len() == 1;
+        // A single row has one chain a column, so it takes many columns to keep the processor busy.
+        let long = if wide { 8 } else { 4 };
         let mut column = self.columns.start;
         while column < self.columns.end {
             let left = self.columns.end - column;
-            let vectors = left.div_ceil(LANES);
-            let single_row = self.rows.len() == 1;
-            // A single row has one chain a column, so it takes many columns to keep the processor busy.
-            let long = if wide { 8 } else { 4 };
-            let take = match vectors {
+            let take = match left.div_ceil(LANES) {
                 _ if single_row && left >= long * LANES && b.column_stride == 1 => long,
                 _ if !wide => 1,
                 4 => 2,
                 more => more.min(3),
             };
-            let width = left.min(take * LANES);
-            let whole = width == take * LANES;
-            let panel = Panel { first_column: column, width };
-            if whole && b.column_stride == 1 && self.rows.len() < PACKING_ROWS {
-                let data = b.data.get(column..).unwrap_or_default();
-                self.panel(simd, wide, take, panel, data, b.row_stride);
+            let stride = take * LANES;
+            let panel = Panel { first_column: column, width: left.min(stride) };
+            // Rows of the right matrix that can be used where they lie: what a ragged panel reads past its columns is
+            // not stored, but the last row may end with the matrix.
+            let direct = if b.column_stride == 1 && self.rows.len() < PACKING_ROWS {
+                let usable = (b.data.len() + b.row_stride).saturating_sub(column + stride) / b.row_stride.max(1);
+                inner.end.min(usable.max(inner.start))
             } else {
+                inner.start
+            };
+            if direct > inner.start || inner.is_empty() {
+                let data = b.data.get(inner.start * b.row_stride + column..).unwrap_or_default();
+                self.panel(simd, wide, take, panel, inner.start..direct, data, b.row_stride);
+            }
+            if direct < inner.end {
                 // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
                 let mut packed = SCRATCH.take();
-                packed.resize(k * take * LANES, 0.0);
-                pack(&b, k, panel, take * LANES, &mut packed);
-                self.panel(simd, wide, take, panel, &packed, take * LANES);
+                packed.resize(inner.len() * stride, 0.0);
+                pack(&b, direct..inner.end, panel, stride, &mut packed);
+                self.panel(simd, wide, take, panel, direct..inner.end, &packed, stride);
                 SCRATCH.set(packed);
             }
-            column += width;
+            column += panel.width;
         }
     }
 }
@@ -163,12 +203,12 @@ struct Panel {
     width: usize,
 }
 
-/// Copies a panel into rows of `stride` elements, zeros after its own.
+/// Copies rows `inner` of a panel into rows of `stride` elements, zeros after its own.
 #[inline(always)]
-fn pack(b: &Matrix<'_>, k: usize, panel: Panel, stride: usize, packed: &mut [f32]) {
+fn pack(b: &Matrix<'_>, inner: Range<usize>, panel: Panel, stride: usize, packed: &mut [f32]) {
     let Panel { first_column, width } = panel;
     if b.column_stride == 1 {
-        for (p, row) in packed.chunks_exact_mut(stride).take(k).enumerate() {
+        for (p, row) in inner.zip(packed.chunks_exact_mut(stride)) {
             let from = p * b.row_stride + first_column;
             row[..width].copy_from_slice(&b.data[from..from + width]);
             row[width..].fill(0.0);
@@ -178,16 +218,17 @@ fn pack(b: &Matrix<'_>, k: usize, panel: Panel, stride: usize, packed: &mut [f32
     if width < stride {
         packed.fill(0.0);
     }
-    assert!(width <= stride && packed.len() >= k * stride, "a panel ends past its copy");
+    assert!(width <= stride && packed.len() >= inner.len() * stride, "a panel ends past its copy");
     // A block of the copy at a time: the columns that are read and the rows that are written stay in the cache.
-    for first in (0..k).step_by(LANES) {
-        let rows = LANES.min(k - first);
+    for first in inner.clone().step_by(LANES) {
+        let rows = LANES.min(inner.end - first);
         for j in 0..width {
             let from = &b.data[(first_column + j) * b.column_stride + first * b.row_stride..];
             assert!((rows - 1) * b.row_stride < from.len(), "a matrix ends past its data");
             for p in 0..rows {
+                let to = (first - inner.start + p) * stride + j;
                 // SAFETY: by the assertions above.
-                unsafe { *packed.get_unchecked_mut((first + p) * stride + j) = *from.get_unchecked(p * b.row_stride) };
+                unsafe { *packed.get_unchecked_mut(to) = *from.get_unchecked(p * b.row_stride) };
             }
         }
     }
@@ -195,7 +236,17 @@ fn pack(b: &Matrix<'_>, k: usize, panel: Panel, stride: usize, packed: &mut [f32
 
 impl Part<'_> {
     #[inline(always)]
-    fn panel<S: Simd>(&self, simd: S, wide: bool, vectors: usize, panel: Panel, b: &[f32], b_stride: usize) {
+    #[expect(clippy::too_many_arguments, reason = "inlined; each is a register")]
+    fn panel<S: Simd>(
+        &self,
+        simd: S,
+        wide: bool,
+        vectors: usize,
+        panel: Panel,
+        inner: Range<usize>,
+        b: &[f32],
+        b_stride: usize,
+    ) {
         let mut row = self.rows.start;
         while row < self.rows.end {
             let rows = (self.rows.end - row).min(if wide { 8 } else { 6 });
@@ -203,13 +254,13 @@ impl Part<'_> {
                 ($($r:literal),*; $($v:literal),*) => { tile!(@ [$($r),*] [$($v),*]) };
                 (@ $rs:tt [$($v:literal),*]) => { match vectors { $($v => tile!(@@ $rs $v),)* _ => unreachable!() } };
                 (@@ [$($r:literal),*] $v:literal) => {
-                    match rows { $($r => self.tile::<S, $r, $v>(simd, row, panel, b, b_stride),)* _ => unreachable!() }
+                    match rows { $($r => self.tile::<S, $r, $v>(simd, row, panel, inner.clone(), b, b_stride),)* _ => unreachable!() }
                 };
             }
             if vectors == 8 {
-                self.tile::<S, 1, 8>(simd, row, panel, b, b_stride);
+                self.tile::<S, 1, 8>(simd, row, panel, inner.clone(), b, b_stride);
             } else if vectors == 4 {
-                self.tile::<S, 1, 4>(simd, row, panel, b, b_stride);
+                self.tile::<S, 1, 4>(simd, row, panel, inner.clone(), b, b_stride);
             } else if wide {
                 tile!(1, 2, 3, 4, 5, 6, 7, 8; 1, 2, 3);
             } else {
@@ -226,10 +277,12 @@ impl Part<'_> {
         simd: S,
         row: usize,
         panel: Panel,
+        inner: Range<usize>,
         b: &[f32],
         b_stride: usize,
     ) {
-        let Product { size: [_, _, k], a, start, .. } = self.product;
+        let Product { a, start, .. } = self.product;
+        let k = inner.len();
         let Panel { first_column, width } = panel;
         // The part of each vector that is in the matrix; full but for a ragged last one.
         let lanes = |v: usize| width.min((v + 1) * LANES) - v * LANES;
@@ -239,7 +292,7 @@ impl Part<'_> {
             unsafe { std::slice::from_raw_parts_mut(self.c.data.add(offset), lanes(v)) }
         };
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        match start {
+        match if inner.start > 0 { Start::Add } else { start } {
             Start::Zero => {}
             Start::Bias(bias) => {
                 for v in 0..V {
@@ -263,7 +316,7 @@ impl Part<'_> {
         }
         // SAFETY: both matrices hold the elements read there, by the assertion above and `Matrix::check`.
         let sums = unsafe {
-            let a_first = a.data[row * a.row_stride..].as_ptr();
+            let a_first = a.data[row * a.row_stride + inner.start * a.column_stride..].as_ptr();
             chains(simd, k, [a_first, b.as_ptr()], [a.row_stride, a.column_stride, b_stride], sums)
         };
         for (r, sums) in sums.iter().enumerate() {
