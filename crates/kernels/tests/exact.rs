@@ -2,7 +2,9 @@
 //! depends on nothing but that row.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use tril_kernels::{causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major, swiglu};
+use tril_kernels::{
+    causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major, swiglu, together,
+};
 
 fn numbers(len: usize, salt: usize) -> Vec<f32> {
     (0..len).map(|i| 1.3 * (1.7 * i as f32 + 0.9 * salt as f32 + 0.3).sin()).collect()
@@ -16,10 +18,12 @@ fn bits<const D: usize>(tensor: Tensor<D>) -> Vec<u32> {
     tensor.try_into_vec_as::<f32>().expect("f32").into_iter().map(f32::to_bits).collect()
 }
 
-/// Runs `work` with pools of one, two and three threads.
+/// Runs `work` with pools of one, two and three threads, and with the threads of these standing by.
 fn on_threads<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-    [1, 2, 3].map(|threads| pool(threads).install(&work)).into()
+    let standing_by = || together(&Device::flex(), usize::MAX, &work);
+    let runs = [1, 2, 3].map(pool).map(|pool| [pool.install(&work), pool.install(standing_by)]);
+    runs.into_iter().flatten().collect()
 }
 
 #[test]
@@ -99,8 +103,9 @@ fn a_query_has_the_same_bits_alone_in_a_chunk_and_in_the_whole_pass() {
         for window in [None, Some(1), Some(7), Some(20), Some(40)] {
             let len = 90;
             let q = tensor(numbers(2 * heads * len * d_head, 1), [2, len, heads, d_head]).swap_dims(1, 2);
-            let [k, v] =
-                [2, 3].map(|salt| tensor(numbers(2 * kv_heads * len * d_head, salt), [2, kv_heads, len, d_head]));
+            // As a cache holds them: the positions of keys, and the elements of values, side by side.
+            let k = tensor(numbers(2 * kv_heads * len * d_head, 2), [2, kv_heads, d_head, len]).swap_dims(2, 3);
+            let v = tensor(numbers(2 * kv_heads * len * d_head, 3), [2, kv_heads, len, d_head]);
             let attend = |first: usize, count: usize| {
                 // Keys that the queries cannot see are left away on both sides, as a cache would.
                 let oldest = window.map_or(0, |window: usize| (first + 1).saturating_sub(window));

@@ -2,7 +2,8 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
-use rayon::prelude::*;
+
+use super::team;
 
 /// Elements below which splitting work over threads costs more than it saves.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
@@ -92,11 +93,11 @@ pub fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
 
 /// Calls `work` with chunks of whole rows of `out` and the number of each chunk's first row, on the threads of the
 /// current pool where it pays. A row's result must not depend on its chunk.
-pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
     let threads = rayon::current_num_threads();
     if threads == 1 || out.len() < PARALLEL_ELEMENTS || width == 0 {
         return work(0, out);
     }
     let rows = (out.len() / width).div_ceil(threads);
-    out.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, out)| work(chunk * rows, out));
+    team::for_each(out.chunks_mut(rows * width).enumerate().collect(), |(chunk, out)| work(chunk * rows, out));
 }

@@ -1,16 +1,23 @@
 //! Threads that stand by while a pass goes on. To wake a sleeping thread takes longer than many a product of a single
 //! row; one that spins takes up work within a fraction of a microsecond.
+//!
+//! They are not threads of rayon's pool: one of those that waits takes up other work meanwhile, and if that were to stand
+//! by for the very pass that waits for it, neither would end.
 
+use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::sync::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use burn::tensor::Device;
 use rayon::prelude::*;
 
 use super::operation::is_cpu;
 
-/// Multiply-adds of a pass from which on it pays to have the other threads stand by.
+/// Multiply-adds of a pass from which on it pays to have other threads stand by.
 const TEAM_WORK: usize = 1 << 22;
 
 /// Looks for work before a waiting thread lets others have its core.
@@ -21,21 +28,46 @@ thread_local! {
     static LED: Cell<*const Team> = const { Cell::new(std::ptr::null()) };
 }
 
-/// Runs a pass of about so many multiply-adds with the other threads of the current pool standing by, if the device is
-/// the CPU and the pass long enough for that to pay. It changes the time and nothing else.
+/// Runs a pass of about so many multiply-adds with as many threads standing by as the current pool has others, if the
+/// device is the CPU and the pass long enough for that to pay. It changes the time and nothing else.
 pub fn together<R>(device: &Device, multiply_adds: usize, pass: impl FnOnce() -> R) -> R {
     let threads = rayon::current_num_threads();
     if threads == 1 || !is_cpu(device) || multiply_adds < TEAM_WORK || is_led() {
         return pass();
     }
-    let team = Team::default();
-    rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| team.serve());
+    let team = Arc::new(Team::default());
+    for _ in 1..threads {
+        call(&team);
+    }
+    let _lead = Lead::new(&team);
+    pass()
+}
+
+/// Helpers that sleep, each with the way to wake it.
+static IDLE: Mutex<Vec<Sender<Arc<Team>>>> = Mutex::new(Vec::new());
+
+/// Has one more thread stand by, if the system gives one.
+fn call(team: &Arc<Team>) {
+    let idle = IDLE.lock().ok().and_then(|mut idle| idle.pop());
+    if idle.is_some_and(|idle| idle.send(Arc::clone(team)).is_ok()) {
+        return;
+    }
+    let team = Arc::clone(team);
+    // Without it the pass takes longer, and that is all.
+    let _ = thread::Builder::new().name("tril-helper".into()).spawn(move || {
+        team.serve();
+        drop(team);
+        loop {
+            let (wake, called) = channel::<Arc<Team>>();
+            if let Ok(mut idle) = IDLE.lock() {
+                idle.push(wake);
+            }
+            match called.recv() {
+                Ok(team) => team.serve(),
+                Err(_) => return,
+            }
         }
-        let _lead = Lead::new(&team);
-        pass()
-    })
+    });
 }
 
 /// Whether this thread has others standing by.
@@ -70,10 +102,12 @@ struct Team {
     job: UnsafeCell<Option<Job<'static>>>,
     /// Parts of the job that are done.
     done: AtomicUsize,
+    /// What a part of it panicked with.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     over: AtomicBool,
 }
 
-// SAFETY: the leader alone writes `job`, before it gives out tickets and after all that were taken are done; others read
+// SAFETY: what is shared is atomic or locked, but for `job`: the leader alone writes it, before it gives out tickets and after all that were taken are done; others read
 // it while they hold a ticket.
 unsafe impl Sync for Team {}
 
@@ -100,11 +134,15 @@ impl Team {
             return false;
         }
         if self.ticket.compare_exchange(ticket, ticket - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            let _done = Done(&self.done);
             // SAFETY: the leader changes the job only after this part is done.
-            if let Some(job) = unsafe { *self.job.get() } {
-                job(untaken as usize - 1);
+            let job = unsafe { *self.job.get() };
+            let part = AssertUnwindSafe(|| job.map(|job| job(untaken as usize - 1)));
+            if let Err(panic) = catch_unwind(part)
+                && let Ok(mut first) = self.panic.lock()
+            {
+                first.get_or_insert(panic);
             }
+            self.done.fetch_add(1, Ordering::Release);
         }
         true
     }
@@ -112,41 +150,24 @@ impl Team {
     /// Has the parts 0 to `parts − 1` of a job done by whoever is there; called by the leader alone.
     fn share(&self, parts: usize, job: Job<'_>) {
         assert!(u32::try_from(parts).is_ok(), "{parts} parts are more than a ticket counts");
-        // SAFETY: `Shared` waits for all parts that were taken, also when this unwinds, so the job outlives its use.
+        // SAFETY: this returns, or unwinds, after all parts are done, so the job outlives its use.
         let job = unsafe { std::mem::transmute::<Job<'_>, Job<'static>>(job) };
         // SAFETY: no ticket is out, so nobody reads it.
         unsafe { *self.job.get() = Some(job) };
         self.done.store(0, Ordering::Relaxed);
+        // What a part shares out itself would take the place of this job.
+        let _busy = Busy(LED.replace(std::ptr::null()));
         let number = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         self.ticket.store(number << 32 | parts as u64, Ordering::Release);
-        let _shared = Shared { team: self, parts };
         while self.take_part() {}
-    }
-}
-
-/// Ends the sharing of a job: nobody takes another part, and those that were taken are done.
-struct Shared<'a> {
-    team: &'a Team,
-    parts: usize,
-}
-
-impl Drop for Shared<'_> {
-    fn drop(&mut self) {
-        let ticket = self.team.ticket.fetch_and(!UNTAKEN, Ordering::AcqRel);
-        let taken = self.parts - (ticket & UNTAKEN) as usize;
         let mut looks = 0;
-        while self.team.done.load(Ordering::Acquire) < taken {
+        while self.done.load(Ordering::Acquire) < parts {
             wait(&mut looks);
         }
-    }
-}
-
-/// Counts a part as done, also when it panics: the pool's scope carries the panic on.
-struct Done<'a>(&'a AtomicUsize);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Release);
+        let panic = self.panic.lock().ok().and_then(|mut panic| panic.take());
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -167,10 +188,19 @@ impl Drop for Lead<'_> {
     }
 }
 
+/// While it lives, this thread shares nothing out to the team that it leads.
+struct Busy(*const Team);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        LED.set(self.0);
+    }
+}
+
 fn wait(looks: &mut usize) {
     *looks += 1;
     if (*looks).is_multiple_of(PATIENCE) {
-        std::thread::yield_now();
+        thread::yield_now();
     } else {
         std::hint::spin_loop();
     }
@@ -197,6 +227,21 @@ mod tests {
                 });
             });
         }
+    }
+
+    #[test]
+    fn parts_may_share_work_out_themselves() {
+        let sums = Mutex::new(vec![0; 9]);
+        pool(3).install(|| {
+            together(&Device::flex(), TEAM_WORK, || {
+                for _ in 0..200 {
+                    for_each((0..9).collect(), |outer: usize| {
+                        for_each((0..5).collect(), |inner| sums.lock().expect("no panic")[outer] += inner);
+                    });
+                }
+            });
+        });
+        assert_eq!(*sums.lock().expect("no panic"), [2000; 9]);
     }
 
     #[test]
