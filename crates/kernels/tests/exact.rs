@@ -2,7 +2,9 @@
 //! depends on nothing but that row.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use tril_kernels::{causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major, swiglu};
+use tril_kernels::{
+    MuonStep, causal_attention, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major, swiglu,
+};
 
 fn numbers(len: usize, salt: usize) -> Vec<f32> {
     (0..len).map(|i| 1.3 * (1.7 * i as f32 + 0.9 * salt as f32 + 0.3).sin()).collect()
@@ -116,5 +118,20 @@ fn a_query_has_the_same_bits_alone_in_a_chunk_and_in_the_whole_pass() {
                 assert!(part == expected, "{count} from {first}, {heads}/{kv_heads} × {d_head}, window {window:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_step_of_muon_has_the_same_bits_on_any_number_of_threads() {
+    // Products that are worth sharing out, by rows and by columns.
+    for (rows, widths) in [(130, [170, 90]), (300, [40, 70])] {
+        let columns: usize = widths.iter().sum();
+        let flat = |salt| tensor(numbers(rows * columns, salt), [rows * columns]);
+        let step = MuonStep { rate: 0.1, decay: 0.01, momentum: 0.9 };
+        let found = on_threads(|| {
+            let (weight, mean) = muon(&step, flat(1).reshape([rows, columns]), flat(2), flat(3), &widths);
+            [bits(weight), bits(mean)]
+        });
+        assert!(found.iter().all(|bits| *bits == found[0]), "{rows} × {widths:?}");
     }
 }
