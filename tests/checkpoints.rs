@@ -30,6 +30,21 @@ fn a_model_survives_its_checkpoint_bit_for_bit() {
 }
 
 #[test]
+fn a_config_from_before_a_field_was_known_opens_with_the_default_of_it() {
+    let (_, device) = devices().remove(0);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("checkpoint");
+    let gpt = model(llama_config(), &device);
+    save(&gpt, &path);
+    let file = path.join(checkpoint::CONFIG);
+    let text = fs::read_to_string(&file).expect("JSON");
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("an object");
+    assert_eq!(fields.remove("zero_init_outputs"), Some(false.into()));
+    fs::write(&file, serde_json::to_string(&fields).expect("JSON")).expect("written");
+    assert_eq!(checkpoint::load_model(&path, &device).expect("read").config(), gpt.config());
+}
+
+#[test]
 fn the_same_weights_give_the_same_bytes_sorted_and_without_metadata() {
     let (_, device) = devices().remove(0);
     let bytes = || checkpoint::model_files(&model(llama_config(), &device)).expect("files");

@@ -2,7 +2,8 @@
 
 use burn::tensor::Device;
 use tril_model::{Gpt, GptConfig, parameters};
-use tril_train::{OptimizerConfig, TrainConfig, Trainer, TrainingText, evaluate};
+use tril_train::optimizer::Optimizer;
+use tril_train::{Lanes, OptimizerConfig, OptimizerKind, TrainConfig, Trainer, TrainingText, evaluate};
 
 use crate::support::*;
 
@@ -42,6 +43,32 @@ fn a_fresh_model_is_as_surprised_as_one_that_knows_nothing() {
             let expected = (vocab_size as f64).ln();
             assert!((loss - expected).abs() < 0.05, "{device_name}, {name}: {loss}, not near {expected}");
         }
+    }
+}
+
+#[test]
+fn a_model_whose_outputs_begin_at_zero_finds_every_token_equally_probable_and_learns() {
+    for (device_name, device) in devices() {
+        let config = GptConfig { zero_init_outputs: true, ..llama_config() };
+        let gpt = Gpt::new(config.clone(), 3, &device).expect("a sound config");
+        let zero: Vec<String> = weights(&gpt)
+            .into_iter()
+            .filter(|(_, values)| values.iter().all(|value| *value == 0.0))
+            .map(|(path, _)| path)
+            .collect();
+        let outputs = ["attention.output", "mlp.down"];
+        let expected = (0..config.n_layers)
+            .flat_map(|layer| outputs.map(|name| format!("blocks.{layer}.{name}.weight")))
+            .chain(["head.weight".to_owned()]);
+        assert_eq!(zero, expected.collect::<Vec<_>>(), "{device_name}");
+        let ids: Vec<u32> = some_ids(1, 200, config.vocab_size).iter().map(|id| *id as u32).collect();
+        let loss = evaluate(&gpt, &ids, 200, 9, 4).expect("a loss").loss;
+        assert!((loss - (config.vocab_size as f64).ln()).abs() < 1e-6, "{device_name}: {loss}");
+        let mut trainer = trainer(config, TrainConfig { seed: 3, ..train_config() }, &device);
+        let text = text(gpt.config().vocab_size);
+        let losses: Vec<f64> = (0..60).map(|_| trainer.step(&text).expect("finite").loss).collect();
+        assert!(losses[59] < losses[0] - 0.5, "{device_name}: {losses:?}");
+        assert!(weights(&trainer.model()).iter().all(|(_, values)| values.iter().any(|value| *value != 0.0)));
     }
 }
 
@@ -131,31 +158,39 @@ fn the_gradient_of_every_parameter_is_that_of_the_large_batch_within_rounding_in
 #[test]
 fn resuming_from_saved_state_continues_as_if_nothing_had_happened() {
     for (device_name, device) in devices() {
-        let train = TrainConfig { dropout: 0.1, ..train_config() };
-        let text = text(gpt2_config().vocab_size);
-        let mut through = trainer(gpt2_config(), train.clone(), &device);
-        let mut first = trainer(gpt2_config(), train.clone(), &device);
-        for _ in 0..7 {
-            through.step(&text).expect("finite");
-            first.step(&text).expect("finite");
+        for kind in [OptimizerKind::Adamw, OptimizerKind::Muon] {
+            let train = TrainConfig { dropout: 0.1, ..train_config() };
+            let config = OptimizerConfig { kind, warmup_steps: 5, momentum_warmup_steps: 9, ..Default::default() };
+            let begin = |gpt, optimizer, step| {
+                Trainer::new(gpt, optimizer, step, train.clone(), config.clone()).expect("sound settings")
+            };
+            let fresh = || begin(Gpt::new(gpt2_config(), 1, &device).expect("sound"), Optimizer::default(), 0);
+            let text = text(gpt2_config().vocab_size);
+            let (mut through, mut first) = (fresh(), fresh());
+            for _ in 0..7 {
+                through.step(&text).expect("finite");
+                first.step(&text).expect("finite");
+            }
+            // Through the same bytes as a checkpoint, into a new model and optimizer.
+            let dir = tempfile::tempdir().expect("a directory");
+            let mut files = tril_model::checkpoint::model_files(&first.model()).expect("files");
+            let state = tril_model::checkpoint::tensors_to_bytes(&first.optimizer().tensors()).expect("bytes");
+            files.extend([("optimizer.safetensors", state), ("tokenizer.json", b"{}".to_vec())]);
+            let path = dir.path().join("step-7");
+            tril_model::checkpoint::write_dir(&path, &files).expect("written");
+            let gpt = tril_model::checkpoint::load_model(&path, &device).expect("read");
+            let tensors = || tril_model::checkpoint::read_tensors(&path.join("optimizer.safetensors")).expect("read");
+            let optimizer = Optimizer::from_tensors(tensors(), &gpt, kind, &device).expect("complete");
+            let other = if kind == OptimizerKind::Muon { OptimizerKind::Adamw } else { OptimizerKind::Muon };
+            let error = Optimizer::from_tensors(tensors(), &gpt, other, &device).expect_err("another's state");
+            assert!(error.to_string().contains("it lacks `blocks."), "{error}");
+            let mut resumed = begin(gpt, optimizer, 7);
+            for _ in 0..5 {
+                let (a, b) = (through.step(&text).expect("finite"), resumed.step(&text).expect("finite"));
+                assert_eq!(a, b, "{device_name}");
+            }
+            assert_eq!(max_weight_difference(&through.model(), &resumed.model()), 0.0, "{device_name}, {kind:?}");
         }
-        // Through the same bytes as a checkpoint, into a new model and optimizer.
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut files = tril_model::checkpoint::model_files(&first.model()).expect("files");
-        let moments = tril_model::checkpoint::tensors_to_bytes(&first.optimizer().tensors()).expect("bytes");
-        files.extend([("optimizer.safetensors", moments), ("tokenizer.json", b"{}".to_vec())]);
-        let path = dir.path().join("step-7");
-        tril_model::checkpoint::write_dir(&path, &files).expect("written");
-        let gpt = tril_model::checkpoint::load_model(&path, &device).expect("read");
-        let tensors = tril_model::checkpoint::read_tensors(&path.join("optimizer.safetensors")).expect("read");
-        let optimizer = tril_train::optimizer::AdamW::from_tensors(tensors, &gpt, &device).expect("complete");
-        let config = OptimizerConfig { warmup_steps: 5, ..Default::default() };
-        let mut resumed = Trainer::new(gpt, optimizer, 7, train, config).expect("sound settings");
-        for _ in 0..5 {
-            let (a, b) = (through.step(&text).expect("finite"), resumed.step(&text).expect("finite"));
-            assert_eq!(a, b, "{device_name}");
-        }
-        assert_eq!(max_weight_difference(&through.model(), &resumed.model()), 0.0, "{device_name}");
     }
 }
 
@@ -176,26 +211,34 @@ fn dropout_changes_training_and_never_evaluation() {
 
 #[test]
 fn decay_shrinks_matrices_and_leaves_gains_and_biases_alone() {
+    use burn::module::Module;
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    let before = weights(&gpt);
-    let optimizer = OptimizerConfig {
-        learning_rate: 0.1,
-        min_learning_rate: 0.1,
-        warmup_steps: 0,
-        weight_decay: 0.5,
-        ..Default::default()
-    };
-    let zero_gradients = parameters::list(&gpt)
-        .into_iter()
-        .map(|(path, data)| (path, burn::tensor::Tensor::zeros([data.shape().iter().product::<usize>()], &device)))
-        .collect();
-    use burn::module::Module;
-    let after = tril_train::optimizer::AdamW::default().step(gpt.train(), zero_gradients, 1, 0.1, &optimizer);
-    for ((path, before), (_, after)) in before.iter().zip(weights(&burn::module::Module::valid(&after))) {
-        let factor = if path.ends_with("weight") { 0.95 } else { 1.0 };
-        let expected: Vec<f32> = before.iter().map(|value| value * factor).collect();
-        assert!(max_difference(&expected, &after) < 1e-6, "{path}");
+    let lanes = Lanes::new(&device).expect("threads");
+    for kind in [OptimizerKind::Adamw, OptimizerKind::Muon] {
+        let optimizer = OptimizerConfig {
+            kind,
+            learning_rate: 0.1,
+            min_learning_rate: 0.1,
+            matrix_learning_rate: 0.3,
+            warmup_steps: 0,
+            weight_decay: 0.5,
+            ..Default::default()
+        };
+        let zero_gradients = parameters::list(&gpt)
+            .into_iter()
+            .map(|(path, data)| (path, burn::tensor::Tensor::zeros([data.shape().iter().product::<usize>()], &device)))
+            .collect();
+        let after = Optimizer::default().step(gpt.clone().train(), zero_gradients, [1, 1], &optimizer, &lanes);
+        for ((path, before), (_, after)) in weights(&gpt).iter().zip(weights(&after.valid())) {
+            let factor = match (path.ends_with("weight"), path.starts_with("blocks"), kind) {
+                (false, ..) => 1.0,
+                (true, true, OptimizerKind::Muon) => 0.85,
+                _ => 0.95,
+            };
+            let expected: Vec<f32> = before.iter().map(|value| value * factor).collect();
+            assert!(max_difference(&expected, &after) < 1e-6, "{kind:?}: {path}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
 //! | `batches` | sequences that grow together are what they are alone; going on from what is remembered |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
+//! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
@@ -26,6 +27,7 @@ mod equivalence;
 mod faults;
 mod generation;
 mod learning;
+mod muon;
 mod proofs;
 mod properties;
 mod reference;

@@ -18,6 +18,10 @@ const GPT2: &str = "--set model.positions=learned --set model.window=0 --set mod
     --set model.norm_bias=true --set model.mlp=gelu_tanh --set model.qkv_bias=true --set model.output_bias=true \
     --set model.mlp_bias=true";
 
+/// Trains the matrices of blocks by Muon: several sizes, wide and tall, two and three side by side.
+const MUON: &str = "--set optimizer.kind=muon --set model.n_heads=6 --set model.n_kv_heads=3 --set model.mlp=swiglu \
+    --set model.zero_init_outputs=true --set model.tied_head=false --set optimizer.momentum_warmup_steps=3";
+
 const LLAMA: &str = "--set model.n_heads=6 --set model.n_kv_heads=3 --set model.d_head=10 --set model.mlp=swiglu \
     --set model.tied_head=false --set model.window=20";
 
@@ -88,8 +92,8 @@ fn both_files_hold_tensors_in_the_order_of_their_names_and_nothing_else() {
 }
 
 #[test]
-fn one_thread_and_more_train_to_the_same_hashes_in_any_number_of_micro_batches_in_both_families() {
-    for (family, model) in [("gpt2", GPT2), ("llama", LLAMA)] {
+fn one_thread_and_more_train_to_the_same_hashes_in_any_number_of_micro_batches_in_both_families_and_by_muon() {
+    for (family, model) in [("gpt2", GPT2), ("llama", LLAMA), ("muon", MUON)] {
         let mut seen = Vec::new();
         for micro_batches in [1, 2, 3] {
             let outcome = |threads: usize| {
@@ -113,7 +117,7 @@ fn one_thread_and_more_train_to_the_same_hashes_in_any_number_of_micro_batches_i
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn every_instruction_set_trains_to_the_same_hashes() {
-    for model in [GPT2, LLAMA] {
+    for model in [GPT2, LLAMA, MUON] {
         let outcome = |set: &str| {
             let scene = Scene::new();
             let output = scene.tril(&format!("{WIDE} {model}")).env("TRIL_SIMD", set).output().expect("it runs");

@@ -69,6 +69,28 @@ mod signals {
         names.into_iter().any(|name| name.to_string_lossy().ends_with(".partial"))
     }
 
+    /// [`LONG`] with Muon, whose momentum is still rising when it is killed.
+    const LONG_MUON: &str = " --set optimizer.kind=muon --set optimizer.decay=linear --set optimizer.decay_start=70 \
+        --set model.zero_init_outputs=true --set model.tied_head=false";
+
+    #[test]
+    fn a_run_by_muon_that_is_killed_and_resumed_on_other_threads_ends_in_the_same_hashes() {
+        let (scene, through) = (Scene::new(), Scene::new());
+        let run = scene.path("run");
+        let arguments = format!("{LONG}{LONG_MUON}");
+        let mut begin = arguments.clone() + " --threads 1";
+        for (lines, threads) in [(20, 2), (60, 3), (110, 1)] {
+            let killed = signalled(&scene, &begin, "-KILL", || n_lines(&run) >= lines);
+            assert_eq!(killed.status.signal(), Some(9), "at line {lines}: it ended by itself");
+            begin = format!("train --resume run --threads {threads}");
+        }
+        let hashes = super::super::bits::hashes(&scene.stdout(&begin));
+        assert_eq!(hashes, super::super::bits::hashes(&through.stdout(&arguments)));
+        assert_same_run(&scene, &through);
+        let message = scene.refused("train --resume run --set optimizer.kind=adamw");
+        assert_says(&message, &["optimizer.kind", "begin a new run"]);
+    }
+
     /// The run of [`LONG`] that nothing stopped.
     fn uninterrupted() -> Scene {
         static RUN: OnceLock<Tree> = OnceLock::new();

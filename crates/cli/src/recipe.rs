@@ -191,14 +191,15 @@ mod tests {
                     assert!(written[section].get(field).is_some(), "{path}: [{section}] {field} is not there");
                 }
             }
-            // A line is a comment, a field under one, or a field of the same group (AdamW's three).
+            // A line is a comment, a field under one, or a field of the same group (AdamW's three, Muon's three).
             let lines: Vec<&str> = text.lines().collect();
             let bare = lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with('#'));
             let bare: Vec<_> = bare.filter(|pair| !pair[0].starts_with('#')).map(|pair| pair[1]).collect();
-            assert!(bare.iter().all(|line| line.starts_with("beta2") || line.starts_with("eps")), "{bare:?}");
+            let grouped = ["momentum_start", "momentum_warmup_steps", "beta2", "eps"];
+            assert!(bare.iter().all(|line| grouped.iter().any(|field| line.starts_with(field))), "{bare:?}");
             count += 1;
         }
-        assert_eq!(count, 5);
+        assert_eq!(count, 6);
     }
 
     #[test]

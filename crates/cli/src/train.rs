@@ -160,6 +160,11 @@ fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
     if recipe.tokenizer != stored.tokenizer {
         bail!("--set tokenizer.…: a run cannot change its tokenizer; begin a new run");
     }
+    if recipe.optimizer.kind != stored.optimizer.kind {
+        bail!(
+            "--set optimizer.kind: a run cannot change its optimizer, whose state the other has not; begin a new run"
+        );
+    }
     let gpt = checkpoint::load_model(&from, device)?;
     if stored.model != *gpt.config() {
         bail!("{origin}: its [model] is not that of {} beside it; restore both from a copy", checkpoint::CONFIG);
@@ -170,7 +175,7 @@ fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
     }
     let tokenizer = Tokenizer::open(&from.join(checkpoint::TOKENIZER))?;
     open::check_fit(&tokenizer, &gpt, &from)?;
-    let (optimizer, progress) = RunDir::load(&from, &gpt, device)?;
+    let (optimizer, progress) = RunDir::load(&from, &gpt, recipe.optimizer.kind, device)?;
     if recipe.train.steps < progress.step {
         bail!(
             "train.steps = {} is less than the {} steps that the run has taken: name a higher number to go on",

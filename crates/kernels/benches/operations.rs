@@ -287,6 +287,29 @@ mod linear {
     }
 }
 
+mod muon {
+    use super::*;
+
+    /// A step for a wide, a square and a tall matrix, in elements of the matrix.
+    #[divan::bench(args = SIZES, consts = [1, 4])]
+    fn wide<const RATIO: usize>(bencher: Bencher<'_, '_>, size: Size) {
+        step(bencher, [size.d_model, RATIO * size.d_model]);
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn tall(bencher: Bencher<'_, '_>, size: Size) {
+        step(bencher, [4 * size.d_model, size.d_model]);
+    }
+
+    fn step(bencher: Bencher<'_, '_>, shape: [usize; 2]) {
+        let step = tril_kernels::MuonStep { rate: 0.02, decay: 0.002, momentum: 0.95 };
+        let (weight, flat) = (plain(shape), plain([count(&shape)]));
+        super::forward(bencher, count(&shape), || {
+            tril_kernels::muon(&step, weight.clone(), flat.clone(), flat.clone(), &[shape[1]]).0
+        });
+    }
+}
+
 mod row_major {
     use super::*;
 

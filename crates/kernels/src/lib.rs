@@ -10,8 +10,8 @@ mod rotary;
 
 pub use cpu::{instruction_set, is_cpu, together};
 pub use operations::{
-    AdamWStep, adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major,
-    swiglu,
+    AdamWStep, MuonStep, NEWTON_SCHULZ, adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear,
+    muon, relu2, rms_norm, row_major, swiglu,
 };
 pub use portable::attention_probs;
 pub use rotary::RotaryTable;

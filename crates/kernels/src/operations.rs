@@ -187,3 +187,55 @@ pub fn adamw<const D: usize>(
     let [weight, first, second] = cpu::adamw(step, [cpu::constant(weight), first, second], &cpu::constant(gradient));
     (cpu::plain(weight), [cpu::plain(first), cpu::plain(second)])
 }
+
+/// The numbers of one step of Muon.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MuonStep {
+    /// The learning rate.
+    pub rate: f64,
+    /// The share of the weight that is taken off, rate · weight decay.
+    pub decay: f64,
+    /// How much of the mean gradient is kept.
+    pub momentum: f64,
+}
+
+impl MuonStep {
+    /// Added to the norms that the mean gradient is divided by, so that nothing is divided by zero.
+    pub const EPS: f64 = 1e-7;
+
+    /// By how much more than `rate` a matrix `[d_input, d_output]` moves: √(d_output / d_input) where that is above 1.
+    pub fn scale(&self, [d_input, d_output]: [usize; 2]) -> f64 {
+        (d_output as f64 / d_input as f64).max(1.0).sqrt()
+    }
+}
+
+/// The Newton–Schulz steps of [`muon`]: each maps singular values σ to aσ + bσ³ + cσ⁵. The polynomial is Muon's own, one
+/// step fewer, because [`muon`] divides by a closer bound of the largest singular value before.
+pub const NEWTON_SCHULZ: [[f64; 3]; 4] = [[3.4445, -4.7750, 2.0315]; 4];
+
+/// One step of Muon (Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon>) for one matrix, or for several side
+/// by side; returns weight and momentum after it. No gradient flows through it.
+///
+/// The mean of the gradients, with Nesterov's look ahead, is divided by its Frobenius norm, then by (Σσ⁸)^⅛ over its
+/// singular values σ, which is the largest of them or little more. It goes through the [`NEWTON_SCHULZ`] steps, which
+/// bring its singular values near 1 and leave its singular vectors. The weight moves by that times rate and
+/// [`MuonStep::scale`].
+///
+/// - weight: `[d_input, d_output]`; momentum: the mean gradient, `[elements]`; gradient: `[elements]`
+/// - widths: d_output of each matrix
+pub fn muon(
+    step: &MuonStep,
+    weight: Tensor<2>,
+    momentum: Tensor<1>,
+    gradient: Tensor<1>,
+    widths: &[usize],
+) -> (Tensor<2>, Tensor<1>) {
+    let [_, columns] = weight.dims();
+    assert_eq!(widths.iter().sum::<usize>(), columns, "matrices of {widths:?} columns fill a weight of {columns}");
+    if !cpu::takes(&weight) {
+        return portable::muon(step, weight, momentum, gradient, widths);
+    }
+    let tensors = [cpu::constant(weight), cpu::constant(momentum)];
+    let [weight, momentum] = cpu::muon(step, tensors, &cpu::constant(gradient), widths);
+    (cpu::plain(weight), cpu::plain(momentum))
+}

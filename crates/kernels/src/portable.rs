@@ -6,6 +6,7 @@ mod adamw;
 mod attention;
 mod cross_entropy;
 mod linear;
+mod muon;
 mod norm;
 mod rotary;
 
@@ -14,5 +15,6 @@ pub use adamw::adamw;
 pub use attention::{attention_probs, causal_attention};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
+pub use muon::muon;
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::rotate;

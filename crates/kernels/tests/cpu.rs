@@ -209,3 +209,40 @@ fn a_step_of_adamw_agrees_with_its_definition_and_leaves_what_others_hold() {
     assert_eq!(values(weight), before, "the weight from before is as it was");
     assert_ne!(values(mine), before);
 }
+
+#[test]
+fn a_step_of_muon_agrees_with_its_definition_and_leaves_what_others_hold() {
+    let step = tril_kernels::MuonStep { rate: 0.1, decay: 1e-2, momentum: 0.9 };
+    let cases: [(usize, &[usize]); 7] =
+        [(1, &[1]), (3, &[41]), (41, &[3]), (37, &[37]), (50, &[100]), (150, &[49]), (20, &[20, 33, 5])];
+    for (rows, widths) in cases {
+        let columns: usize = widths.iter().sum();
+        // Numbers that no sine repeats in: a product of few sines has few singular values.
+        let plain = |salt: u64| {
+            let number = |i: u64| (i * i * 31 + i * salt * 17 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let len = (rows * columns) as u64;
+            let values: Vec<f32> = (1..=len).map(|i| number(i) as f32 / (1 << 23) as f32 - 1.0).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), &Device::flex())
+        };
+        let (weight, mean, gradient) = (plain(1), plain(2), plain(3));
+        let [mean, gradient] = [mean, gradient].map(|x| x.reshape([rows * columns]));
+        let before = [values(weight.clone()), values(mean.clone())];
+        let (mine, my_mean) = tril_kernels::muon(&step, weight.clone(), mean.clone(), gradient.clone(), widths);
+        let (theirs, their_mean) = portable::muon(&step, weight.clone(), mean.clone(), gradient, widths);
+        let what = format!("{rows} × {widths:?}");
+        assert_close(&values(mine.clone()), &values(theirs), &what);
+        assert_close(&values(my_mean), &values(their_mean), &what);
+        assert_eq!([values(weight), values(mean)], before, "what was before is as it was");
+        assert_ne!(values(mine), before[0]);
+    }
+}
+
+#[test]
+fn muon_leaves_a_matrix_without_gradients_to_its_decay() {
+    let step = tril_kernels::MuonStep { rate: 0.1, decay: 0.25, momentum: 0.9 };
+    let weight = leaf([5, 7], 1, 1.0).inner();
+    let zeros = || Tensor::<1>::zeros([35], &Device::flex());
+    let expected: Vec<f32> = values(weight.clone()).iter().map(|value| value * 0.75).collect();
+    let (found, mean) = tril_kernels::muon(&step, weight, zeros(), zeros(), &[7]);
+    assert_eq!((values(found), values(mean)), (expected, vec![0.0; 35]));
+}

@@ -220,3 +220,65 @@ fn cross_entropy_is_the_negative_log_probability_and_survives_large_logits() {
     let losses = read(cross_entropy(large, Tensor::from_data(TensorData::new(vec![0i32, 0], [2]), &device)));
     assert_eq!(losses, [0.0, 4e4]);
 }
+
+/// Numbers in −1 to 1 without a pattern, by the mixing function of SplitMix64 (Steele et al. 2014).
+fn scattered(index: usize) -> f64 {
+    let mut z = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) as f64 / 2f64.powi(63) - 1.0
+}
+
+/// A matrix of `count` orthonormal columns of length `len`, by Gram and Schmidt.
+fn orthonormal(len: usize, count: usize, salt: usize) -> Vec<Vec<f64>> {
+    let mut columns: Vec<Vec<f64>> = Vec::new();
+    for index in 0..count {
+        let mut column: Vec<f64> = (0..len).map(|i| scattered((i * len + index) * 8 + salt)).collect();
+        for _ in 0..2 {
+            for other in &columns {
+                let along: f64 = column.iter().zip(other).map(|(a, b)| a * b).sum();
+                column.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
+            }
+        }
+        let norm = column.iter().map(|x| x * x).sum::<f64>().sqrt();
+        assert!(norm > 1e-3, "nearly dependent columns");
+        columns.push(column.into_iter().map(|x| x / norm).collect());
+    }
+    columns
+}
+
+/// Where four steps bring singular values of a hundredth of the largest and more.
+const NEAR_ONE: std::ops::Range<f64> = 0.6..1.25;
+
+#[test]
+fn muon_moves_by_a_matrix_of_singular_values_near_one_and_the_same_singular_vectors() {
+    for [rows, columns] in [[30, 30], [19, 45], [52, 17]] {
+        let count = rows.min(columns);
+        let (left, right) = (orthonormal(rows, count, 1), orthonormal(columns, count, 2));
+        // From 1 to a hundredth, whatever the scale of the whole.
+        let singular = |index: usize| 1e-3 * 100f64.powf(-(index as f64) / (count - 1) as f64);
+        let gradient: Vec<f64> = (0..rows * columns)
+            .map(|at| (0..count).map(|s| singular(s) * left[s][at / columns] * right[s][at % columns]).sum())
+            .collect();
+        for by_hand in [true, false] {
+            let device = Device::flex();
+            let step = MuonStep { rate: 1.0, decay: 0.0, momentum: 0.5 };
+            let weight = Tensor::zeros([rows, columns], &device);
+            let mean = Tensor::zeros([rows * columns], &device);
+            let gradient = tensor(&gradient, [rows * columns], &device);
+            let muon = if by_hand { muon } else { portable::muon };
+            let (moved, _) = muon(&step, weight, mean, gradient, &[columns]);
+            let scale = -step.scale([rows, columns]);
+            let moved: Vec<f64> = read(moved).into_iter().map(|x| x / scale).collect();
+            // Uᵀ·O·V is diagonal, and holds the singular values.
+            for (i, left) in left.iter().enumerate() {
+                for (j, right) in right.iter().enumerate() {
+                    let along: f64 =
+                        (0..rows * columns).map(|at| left[at / columns] * moved[at] * right[at % columns]).sum();
+                    let what = format!("{rows} × {columns}, [{i}, {j}]: {along}");
+                    assert!(if i == j { NEAR_ONE.contains(&along) } else { along.abs() < 1e-3 }, "{what}");
+                }
+            }
+        }
+    }
+}

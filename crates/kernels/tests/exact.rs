@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use tril_kernels::{
-    causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, row_major, swiglu, together,
+    MuonStep, causal_attention, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major, swiglu, together,
 };
 
 fn numbers(len: usize, salt: usize) -> Vec<f32> {
@@ -121,5 +121,20 @@ fn a_query_has_the_same_bits_alone_in_a_chunk_and_in_the_whole_pass() {
                 assert!(part == expected, "{count} from {first}, {heads}/{kv_heads} × {d_head}, window {window:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_step_of_muon_has_the_same_bits_on_any_number_of_threads() {
+    // Products that are worth sharing out, by rows and by columns.
+    for (rows, widths) in [(130, [170, 90]), (300, [40, 70])] {
+        let columns: usize = widths.iter().sum();
+        let flat = |salt| tensor(numbers(rows * columns, salt), [rows * columns]);
+        let step = MuonStep { rate: 0.1, decay: 0.01, momentum: 0.9 };
+        let found = on_threads(|| {
+            let (weight, mean) = muon(&step, flat(1).reshape([rows, columns]), flat(2), flat(3), &widths);
+            [bits(weight), bits(mean)]
+        });
+        assert!(found.iter().all(|bits| *bits == found[0]), "{rows} × {widths:?}");
     }
 }

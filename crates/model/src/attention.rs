@@ -9,7 +9,7 @@ use tril_kernels::{RotaryTable, attention_probs, causal_attention};
 
 use crate::dropout::Site;
 use crate::norm::Norm;
-use crate::parameters::{Maker, apply};
+use crate::parameters::{Init, Maker, apply};
 use crate::pass::LayerPass;
 use crate::{GptConfig, ModelError};
 
@@ -55,13 +55,13 @@ impl Attention {
                 &format!("{path}.qkv"),
                 [config.d_model, qkv_width],
                 config.qkv_bias,
-                super::gpt::INIT_STD,
+                Init::Normal(super::gpt::INIT_STD),
             )?,
             output: maker.linear(
                 &format!("{path}.output"),
                 [config.n_heads * config.d_head, config.d_model],
                 config.output_bias,
-                super::gpt::residual_std(config),
+                super::gpt::residual_init(config),
             )?,
             q_norm,
             k_norm,

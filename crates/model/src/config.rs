@@ -87,6 +87,9 @@ pub struct GptConfig {
     pub mlp_bias: bool,
     /// Whether the head shares the token embedding's matrix.
     pub tied_head: bool,
+    /// Whether a fresh model's projections into the residual stream, and a head of its own, are zero: blocks then begin
+    /// as the identity, and every token as probable as the others.
+    pub zero_init_outputs: bool,
 }
 
 impl Default for GptConfig {
@@ -113,6 +116,7 @@ impl Default for GptConfig {
             output_bias: false,
             mlp_bias: false,
             tied_head: true,
+            zero_init_outputs: false,
         }
     }
 }

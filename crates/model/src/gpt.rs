@@ -16,9 +16,14 @@ use crate::{GptConfig, KvCache, ModelError, Pass, Positions};
 /// Standard deviation of fresh matrices and embeddings (GPT-2, Radford et al. 2019).
 pub(crate) const INIT_STD: f64 = 0.02;
 
-/// Standard deviation of projections into the residual stream, scaled down because 2·n_layers of them add up (GPT-2).
-pub(crate) fn residual_std(config: &GptConfig) -> f64 {
-    INIT_STD / (2.0 * config.n_layers as f64).sqrt()
+/// How projections into the residual stream start: scaled down because 2·n_layers of them add up (GPT-2), or at zero.
+pub(crate) fn residual_init(config: &GptConfig) -> Init {
+    if config.zero_init_outputs { Init::Zeros } else { Init::Normal(INIT_STD / (2.0 * config.n_layers as f64).sqrt()) }
+}
+
+/// How a head of its own starts.
+fn head_init(config: &GptConfig) -> Init {
+    if config.zero_init_outputs { Init::Zeros } else { Init::Normal(INIT_STD) }
 }
 
 /// A decoder-only transformer: embeddings, blocks, a last norm, a head.
@@ -67,7 +72,7 @@ impl Gpt {
             head: if config.tied_head {
                 None
             } else {
-                Some(maker.linear("head", [config.d_model, config.vocab_size], false, INIT_STD)?)
+                Some(maker.linear("head", [config.d_model, config.vocab_size], false, head_init(&config))?)
             },
             config,
         })

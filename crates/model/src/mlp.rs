@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use tril_kernels::{gelu, gelu_tanh, relu2, swiglu};
 
-use crate::parameters::{Maker, apply};
+use crate::parameters::{Init, Maker, apply};
 use crate::pass::LayerPass;
 use crate::{GptConfig, MlpKind, ModelError};
 
@@ -27,13 +27,13 @@ impl Mlp {
                 &format!("{path}.up"),
                 [config.d_model, up_width],
                 config.mlp_bias,
-                super::gpt::INIT_STD,
+                Init::Normal(super::gpt::INIT_STD),
             )?,
             down: maker.linear(
                 &format!("{path}.down"),
                 [config.d_ff, config.d_model],
                 config.mlp_bias,
-                super::gpt::residual_std(config),
+                super::gpt::residual_init(config),
             )?,
             kind: config.mlp,
         })

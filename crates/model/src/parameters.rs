@@ -12,7 +12,7 @@ use crate::{Gpt, ModelError};
 /// How a parameter starts when nothing is loaded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
-    /// All zero: biases.
+    /// All zero: biases, and matrices that the config asks to begin so.
     Zeros,
     /// All one: gains.
     Ones,
@@ -74,15 +74,15 @@ impl Maker<'_> {
         Ok(Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device)))
     }
 
-    /// A linear layer, weights `[d_input, d_output]`, started at the given standard deviation, its bias at zero.
+    /// A linear layer, weights `[d_input, d_output]`, its bias started at zero.
     pub fn linear(
         &mut self,
         path: &str,
         [d_input, d_output]: [usize; 2],
         bias: bool,
-        std: f64,
+        init: Init,
     ) -> Result<burn::nn::Linear, ModelError> {
-        let weight = self.param(&format!("{path}.weight"), [d_input, d_output], Init::Normal(std))?;
+        let weight = self.param(&format!("{path}.weight"), [d_input, d_output], init)?;
         let bias = if bias { Some(self.param(&format!("{path}.bias"), [d_output], Init::Zeros)?) } else { None };
         Ok(burn::nn::Linear { weight, bias })
     }

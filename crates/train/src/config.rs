@@ -43,18 +43,53 @@ impl Default for TrainConfig {
     }
 }
 
-/// AdamW and the course of its learning rate.
+/// What turns gradients into steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// AdamW for all parameters.
+    Adamw,
+    /// Muon for the matrices of blocks; AdamW for embeddings, the head, gains and biases.
+    Muon,
+}
+
+/// The way from the highest learning rate to the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// Half a cosine.
+    Cosine,
+    /// A straight line.
+    Linear,
+}
+
+/// The optimizer and the course of its learning rates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
-    /// The highest learning rate, reached at the end of the warm-up.
+    /// Which parameters AdamW trains, and which Muon.
+    pub kind: OptimizerKind,
+    /// AdamW's highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f64,
     /// The lowest, reached at `decay_steps` and kept from there.
     pub min_learning_rate: f64,
+    /// Muon's highest learning rate: the root-mean-square change of an element is about this over √(the matrix's longer
+    /// side). It rises and falls in proportion to AdamW's.
+    pub matrix_learning_rate: f64,
     /// Steps of linear warm-up.
     pub warmup_steps: u64,
-    /// The step at which the cosine reaches its floor; 0 is the last step.
+    /// The way from the highest rate to the lowest.
+    pub decay: Decay,
+    /// The last step at the highest rate; 0 is the end of the warm-up. Where the decay would end before, there is none.
+    pub decay_start: u64,
+    /// The step at which the decay reaches its floor; 0 is the last step.
     pub decay_steps: u64,
+    /// Muon: how much of the running mean of gradients is kept from step to step.
+    pub momentum: f64,
+    /// Muon: the same before the first step, from where it rises in a straight line.
+    pub momentum_start: f64,
+    /// Muon: steps until `momentum` is reached.
+    pub momentum_warmup_steps: u64,
     /// Decay of the running mean of gradients.
     pub beta1: f64,
     /// Decay of the running mean of squared gradients.
@@ -63,17 +98,25 @@ pub struct OptimizerConfig {
     pub eps: f64,
     /// Decoupled weight decay, on matrices only (embeddings included; gains and biases not).
     pub weight_decay: f64,
-    /// Gradients are scaled down to this norm over all parameters; 0 never scales.
+    /// Gradients are scaled down to this norm over all parameters together, before either optimizer sees them; 0 never
+    /// scales. Muon's steps have the same size whatever the scale, so there it only weighs a step's gradient in the mean.
     pub max_grad_norm: f64,
 }
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
+            kind: OptimizerKind::Adamw,
             learning_rate: 1e-3,
             min_learning_rate: 1e-4,
+            matrix_learning_rate: 0.02,
             warmup_steps: 100,
+            decay: Decay::Cosine,
+            decay_start: 0,
             decay_steps: 0,
+            momentum: 0.95,
+            momentum_start: 0.85,
+            momentum_warmup_steps: 200,
             beta1: 0.9,
             beta2: 0.99,
             eps: 1e-8,
@@ -119,6 +162,15 @@ impl OptimizerConfig {
                 self.min_learning_rate, self.learning_rate
             )));
         }
+        within("optimizer.matrix_learning_rate", self.matrix_learning_rate, 0.0..f64::INFINITY)?;
+        if self.decay_start != 0 && self.decay_start < self.warmup_steps {
+            return Err(TrainError::Config(format!(
+                "optimizer.decay_start = {} is before the warm-up's end, optimizer.warmup_steps = {}: raise the first or lower the second",
+                self.decay_start, self.warmup_steps
+            )));
+        }
+        within("optimizer.momentum", self.momentum, 0.0..1.0)?;
+        within("optimizer.momentum_start", self.momentum_start, 0.0..1.0)?;
         within("optimizer.beta1", self.beta1, 0.0..1.0)?;
         within("optimizer.beta2", self.beta2, 0.0..1.0)?;
         within("optimizer.eps", self.eps, f64::MIN_POSITIVE..f64::INFINITY)?;

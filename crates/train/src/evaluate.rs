@@ -42,15 +42,17 @@ pub fn evaluate(
     }
     let tokens = ids.len() - 1;
     let whole = tokens / seq_len;
-    let mut nats = 0.0;
     let batch = |index: usize| {
         let window = index * batch_size;
         let rows = batch_size.min(whole - window);
         total_loss(gpt, &ids[window * seq_len..], rows, seq_len)
     };
-    for loss in Lanes::new(&gpt.device())?.map(whole.div_ceil(batch_size), batch) {
-        nats += loss?;
-    }
+    let add = |nats: &mut Result<f64, TrainError>, loss: Result<f64, TrainError>| match (&mut *nats, loss) {
+        (Ok(nats), Ok(loss)) => *nats += loss,
+        (Ok(_), Err(error)) => *nats = Err(error),
+        (Err(_), _) => {}
+    };
+    let mut nats = Lanes::new(&gpt.device())?.fold(whole.div_ceil(batch_size), Ok(0.0), batch, add)?;
     if !tokens.is_multiple_of(seq_len) {
         nats += total_loss(gpt, &ids[whole * seq_len..], 1, tokens % seq_len)?;
     }

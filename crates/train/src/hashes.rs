@@ -16,7 +16,7 @@ use crate::run_dir::OPTIMIZER;
 pub struct Hashes {
     /// Of `model.safetensors`, the weights.
     pub model: String,
-    /// Of `optimizer.safetensors`, the moments of AdamW.
+    /// Of `optimizer.safetensors`, the optimizer's state.
     pub optimizer: String,
 }
 

@@ -1,6 +1,9 @@
 //! Work in pieces, side by side on the CPU's cores. What the pieces are never depends on how many cores there are, so
 //! no result does.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tril_kernels::is_cpu;
@@ -29,26 +32,78 @@ impl Lanes {
         Ok(Self { pools: pools.map_err(|error| TrainError::Device(error.to_string()))? })
     }
 
-    /// The results of all pieces, in their order; at most one a lane is in work at any time.
+    /// The results of all pieces, in their order.
     pub fn map<T: Send>(&self, pieces: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        if pieces == 1 || self.pools.len() == 1 {
-            return (0..pieces).map(work).collect();
+        self.fold(pieces, Vec::with_capacity(pieces), work, Vec::push)
+    }
+
+    /// Does all pieces, at most one a lane at any time, and adds their results to `total` in their order: each as soon
+    /// as those before it are in, so that few wait at a time.
+    pub fn fold<T: Send, A: Send>(
+        &self,
+        pieces: usize,
+        total: A,
+        work: impl Fn(usize) -> T + Sync,
+        add: impl Fn(&mut A, T) + Send,
+    ) -> A {
+        let mut sum = Sum { total, next: 0, waiting: BTreeMap::new(), add };
+        if pieces <= 1 || self.pools.len() == 1 {
+            (0..pieces).for_each(|piece| sum.take(piece, work(piece)));
+            return sum.total;
         }
-        let mut results: Vec<Option<T>> = (0..pieces).map(|_| None).collect();
-        let lanes = self.pools.len();
-        // Piece p goes to lane p mod lanes, so each lane gets the result slots of its own pieces.
-        let mut slots: Vec<Vec<(usize, &mut Option<T>)>> = (0..lanes).map(|_| Vec::new()).collect();
-        for (piece, slot) in results.iter_mut().enumerate() {
-            slots[piece % lanes].push((piece, slot));
-        }
-        let work = &work;
+        let (lanes, sum) = (self.pools.len(), Mutex::new(sum));
+        let lane = |lane: usize| {
+            for piece in (lane..pieces).step_by(lanes) {
+                let result = work(piece);
+                // Poisoned only if another lane panicked, which the scope passes on.
+                sum.lock().unwrap_or_else(PoisonError::into_inner).take(piece, result);
+            }
+        };
+        let lane = &lane;
         std::thread::scope(|scope| {
-            for (pool, slots) in self.pools.iter().zip(slots) {
-                scope.spawn(move || {
-                    pool.install(|| slots.into_iter().for_each(|(piece, slot)| *slot = Some(work(piece))));
-                });
+            for (number, pool) in self.pools.iter().enumerate() {
+                scope.spawn(move || pool.install(|| lane(number)));
             }
         });
-        results.into_iter().flatten().collect()
+        sum.into_inner().unwrap_or_else(PoisonError::into_inner).total
+    }
+}
+
+/// A sum in the order of its pieces, whatever the order they come in.
+struct Sum<T, A, F> {
+    total: A,
+    next: usize,
+    waiting: BTreeMap<usize, T>,
+    add: F,
+}
+
+impl<T, A, F: Fn(&mut A, T)> Sum<T, A, F> {
+    fn take(&mut self, piece: usize, result: T) {
+        self.waiting.insert(piece, result);
+        while let Some(result) = self.waiting.remove(&self.next) {
+            (self.add)(&mut self.total, result);
+            self.next += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_added_in_their_order_whichever_is_done_first() {
+        for threads in [1, 2, 3] {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            let lanes = pool.install(|| Lanes::new(&Device::flex())).expect("threads");
+            for pieces in [0, 1, 2, 7, 20] {
+                let work = |piece: usize| {
+                    std::thread::sleep(std::time::Duration::from_micros(piece as u64 * 7919 % 500));
+                    piece
+                };
+                let order = lanes.fold(pieces, Vec::new(), work, |order, piece| order.push(piece));
+                assert_eq!(order, (0..pieces).collect::<Vec<_>>(), "{threads} threads");
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Training: token ids → batches → one parallel masked forward pass → next-token loss → gradients → AdamW, with
+//! Training: token ids → batches → one parallel masked forward pass → next-token loss → gradients → AdamW or Muon, with
 //! evaluation, checkpoints and resuming. Nothing here generates text or prints.
 //!
 //! Read in this order: `config`, `batches`, `trainer`, `run`, `run_dir`.
@@ -7,6 +7,7 @@ mod batches;
 mod config;
 mod error;
 mod evaluate;
+mod gradient_norm;
 mod hashes;
 mod lanes;
 mod metrics;
@@ -17,10 +18,11 @@ mod schedule;
 mod trainer;
 
 pub use batches::{Batch, TrainingText};
-pub use config::{OptimizerConfig, TrainConfig};
+pub use config::{Decay, OptimizerConfig, OptimizerKind, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use hashes::Hashes;
+pub use lanes::Lanes;
 pub use metrics::{Metrics, Record};
 pub use run::{Observer, Outcome, Session, run};
 pub use run_dir::{Best, Progress, RunDir};

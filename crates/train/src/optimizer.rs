@@ -1,35 +1,50 @@
-//! AdamW with decoupled decay on matrices (Loshchilov & Hutter 2017, arXiv:1711.05101), its state keyed by the path
-//! of each parameter, so that it can be stored and found again.
+//! AdamW with decoupled decay on matrices (Loshchilov & Hutter 2017, arXiv:1711.05101), and Muon for the matrices of
+//! blocks, their state keyed by the path of each parameter, so that it can be stored and found again.
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use tril_kernels::{AdamWStep, adamw, is_cpu};
+use tril_kernels::{AdamWStep, MuonStep, adamw, muon};
 use tril_model::checkpoint::NamedTensors;
 use tril_model::parameters::{NamedGradients, PathStack};
-use tril_model::{Gpt, ModelError};
+use tril_model::{Gpt, GptConfig, MlpKind, ModelError};
 
-use crate::{OptimizerConfig, TrainError};
+use crate::lanes::Lanes;
+use crate::schedule::{learning_rate, matrix_learning_rate, momentum};
+use crate::{OptimizerConfig, OptimizerKind};
 
-/// Running means of gradients and of their squares.
+/// What AdamW and Muon remember, each of the parameters that it trains.
 #[derive(Debug, Clone, Default)]
-pub struct AdamW {
-    moments: BTreeMap<String, Moments>,
+pub struct Optimizer {
+    /// AdamW's running means of gradients and of their squares, each `[number of elements]`.
+    moments: BTreeMap<String, [Tensor<1>; 2]>,
+    /// Muon's running mean of gradients, `[number of elements]`.
+    momentum: BTreeMap<String, Tensor<1>>,
 }
 
-#[derive(Debug, Clone)]
-struct Moments {
-    first: Tensor<1>,  // [number of elements]
-    second: Tensor<1>, // [number of elements]
-}
-
-impl AdamW {
-    /// Takes step number `step` (from 1) with gradients already scaled.
-    pub fn step(&mut self, gpt: Gpt, gradients: NamedGradients, step: u64, rate: f64, config: &OptimizerConfig) -> Gpt {
+impl Optimizer {
+    /// Takes step number `step` (from 1) of `steps` with gradients already scaled. Whoever gives work to `lanes` must not
+    /// be one of them.
+    pub fn step(
+        &mut self,
+        gpt: Gpt,
+        mut gradients: NamedGradients,
+        [step, steps]: [u64; 2],
+        config: &OptimizerConfig,
+        lanes: &Lanes,
+    ) -> Gpt {
+        let rate = learning_rate(step, steps, config);
+        let mut matrices = BTreeMap::new();
+        if config.kind == OptimizerKind::Muon {
+            let rate = matrix_learning_rate(step, steps, config);
+            let muon = MuonStep { rate, decay: rate * config.weight_decay, momentum: momentum(step, config) };
+            matrices = self.step_matrices(&gpt, &mut gradients, &muon, lanes);
+        }
         let update = Update {
             stack: PathStack::default(),
             moments: &mut self.moments,
+            matrices,
             gradients,
             rate,
             first_correction: 1.0 - config.beta1.powf(step as f64),
@@ -39,23 +54,65 @@ impl AdamW {
         gpt.map(&mut { update })
     }
 
-    /// The state as named tensors, `{path}.first` and `{path}.second`, sorted.
-    pub fn tensors(&self) -> Vec<(String, TensorData)> {
-        let data = |tensor: &Tensor<1>| tensor.clone().into_data_dtype(DType::F32);
-        self.moments
-            .iter()
-            .flat_map(|(path, moments)| {
-                [(format!("{path}.first"), data(&moments.first)), (format!("{path}.second"), data(&moments.second))]
+    /// Muon's matrices after the step, by path, each computed whole on one core; takes their gradients away.
+    fn step_matrices(
+        &mut self,
+        gpt: &Gpt,
+        gradients: &mut NamedGradients,
+        step: &MuonStep,
+        lanes: &Lanes,
+    ) -> BTreeMap<String, Tensor<2>> {
+        let mut found = Matrices::default();
+        gpt.visit(&mut found);
+        let mut work: Vec<_> = found
+            .matrices
+            .into_iter()
+            .filter_map(|(path, weight)| {
+                let gradient = gradients.remove(&path)?;
+                let mean = self.momentum.remove(&path).unwrap_or_else(|| gradient.zeros_like());
+                Some((path, weight, mean, gradient))
+            })
+            .collect();
+        // The largest first, so that lanes get equal shares.
+        work.sort_by_key(|(_, weight, ..)| std::cmp::Reverse(weight.shape().num_elements()));
+        let results = lanes.map(work.len(), |index| {
+            let (path, weight, mean, gradient) = work[index].clone();
+            muon(step, weight, mean, gradient, &widths(&path, gpt.config()))
+        });
+        work.into_iter()
+            .zip(results)
+            .map(|((path, ..), (weight, mean))| {
+                self.momentum.insert(path.clone(), mean);
+                (path, weight)
             })
             .collect()
     }
 
-    /// The state that [`AdamW::tensors`] gave.
+    /// The state as named tensors, sorted: `{path}.first` and `{path}.second`, or `{path}.momentum`.
+    pub fn tensors(&self) -> Vec<(String, TensorData)> {
+        let data = |path: &str, name: &str, tensor: &Tensor<1>| {
+            (format!("{path}.{name}"), tensor.clone().into_data_dtype(DType::F32))
+        };
+        let moments = self.moments.iter();
+        let moments =
+            moments.flat_map(|(path, [first, second])| [data(path, "first", first), data(path, "second", second)]);
+        let momentum = self.momentum.iter().map(|(path, mean)| data(path, "momentum", mean));
+        let mut tensors: Vec<_> = moments.chain(momentum).collect();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        tensors
+    }
+
+    /// The state that [`Optimizer::tensors`] gave, of an optimizer of this kind.
     ///
     /// # Errors
     /// [`ModelError::Parameter`] if a parameter's state is missing or of another length.
-    pub fn from_tensors(mut tensors: NamedTensors, gpt: &Gpt, device: &Device) -> Result<Self, ModelError> {
-        let mut moments = BTreeMap::new();
+    pub fn from_tensors(
+        mut tensors: NamedTensors,
+        gpt: &Gpt,
+        kind: OptimizerKind,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut optimizer = Self::default();
         for (path, data) in tril_model::parameters::list(gpt) {
             let len: usize = data.shape().iter().product();
             let mut take = |name: &str| {
@@ -67,16 +124,66 @@ impl AdamW {
                 }
                 Ok(Tensor::from_data(TensorData::new(values, [len]), device))
             };
-            let state = Moments { first: take("first")?, second: take("second")? };
-            moments.insert(path, state);
+            if kind == OptimizerKind::Muon && is_block_matrix(&path, data.shape().len()) {
+                let mean = take("momentum")?;
+                optimizer.momentum.insert(path, mean);
+            } else {
+                let moments = [take("first")?, take("second")?];
+                optimizer.moments.insert(path, moments);
+            }
         }
-        Ok(Self { moments })
+        Ok(optimizer)
+    }
+}
+
+/// Whether a parameter with this path and number of axes is one that Muon trains where it is used.
+fn is_block_matrix(path: &str, axes: usize) -> bool {
+    axes == 2 && path.starts_with("blocks.")
+}
+
+/// Columns of each of the matrices that lie side by side in the one at `path`: each has singular values of its own.
+fn widths(path: &str, config: &GptConfig) -> Vec<usize> {
+    let GptConfig { n_heads, n_kv_heads, d_head, d_model, d_ff, .. } = *config;
+    if path.ends_with(".qkv.weight") {
+        return vec![n_heads * d_head, n_kv_heads * d_head, n_kv_heads * d_head];
+    }
+    if path.ends_with(".up.weight") {
+        return if config.mlp == MlpKind::Swiglu { vec![d_ff, d_ff] } else { vec![d_ff] };
+    }
+    vec![d_model]
+}
+
+/// The matrices that Muon trains.
+#[derive(Default)]
+struct Matrices {
+    stack: PathStack,
+    matrices: Vec<(String, Tensor<2>)>,
+}
+
+impl ModuleVisitor for Matrices {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.stack.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.stack.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.stack.path();
+        if is_block_matrix(&path, D) {
+            let value = param.val().inner();
+            let [rows, columns] = [value.dims()[0], value.dims()[1]];
+            self.matrices.push((path, value.reshape([rows, columns])));
+        }
     }
 }
 
 struct Update<'a> {
     stack: PathStack,
-    moments: &'a mut BTreeMap<String, Moments>,
+    moments: &'a mut BTreeMap<String, [Tensor<1>; 2]>,
+    /// What Muon has updated already.
+    matrices: BTreeMap<String, Tensor<2>>,
     gradients: NamedGradients,
     rate: f64,
     first_correction: f64,
@@ -95,12 +202,14 @@ impl ModuleMapper for Update<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.stack.path();
+        if let Some(matrix) = self.matrices.remove(&path) {
+            let (id, value, mapper) = param.consume();
+            let value = Tensor::from_inner(matrix.reshape(value.dims())).require_grad();
+            return Param::from_mapped_value(id, value, mapper);
+        }
         let Some(gradient) = self.gradients.remove(&path) else { return param };
         let OptimizerConfig { beta1, beta2, eps, weight_decay, .. } = *self.config;
-        let moments = match self.moments.remove(&path) {
-            Some(Moments { first, second }) => [first, second],
-            None => [gradient.zeros_like(), gradient.zeros_like()],
-        };
+        let moments = self.moments.remove(&path).unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
         let step = AdamWStep {
             rate: self.rate,
             decay: if D == 2 { self.rate * weight_decay } else { 0.0 },
@@ -111,76 +220,9 @@ impl ModuleMapper for Update<'_> {
             second_correction: self.second_correction,
         };
         let (id, value, mapper) = param.consume();
-        let (value, [first, second]) = adamw(&step, value.inner(), moments, gradient);
-        self.moments.insert(path, Moments { first, second });
+        let (value, moments) = adamw(&step, value.inner(), moments, gradient);
+        self.moments.insert(path, moments);
         let value = Tensor::from_inner(value).require_grad();
         Param::from_mapped_value(id, value, mapper)
-    }
-}
-
-/// The norm over all parameters together.
-///
-/// # Errors
-/// [`TrainError::Device`].
-pub fn global_norm(gradients: &NamedGradients) -> Result<f64, TrainError> {
-    let mut sum = 0.0;
-    for gradient in gradients.values() {
-        sum += sum_of_squares(gradient)?;
-    }
-    Ok(sum.sqrt())
-}
-
-/// On the CPU in f64 and in one order: Burn's own sum is in f32 and splits a long tensor over threads. Elsewhere on the
-/// device, so that no gradient has to leave it.
-///
-/// - gradient: `[number of elements]`
-fn sum_of_squares(gradient: &Tensor<1>) -> Result<f64, TrainError> {
-    if !is_cpu(&gradient.device()) {
-        let sum = (gradient.clone() * gradient.clone()).sum();
-        return sum.try_into_scalar::<f32>().map(f64::from).map_err(|e| TrainError::Device(e.to_string()));
-    }
-    let data = gradient.clone().into_data_dtype(DType::F32);
-    let values = data.as_slice::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
-    let square = |value: &f32| f64::from(*value) * f64::from(*value);
-    // Eight running sums, so that the compiler can keep them in one register.
-    let mut sums = [0.0; 8];
-    let (eights, rest) = values.as_chunks::<8>();
-    for eight in eights {
-        for (sum, value) in sums.iter_mut().zip(eight) {
-            *sum += square(value);
-        }
-    }
-    Ok(sums.iter().sum::<f64>() + rest.iter().map(square).sum::<f64>())
-}
-
-/// Scales gradients of this norm down to `max_norm`, if they are above it; 0 never scales.
-pub fn clip(gradients: NamedGradients, norm: f64, max_norm: f64) -> NamedGradients {
-    if max_norm == 0.0 || norm <= max_norm {
-        return gradients;
-    }
-    let scale = max_norm / norm;
-    gradients.into_iter().map(|(path, gradient)| (path, gradient * scale)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_norm_of_millions_of_gradients_is_the_same_bits_on_any_number_of_threads() {
-        // More than Burn sums on one thread, and no multiple of eight.
-        let values: Vec<f32> = (0..4_500_003_u32).map(|i| (i.wrapping_mul(2_654_435_761) as f32).sin()).collect();
-        let expected = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        let gradient = Tensor::from_data(TensorData::new(values, [4_500_003]), &Device::flex());
-        let gradients = NamedGradients::from([("weight".to_owned(), gradient)]);
-        let norms: Vec<f64> = [1, 2, 3, 5]
-            .into_iter()
-            .map(|threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-                pool.install(|| global_norm(&gradients)).expect("a norm")
-            })
-            .collect();
-        assert!(norms.iter().all(|norm| norm.to_bits() == norms[0].to_bits()), "{norms:?}");
-        assert!((norms[0] / expected - 1.0).abs() < 1e-12, "{} for {expected}", norms[0]);
     }
 }

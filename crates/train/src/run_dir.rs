@@ -10,14 +10,14 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use tril_model::{ModelError, checkpoint};
 
-use crate::optimizer::AdamW;
-use crate::{TrainError, Trainer};
+use crate::optimizer::Optimizer;
+use crate::{OptimizerKind, TrainError, Trainer};
 
 /// The resolved recipe, in the run directory and in each checkpoint.
 const RECIPE: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const INDEX: &str = "checkpoints.json";
-/// Moments of the optimizer, beside the model in a checkpoint.
+/// The optimizer's state, beside the model in a checkpoint.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// [`Progress`], beside the model in a checkpoint.
 const PROGRESS: &str = "train.json";
@@ -200,7 +200,12 @@ impl RunDir {
     ///
     /// # Errors
     /// [`TrainError::Model`] where a file is missing or damaged.
-    pub fn load(from: &Path, gpt: &tril_model::Gpt, device: &Device) -> Result<(AdamW, Progress), TrainError> {
+    pub fn load(
+        from: &Path,
+        gpt: &tril_model::Gpt,
+        kind: OptimizerKind,
+        device: &Device,
+    ) -> Result<(Optimizer, Progress), TrainError> {
         let path = from.join(PROGRESS);
         let progress: Progress = serde_json::from_slice(&read_part(&path)?)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
@@ -208,10 +213,10 @@ impl RunDir {
         require(&path)?;
         let tensors = checkpoint::read_tensors(&path)?;
         if progress.step == 0 {
-            // Before the first step there are no moments.
-            return Ok((AdamW::default(), progress));
+            // Before the first step there is no state.
+            return Ok((Optimizer::default(), progress));
         }
-        let optimizer = AdamW::from_tensors(tensors, gpt, device)
+        let optimizer = Optimizer::from_tensors(tensors, gpt, kind, device)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
         Ok((optimizer, progress))
     }

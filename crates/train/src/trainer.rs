@@ -1,4 +1,4 @@
-//! One optimizer step: batch → forward → loss → backward → clip → AdamW.
+//! One optimizer step: batch → forward → loss → backward → clip → AdamW or Muon.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,9 @@ use tril_kernels::cross_entropy;
 use tril_model::parameters::{self, NamedGradients};
 use tril_model::{Dropout, Gpt, Pass};
 
+use crate::gradient_norm::{clip, global_norm};
 use crate::lanes::Lanes;
-use crate::optimizer::{AdamW, clip, global_norm};
+use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::{Batch, OptimizerConfig, TrainConfig, TrainError, TrainingText};
 
@@ -22,14 +23,14 @@ pub struct StepReport {
     pub loss: f64,
     /// Norm of the gradient over all parameters, before clipping.
     pub grad_norm: f64,
-    /// Learning rate used.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
 }
 
 /// A model being trained.
 pub struct Trainer {
     gpt: Gpt,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     step: u64,
     train: TrainConfig,
     optimizer_config: OptimizerConfig,
@@ -45,7 +46,7 @@ impl Trainer {
     /// [`TrainError::Config`].
     pub fn new(
         gpt: Gpt,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         step: u64,
         train: TrainConfig,
         optimizer_config: OptimizerConfig,
@@ -75,7 +76,7 @@ impl Trainer {
     }
 
     /// The optimizer's state.
-    pub fn optimizer(&self) -> &AdamW {
+    pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
@@ -105,7 +106,8 @@ impl Trainer {
         let grad_norm = finite("the gradient norm", global_norm(&gradients)?)?;
         let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
         let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
-        self.gpt = self.optimizer.step(self.gpt.clone(), gradients, step, rate, &self.optimizer_config);
+        let steps = [step, self.train.steps];
+        self.gpt = self.optimizer.step(self.gpt.clone(), gradients, steps, &self.optimizer_config, &self.lanes);
         self.step = step;
         Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
     }
@@ -130,20 +132,15 @@ impl Trainer {
             });
             self.micro_batch(batch, dropout.as_ref())
         };
-        let mut loss = 0.0;
-        let mut total = BTreeMap::new();
-        for result in self.lanes.map(micro_batches, piece) {
-            let (share, gradients) = result?;
-            loss += share;
-            for (path, gradient) in gradients {
-                let sum = match total.remove(&path) {
-                    Some(sum) => sum + gradient,
-                    None => gradient,
-                };
-                total.insert(path, sum);
+        let add = |sum: &mut Result<(f64, NamedGradients), TrainError>, result| match (&mut *sum, result) {
+            (Ok((loss, total)), Ok((share, gradients))) => {
+                *loss += share;
+                add_gradients(total, gradients);
             }
-        }
-        Ok((loss, total))
+            (Ok(_), Err(error)) => *sum = Err(error),
+            (Err(_), _) => {}
+        };
+        self.lanes.fold(micro_batches, Ok((0.0, BTreeMap::new())), piece, add)
     }
 
     /// A micro-batch's share of the mean loss and of its gradient.
@@ -160,6 +157,16 @@ impl Trainer {
         let losses = losses.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
         let total: f64 = losses.iter().map(|loss| f64::from(*loss)).sum();
         Ok((total / (self.train.batch_size * seq_len) as f64, gradients))
+    }
+}
+
+fn add_gradients(total: &mut NamedGradients, gradients: NamedGradients) {
+    for (path, gradient) in gradients {
+        let sum = match total.remove(&path) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        total.insert(path, sum);
     }
 }
 

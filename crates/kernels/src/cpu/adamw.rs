@@ -4,6 +4,7 @@ use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::rows::own;
 use super::simd::{LANES, load, store, vectorized};
 use crate::AdamWStep;
 
@@ -26,13 +27,6 @@ pub fn adamw(step: &AdamWStep, tensors: [FlexTensor; 3], gradient: &FlexTensor) 
         });
     }
     tensors
-}
-
-/// The tensor with its elements, and no others, one after another in its memory.
-fn own(tensor: FlexTensor) -> FlexTensor {
-    let layout = tensor.layout();
-    let whole = layout.is_contiguous() && layout.start_offset() == 0;
-    if whole && tensor.storage::<f32>().len() == layout.num_elements() { tensor } else { tensor.to_contiguous() }
 }
 
 struct Update<'a> {

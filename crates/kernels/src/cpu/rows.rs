@@ -91,6 +91,13 @@ pub fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
+/// The tensor with its elements, and no others, one after another in its memory.
+pub fn own(tensor: FlexTensor) -> FlexTensor {
+    let layout = tensor.layout();
+    let whole = layout.is_contiguous() && layout.start_offset() == 0;
+    if whole && tensor.storage::<f32>().len() == layout.num_elements() { tensor } else { tensor.to_contiguous() }
+}
+
 /// Calls `work` with chunks of whole rows of `out` and the number of each chunk's first row, on the threads of the
 /// current pool where it pays. A row's result must not depend on its chunk.
 pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {

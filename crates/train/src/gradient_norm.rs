@@ -1,0 +1,76 @@
+//! The gradient's size: its norm over all parameters, and clipping by it.
+
+use burn::tensor::{DType, Tensor};
+use tril_kernels::is_cpu;
+use tril_model::parameters::NamedGradients;
+
+use crate::TrainError;
+
+/// The norm over all parameters together.
+///
+/// # Errors
+/// [`TrainError::Device`].
+pub fn global_norm(gradients: &NamedGradients) -> Result<f64, TrainError> {
+    let mut sum = 0.0;
+    for gradient in gradients.values() {
+        sum += sum_of_squares(gradient)?;
+    }
+    Ok(sum.sqrt())
+}
+
+/// On the CPU in f64 and in one order: Burn's own sum is in f32 and splits a long tensor over threads. Elsewhere on the
+/// device, so that no gradient has to leave it.
+///
+/// - gradient: `[number of elements]`
+fn sum_of_squares(gradient: &Tensor<1>) -> Result<f64, TrainError> {
+    if !is_cpu(&gradient.device()) {
+        let sum = (gradient.clone() * gradient.clone()).sum();
+        return sum.try_into_scalar::<f32>().map(f64::from).map_err(|e| TrainError::Device(e.to_string()));
+    }
+    let data = gradient.clone().into_data_dtype(DType::F32);
+    let values = data.as_slice::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+    let square = |value: &f32| f64::from(*value) * f64::from(*value);
+    // Eight running sums, so that the compiler can keep them in one register.
+    let mut sums = [0.0; 8];
+    let (eights, rest) = values.as_chunks::<8>();
+    for eight in eights {
+        for (sum, value) in sums.iter_mut().zip(eight) {
+            *sum += square(value);
+        }
+    }
+    Ok(sums.iter().sum::<f64>() + rest.iter().map(square).sum::<f64>())
+}
+
+/// Scales gradients of this norm down to `max_norm`, if they are above it; 0 never scales.
+pub fn clip(gradients: NamedGradients, norm: f64, max_norm: f64) -> NamedGradients {
+    if max_norm == 0.0 || norm <= max_norm {
+        return gradients;
+    }
+    let scale = max_norm / norm;
+    gradients.into_iter().map(|(path, gradient)| (path, gradient * scale)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn the_norm_of_millions_of_gradients_is_the_same_bits_on_any_number_of_threads() {
+        // More than Burn sums on one thread, and no multiple of eight.
+        let values: Vec<f32> = (0..4_500_003_u32).map(|i| (i.wrapping_mul(2_654_435_761) as f32).sin()).collect();
+        let expected = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let gradient = Tensor::from_data(TensorData::new(values, [4_500_003]), &Device::flex());
+        let gradients = NamedGradients::from([("weight".to_owned(), gradient)]);
+        let norms: Vec<f64> = [1, 2, 3, 5]
+            .into_iter()
+            .map(|threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                pool.install(|| global_norm(&gradients)).expect("a norm")
+            })
+            .collect();
+        assert!(norms.iter().all(|norm| norm.to_bits() == norms[0].to_bits()), "{norms:?}");
+        assert!((norms[0] / expected - 1.0).abs() < 1e-12, "{} for {expected}", norms[0]);
+    }
+}
