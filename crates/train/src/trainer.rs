@@ -29,7 +29,8 @@ pub struct StepReport {
 
 /// A model being trained.
 pub struct Trainer {
-    gpt: Gpt,
+    /// Away only while the optimizer has it, so that it can write weights where they lie.
+    gpt: Option<Gpt>,
     optimizer: Optimizer,
     step: u64,
     train: TrainConfig,
@@ -62,7 +63,7 @@ impl Trainer {
         }
         let lanes = Lanes::new(&gpt.device())?;
         let device = gpt.device().autodiff();
-        Ok(Self { gpt: gpt.train(), optimizer, step, train, optimizer_config, device, lanes })
+        Ok(Self { gpt: Some(gpt.train()), optimizer, step, train, optimizer_config, device, lanes })
     }
 
     /// Steps taken so far.
@@ -72,7 +73,11 @@ impl Trainer {
 
     /// The model as it stands, without gradients.
     pub fn model(&self) -> Gpt {
-        self.gpt.valid()
+        self.gpt().valid()
+    }
+
+    fn gpt(&self) -> &Gpt {
+        self.gpt.as_ref().expect("the optimizer has given the model back")
     }
 
     /// The optimizer's state.
@@ -85,7 +90,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NonFinite`], [`TrainError::Device`].
     pub fn check_weights(&self) -> Result<(), TrainError> {
-        for (_, data) in parameters::list(&self.gpt) {
+        for (_, data) in parameters::list(self.gpt()) {
             let values = data.as_slice::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 finite(self.step, "a weight", f64::from(*value))?;
@@ -107,7 +112,8 @@ impl Trainer {
         let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
         let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
         let steps = [step, self.train.steps];
-        self.gpt = self.optimizer.step(self.gpt.clone(), gradients, steps, &self.optimizer_config, &self.lanes);
+        let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, &self.optimizer_config, &self.lanes);
+        self.gpt = self.gpt.take().map(stepped);
         self.step = step;
         Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
     }
@@ -148,7 +154,7 @@ impl Trainer {
         let [rows, seq_len] = batch.inputs.dims();
         let share = rows as f64 / self.train.batch_size as f64;
         // Parameters of its own: passes that share some wait for each other.
-        let gpt = self.gpt.valid().train();
+        let gpt = self.gpt().valid().train();
         let logits = gpt.forward_with(batch.inputs, Pass { dropout, ..Pass::default() });
         let targets = batch.targets.reshape([rows * seq_len]);
         let losses = cross_entropy(logits.flatten(0, 1), targets); // [rows · seq_len]
