@@ -114,6 +114,9 @@ pub enum TextError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A stop text without a character in it.
+    #[error("a stop text is empty, so everything would stop before it begins; give at least one character")]
+    EmptyStopText,
     /// A token id that the vocabulary does not have.
     #[error("token id {id}: the vocabulary ends at id {}; use the tokenizer that the model was trained with", vocab_size.saturating_sub(1))]
     UnknownId {

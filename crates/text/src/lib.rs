@@ -20,6 +20,7 @@
 mod corpus;
 mod error;
 mod split;
+mod stop;
 mod stream;
 pub mod tales;
 mod tokenizer;
@@ -27,5 +28,6 @@ mod tokenizer;
 pub use corpus::{Corpus, Document};
 pub use error::{Position, TextError};
 pub use split::{Encoded, Piece, Split, encode_side};
+pub use stop::{StopTexts, StopWatch, Watched};
 pub use stream::TextStream;
 pub use tokenizer::{Tokenizer, TokenizerConfig, TokenizerKind};
