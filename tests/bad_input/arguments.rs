@@ -88,6 +88,12 @@ fn settings_of_the_sampler_that_mean_nothing_are_refused_with_what_they_may_be()
 }
 
 #[test]
+fn an_empty_stop_text_is_refused() {
+    let message = Scene::with_run().refused("sample run --stop=");
+    assert_says(&message, &["--stop", "empty", "at least one character"]);
+}
+
+#[test]
 fn two_prompts_are_refused() {
     let scene = Scene::with_run();
     let message = scene.refused("sample run --prompt a --prompt-file text.txt");

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::process::Stdio;
 
+use serde_json::Value;
+
 use super::scene::*;
 
 /// Ends within a word of the training text, so that there is something to go on with.
@@ -168,6 +170,77 @@ fn penalties_keep_a_text_from_repeating_itself() {
     }
     assert_eq!(kinds("--presence-penalty -100"), 1, "a reward for what was said");
     assert!(kinds("--presence-penalty 100 --penalty-span 1") < kinds("--presence-penalty 100"));
+}
+
+/// What `sample run` prints to stdout and stderr.
+fn sample_and_report(scene: &Scene, options: &str, stops: &[&str]) -> (String, String) {
+    let mut command = scene.tril(&format!("sample run --max-tokens 60 {options}"));
+    command.args(["--prompt", PROMPT]).args(stops.iter().flat_map(|stop| ["--stop", stop]));
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let utf8 = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (utf8(output.stdout), utf8(output.stderr))
+}
+
+#[test]
+fn nothing_is_shown_from_a_stop_text_on_and_the_last_line_names_it() {
+    let scene = Scene::with_run();
+    let whole = sample(&scene, "");
+    let whole = continuation(&whole);
+    for (begin, len) in [(0, 1), (7, 3), (30, 12), (59, 1), (40, 20)] {
+        let stop: String = whole.chars().skip(begin).take(len).collect();
+        let (text, report) = sample_and_report(&scene, "", &["never", &stop, "…"]);
+        assert_eq!(continuation(&text), &whole[..whole.find(&stop).expect("it is there")], "{stop:?}");
+        assert!(report.contains(&format!("; stopped by: stop text {stop:?}]")), "{report}");
+    }
+}
+
+#[test]
+fn a_stop_text_that_only_begins_is_shown_in_the_end() {
+    let scene = Scene::with_run();
+    let whole = sample(&scene, "");
+    let stop = format!("{}and more", &continuation(&whole)[50..]);
+    let (text, report) = sample_and_report(&scene, "", &[&stop]);
+    assert_eq!(text, whole);
+    assert!(report.contains("[60 tokens") && report.contains("; stopped by: max tokens]"), "{report}");
+}
+
+#[test]
+fn a_stop_text_in_the_prompt_or_begun_by_it_stops_nothing() {
+    let scene = Scene::with_run();
+    let whole = sample(&scene, "");
+    let begun = format!("sa{}", &continuation(&whole)[..1]);
+    assert!(!continuation(&whole).contains(PROMPT) && !continuation(&whole).contains(&begun), "the premise: {whole:?}");
+    assert_eq!(sample_and_report(&scene, "", &[PROMPT, &begun]).0, whole);
+}
+
+#[test]
+fn no_tokens_are_as_many_as_were_asked_for() {
+    let output = Scene::with_run().tril("sample run --max-tokens 0 --stop a").output().expect("it runs");
+    let report = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(report.contains("[0 tokens") && report.contains("; stopped by: max tokens]"), "{report}");
+}
+
+#[test]
+fn the_last_line_tells_of_several_samples_which_were_stopped_by_what() {
+    let scene = Scene::new();
+    scene.stdout(&format!("{TRAIN} --set tokenizer.end_of_text=true"));
+    let tokenizer: Value = serde_json::from_str(&scene.read("run/step-000006/tokenizer.json")).expect("JSON");
+    let end_of_text = tokenizer["added_tokens"][0]["id"].as_u64().expect("an id");
+    // So that a text of 60 tokens ends or meets an e or neither.
+    let options = format!("--temperature 3 --num-samples 12 --logit-bias {end_of_text}=1");
+    let (text, report) = sample_and_report(&scene, &options, &["e"]);
+    let report = report.trim_end().rsplit_once("; stopped by: ").expect("reasons").1;
+    for reason in ["end of text (sample", "stop text \"e\" (sample"] {
+        assert!(report.contains(reason), "{report}");
+    }
+    assert_eq!(text.split(RULE).count(), 12);
+    assert!(text.split(RULE).all(|text| !text[PROMPT.len()..].contains('e')), "{text}");
+    let (text, report) = sample_and_report(&scene, &format!("--logit-bias {end_of_text}=100"), &["e"]);
+    assert_eq!(continuation(&text), "");
+    assert!(report.contains("[0 tokens") && report.contains("; stopped by: end of text]"), "{report}");
+    let (_, report) = sample_and_report(&scene, "--ban <|endoftext|> --num-samples 2", &[]);
+    assert!(report.contains("[120 tokens") && report.contains("; stopped by: max tokens (samples 1-2)]"), "{report}");
 }
 
 #[test]

@@ -83,6 +83,9 @@ pub struct SampleArgs {
     /// Tokens to generate at most
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_tokens: usize,
+    /// Stop where TEXT appears in what follows the prompt, and show nothing from there on; may be repeated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
     /// How many samples
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub num_samples: u64,

@@ -5,6 +5,7 @@
 mod args;
 mod bench;
 mod device;
+mod ending;
 mod eval;
 mod open;
 mod progress;

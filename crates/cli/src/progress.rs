@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tril_infer::GenerateOptions;
 use tril_model::Gpt;
-use tril_text::Tokenizer;
+use tril_text::{StopTexts, Tokenizer};
 use tril_train::{Evaluation, Observer, StepReport};
 
-use crate::sample::write_sample;
+use crate::sample::Continuation;
 
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -115,9 +115,11 @@ impl Observer for Progress {
         if *interval == 0 || !step.is_multiple_of(*interval) || step == self.steps {
             return;
         }
+        let (gpt, stops, options) = (model(), StopTexts::default(), options.clone());
+        let sample = Continuation { gpt: &gpt, tokenizer: &self.tokenizer, prompt: prompt_ids, options, stops: &stops };
         let mut text = Vec::new();
         // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
-        let shown = match write_sample(&model(), &self.tokenizer, prompt_ids, options.clone(), &mut text, |_| {}) {
+        let shown = match sample.write(&mut text, |_| {}) {
             Ok(_) => format!("{prompt}{}", String::from_utf8_lossy(&text)),
             Err(error) => format!("[no sample: {error:#}]"),
         };

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tril_infer::{CacheMode, GenerateOptions, Generator, Step};
 use tril_model::Gpt;
-use tril_text::{TextError, Tokenizer};
+use tril_text::{StopTexts, TextError, Tokenizer, Watched};
 
 use crate::args::SampleArgs;
+use crate::ending::{Ending, stopped_by};
 use crate::open;
 
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
@@ -29,10 +30,12 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
         ..GenerateOptions::default()
     };
+    let stops = StopTexts::new(&args.stop).context("--stop")?;
     let ids = prompt_ids(&tokenizer, &prompt).map_err(|error| error.in_text(&prompt_name))?;
     let mut out = std::io::stdout().lock();
     let begin = Instant::now();
     let mut generated = 0;
+    let mut endings = Vec::new();
     let mut told = false;
     for number in 0..args.num_samples {
         if number > 0 {
@@ -41,7 +44,8 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         write!(out, "{prompt}")?;
         out.flush()?;
         let options = GenerateOptions { sample_index: args.sample_index.wrapping_add(number), ..options.clone() };
-        generated += write_sample(&gpt, &tokenizer, &ids, options, &mut out, |step| {
+        let continuation = Continuation { gpt: &gpt, tokenizer: &tokenizer, prompt: &ids, options, stops: &stops };
+        let written = continuation.write(&mut out, |step| {
             if step.dropped > 0 && !told {
                 told = true;
                 eprintln!(
@@ -51,11 +55,14 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
                 );
             }
         })?;
+        generated += written.tokens;
+        endings.push(written.ending);
     }
     writeln!(out)?;
     let seconds = begin.elapsed().as_secs_f64();
     let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
-    eprintln!("[{generated} tokens {how} in {seconds:.2} s, {:.0} a second]", generated as f64 / seconds);
+    let rate = generated as f64 / seconds;
+    eprintln!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second; {}]", stopped_by(&endings));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,26 +76,52 @@ pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>, TextE
     }
 }
 
-/// Writes what follows the prompt, piece by piece, and lets `watch` see each step; returns how many there were.
-pub fn write_sample(
-    gpt: &Gpt,
-    tokenizer: &Tokenizer,
-    prompt: &[u32],
-    options: GenerateOptions,
-    out: &mut impl Write,
-    mut watch: impl FnMut(&Step),
-) -> Result<usize> {
-    let mut text = tokenizer.stream();
-    let mut count = 0;
-    for step in Generator::new(gpt, prompt, options)? {
-        let step = step?;
-        count += 1;
-        watch(&step);
-        if let Some(piece) = text.push(step.token)? {
-            write!(out, "{piece}")?;
-            out.flush()?;
+/// A text to be made, piece by piece, after a prompt.
+pub struct Continuation<'a> {
+    pub gpt: &'a Gpt,
+    pub tokenizer: &'a Tokenizer,
+    pub prompt: &'a [u32],
+    pub options: GenerateOptions,
+    pub stops: &'a StopTexts,
+}
+
+/// What was written.
+pub struct Written {
+    /// How many tokens it took, those of a stop text among them.
+    pub tokens: usize,
+    pub ending: Ending,
+}
+
+impl Continuation<'_> {
+    /// Writes it as it is made, and lets `watch` see each step.
+    pub fn write(self, out: &mut impl Write, mut watch: impl FnMut(&Step)) -> Result<Written> {
+        let max_tokens = self.options.max_tokens;
+        let mut text = self.tokenizer.stream();
+        let mut stops = self.stops.watch();
+        let mut tokens = 0;
+        for step in Generator::new(self.gpt, self.prompt, self.options)? {
+            let step = step?;
+            tokens += 1;
+            watch(&step);
+            let Some(piece) = text.push(step.token)? else { continue };
+            if let Some(ending) = show(stops.push(&piece), out)? {
+                return Ok(Written { tokens, ending });
+            }
         }
+        if let Some(ending) = show(stops.push(&text.finish()?), out)? {
+            return Ok(Written { tokens, ending });
+        }
+        write!(out, "{}", stops.finish())?;
+        let ending = if tokens == max_tokens { Ending::MaxTokens } else { Ending::EndOfText };
+        Ok(Written { tokens, ending })
     }
-    write!(out, "{}", text.finish()?)?;
-    Ok(count)
+}
+
+/// Writes what is certain; the ending is a stop text's if one has appeared.
+fn show(watched: Watched<'_>, out: &mut impl Write) -> Result<Option<Ending>> {
+    if !watched.text.is_empty() {
+        write!(out, "{}", watched.text)?;
+        out.flush()?;
+    }
+    Ok(watched.stop.map(|text| Ending::StopText(text.to_owned())))
 }

@@ -11,14 +11,14 @@ use burn::module::Module;
 use burn::tensor::Device;
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
-use tril_text::{Corpus, Tokenizer};
+use tril_text::{Corpus, StopTexts, Tokenizer};
 use tril_train::{Best, Evaluation, Hashes, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
 
 use crate::args::TrainArgs;
 use crate::open;
 use crate::progress::{Progress, Samples};
 use crate::recipe::{self, Recipe, SampleConfig};
-use crate::sample::{prompt_ids, write_sample};
+use crate::sample::{Continuation, prompt_ids};
 use crate::text::{Floor, Text};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -47,7 +47,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             let mut out = std::io::stdout().lock();
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;
-            write_sample(&session.trainer.model(), &tokenizer, &first_prompt, options, &mut out, |_| {})?;
+            let (gpt, stops) = (session.trainer.model(), StopTexts::default());
+            let prompt = &first_prompt;
+            let sample = Continuation { gpt: &gpt, tokenizer: &tokenizer, prompt, options, stops: &stops };
+            sample.write(&mut out, |_| {})?;
             writeln!(out, "\n---\n")?;
             write_losses(&mut out, &evaluation, best, &recipe, &text)?;
             write_hashes(&mut out, &session.dir)?;

@@ -145,21 +145,30 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_bias_temperature_top_k_typical_p_top_p_min_p() {
-        let logits = [0.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.0, 0.0];
-        let bans = SamplerConfig { banned: [1].into(), top_k: 2, ..Default::default() };
-        assert_eq!(tokens(&logits, &bans), [2, 3], "what is banned takes no place among the k");
-        // Half of what top-k leaves is one token; half of everything would be too, so ask for more of it.
-        let after_k = SamplerConfig { top_k: 2, top_p: 0.7, ..Default::default() };
-        assert_eq!(tokens(&logits, &after_k), [1], "0.73 of what top-k leaves, though 0.62 of all");
-        assert_eq!(tokens(&logits, &SamplerConfig { top_p: 0.7, ..Default::default() }), [1, 2]);
-        let hot = SamplerConfig { temperature: 4.0, min_p: 0.5, ..Default::default() };
+    fn the_order_is_bans_temperature_top_k_typical_p_top_p_min_p() {
+        let all = SamplerConfig::default;
+        let kept = |probabilities: &[f32], config: SamplerConfig| {
+            let logits: Vec<f32> = probabilities.iter().map(|probability| probability.ln()).collect();
+            tokens(&logits, &config)
+        };
+        let dull = [&[0.3][..], &[0.07; 10]].concat();
+        let falling = [0.5, 0.2, 0.1, 0.1, 0.1];
+        let banned = SamplerConfig { banned: [0].into(), top_k: 2, ..all() };
+        assert_eq!(kept(&falling, banned), [1, 2], "what is banned takes no place among the k");
+        let hot = SamplerConfig { temperature: 4.0, min_p: 0.7, ..all() };
+        assert_eq!(kept(&falling, hot), [0, 1], "at temperature 4 the second has 0.8 of the first, not 0.4");
+        let typical_k = SamplerConfig { top_k: 2, typical_p: 0.2, ..all() };
         assert_eq!(
-            tokens(&logits, &hot),
-            [1, 2, 3],
-            "at temperature 4 the third has 0.61 of the first, and the next 0.47"
+            kept(&dull, typical_k),
+            [0],
+            "the first is dull among all and not between the two that top-k leaves"
         );
-        assert_eq!(tokens(&logits, &SamplerConfig { min_p: 0.5, ..Default::default() }), [1]);
+        let top_typical = SamplerConfig { typical_p: 0.2, top_p: 0.0, ..all() };
+        assert_eq!(kept(&dull, top_typical), [1], "the most probable of what is not dull");
+        let top_k_p = SamplerConfig { top_k: 2, top_p: 0.65, ..all() };
+        assert_eq!(kept(&falling, top_k_p), [0], "0.71 of what top-k leaves");
+        let top_min = SamplerConfig { top_p: 0.65, min_p: 0.3, ..all() };
+        assert_eq!(kept(&falling, top_min), [0, 1], "0.5 of all, though 0.71 of what min-p would have left");
     }
 
     #[test]

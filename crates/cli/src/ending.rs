@@ -1,0 +1,79 @@
+//! Why a text that a model writes ends where it does, and how that is told of one text or of several.
+
+use std::fmt;
+
+/// More than these are not listed one by one.
+const MAX_RANGES: usize = 8;
+
+/// Why there is no more of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The model said so.
+    EndOfText,
+    /// As many tokens as were asked for.
+    MaxTokens,
+    /// This text appeared.
+    StopText(String),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndOfText => write!(f, "end of text"),
+            Self::MaxTokens => write!(f, "max tokens"),
+            Self::StopText(text) => write!(f, "stop text {text:?}"),
+        }
+    }
+}
+
+/// What stopped each of several texts: each reason once, in order of appearance, and which texts it stopped, counted
+/// from 1, if there is more than one.
+pub fn stopped_by(endings: &[Ending]) -> String {
+    let mut reasons: Vec<(&Ending, Vec<usize>)> = Vec::new();
+    for (number, ending) in (1..).zip(endings) {
+        match reasons.iter_mut().find(|(reason, _)| *reason == ending) {
+            Some((_, numbers)) => numbers.push(number),
+            None => reasons.push((ending, vec![number])),
+        }
+    }
+    let told = |(reason, numbers): &(&Ending, Vec<usize>)| match &numbers[..] {
+        _ if endings.len() == 1 => reason.to_string(),
+        [number] => format!("{reason} (sample {number})"),
+        numbers => format!("{reason} ({})", ranges(numbers)),
+    };
+    let reasons: Vec<String> = reasons.iter().map(told).collect();
+    format!("stopped by: {}", reasons.join(", "))
+}
+
+/// `samples 1-3, 5` for 1, 2, 3 and 5, and where there is too much to list how many they are.
+fn ranges(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => run.iter().map(ToString::to_string).collect(),
+    });
+    let runs: Vec<String> = runs.collect();
+    if runs.len() > MAX_RANGES { format!("{} samples", numbers.len()) } else { format!("samples {}", runs.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ending::*;
+    use super::*;
+
+    #[test]
+    fn one_text_has_one_reason_and_no_number() {
+        assert_eq!(stopped_by(&[MaxTokens]), "stopped by: max tokens");
+        assert_eq!(stopped_by(&[StopText("\n猫".into())]), "stopped by: stop text \"\\n猫\"");
+    }
+
+    #[test]
+    fn of_several_texts_each_reason_is_told_once_with_those_that_it_stopped() {
+        assert_eq!(stopped_by(&[EndOfText, EndOfText]), "stopped by: end of text (samples 1-2)");
+        let stop = StopText("x".into());
+        let endings = [EndOfText, EndOfText, EndOfText, MaxTokens, EndOfText, stop, EndOfText];
+        let told = "stopped by: end of text (samples 1-3, 5, 7), max tokens (sample 4), stop text \"x\" (sample 6)";
+        assert_eq!(stopped_by(&endings), told);
+        let many: Vec<Ending> = (0..100).map(|n| if n % 3 == 0 { MaxTokens } else { EndOfText }).collect();
+        assert_eq!(stopped_by(&many), "stopped by: max tokens (34 samples), end of text (66 samples)");
+    }
+}
