@@ -2,16 +2,16 @@
 
 use std::fmt;
 
+use tril_infer::Finish;
+
 /// More than these are not listed one by one.
 const MAX_RANGES: usize = 8;
 
 /// Why there is no more of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// The model said so.
-    EndOfText,
-    /// As many tokens as were asked for.
-    MaxTokens,
+    /// The generator made no more tokens.
+    Finish(Finish),
     /// This text appeared.
     StopText(String),
 }
@@ -19,8 +19,9 @@ pub enum Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndOfText => write!(f, "end of text"),
-            Self::MaxTokens => write!(f, "max tokens"),
+            Self::Finish(Finish::EndOfText) => write!(f, "end of text"),
+            Self::Finish(Finish::MaxTokens) => write!(f, "max tokens"),
+            Self::Finish(Finish::ContextFull) => write!(f, "full context"),
             Self::StopText(text) => write!(f, "stop text {text:?}"),
         }
     }
@@ -57,23 +58,26 @@ fn ranges(numbers: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Ending::*;
+    use super::Ending::StopText;
     use super::*;
+
+    const END_OF_TEXT: Ending = Ending::Finish(Finish::EndOfText);
+    const MAX_TOKENS: Ending = Ending::Finish(Finish::MaxTokens);
 
     #[test]
     fn one_text_has_one_reason_and_no_number() {
-        assert_eq!(stopped_by(&[MaxTokens]), "stopped by: max tokens");
+        assert_eq!(stopped_by(&[MAX_TOKENS]), "stopped by: max tokens");
         assert_eq!(stopped_by(&[StopText("\n猫".into())]), "stopped by: stop text \"\\n猫\"");
     }
 
     #[test]
     fn of_several_texts_each_reason_is_told_once_with_those_that_it_stopped() {
-        assert_eq!(stopped_by(&[EndOfText, EndOfText]), "stopped by: end of text (samples 1-2)");
+        assert_eq!(stopped_by(&[END_OF_TEXT, END_OF_TEXT]), "stopped by: end of text (samples 1-2)");
         let stop = StopText("x".into());
-        let endings = [EndOfText, EndOfText, EndOfText, MaxTokens, EndOfText, stop, EndOfText];
+        let endings = [END_OF_TEXT, END_OF_TEXT, END_OF_TEXT, MAX_TOKENS, END_OF_TEXT, stop, END_OF_TEXT];
         let told = "stopped by: end of text (samples 1-3, 5, 7), max tokens (sample 4), stop text \"x\" (sample 6)";
         assert_eq!(stopped_by(&endings), told);
-        let many: Vec<Ending> = (0..100).map(|n| if n % 3 == 0 { MaxTokens } else { EndOfText }).collect();
+        let many: Vec<Ending> = (0..100).map(|n| if n % 3 == 0 { MAX_TOKENS } else { END_OF_TEXT }).collect();
         assert_eq!(stopped_by(&many), "stopped by: max tokens (34 samples), end of text (66 samples)");
     }
 }

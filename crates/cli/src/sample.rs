@@ -95,11 +95,11 @@ pub struct Written {
 impl Continuation<'_> {
     /// Writes it as it is made, and lets `watch` see each step.
     pub fn write(self, out: &mut impl Write, mut watch: impl FnMut(&Step)) -> Result<Written> {
-        let max_tokens = self.options.max_tokens;
         let mut text = self.tokenizer.stream();
         let mut stops = self.stops.watch();
         let mut tokens = 0;
-        for step in Generator::new(self.gpt, self.prompt, self.options)? {
+        let mut generator = Generator::new(self.gpt, self.prompt, self.options)?;
+        for step in &mut generator {
             let step = step?;
             tokens += 1;
             watch(&step);
@@ -112,8 +112,8 @@ impl Continuation<'_> {
             return Ok(Written { tokens, ending });
         }
         write!(out, "{}", stops.finish())?;
-        let ending = if tokens == max_tokens { Ending::MaxTokens } else { Ending::EndOfText };
-        Ok(Written { tokens, ending })
+        let ended = generator.ended().context("the generator gave up")?;
+        Ok(Written { tokens, ending: Ending::Finish(ended.finish) })
     }
 }
 

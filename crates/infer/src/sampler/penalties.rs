@@ -11,11 +11,11 @@ use crate::InferError;
 /// # Errors
 /// [`InferError::UnknownToken`] if the history has a token that the logits lack.
 pub fn penalise(logits: &mut [f64], history: &[u32], config: &SamplerConfig) -> Result<(), InferError> {
-    let &SamplerConfig { repetition_penalty, presence_penalty, frequency_penalty, penalty_span, .. } = config;
-    if (repetition_penalty, presence_penalty, frequency_penalty) == (1.0, 0.0, 0.0) {
+    let &SamplerConfig { repetition_penalty, presence_penalty, frequency_penalty, .. } = config;
+    let span = config.history();
+    if span == 0 {
         return Ok(());
     }
-    let span = if penalty_span == 0 { history.len() } else { penalty_span };
     let mut counts = vec![0_u64; logits.len()];
     for &id in &history[history.len().saturating_sub(span)..] {
         let unknown = InferError::UnknownToken { id, vocab_size: logits.len() };
