@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 a run or a check failed, 2 the user can mend it, 130 stopped by Ctrl-C.
 
+mod allocator;
 mod args;
 mod bench;
 mod device;
@@ -22,12 +23,8 @@ use tril_infer::InferError;
 use tril_model::ModelError;
 use tril_train::TrainError;
 
-/// A training step allocates and frees the same large buffers again and again; the system's allocator gives them back
-/// and faults them in anew each time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let done = match args::Cli::parse().command {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
