@@ -16,6 +16,7 @@ mod benching;
 mod bits;
 mod divergence;
 mod evaluation;
+mod prompts;
 mod proving;
 mod resuming;
 mod sampling;

@@ -80,6 +80,16 @@ pub struct SampleArgs {
     /// A file with the text to continue
     #[arg(long, value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
+    /// A file with a text to continue on each line, all as one batch; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file"])]
+    pub prompts: Option<PathBuf>,
+    /// Print a JSON object a line; with --prompts, each line is one too: {"prompt": "Once"}, and id, seed, sample,
+    /// max_tokens, temperature or any other sampling setting where it has its own
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Texts in work at a time; it changes the time they take and nothing else
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch_size: u16,
     /// Tokens to generate at most
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_tokens: usize,

@@ -9,7 +9,7 @@ use tril_model::Gpt;
 use tril_text::{StopTexts, Tokenizer};
 use tril_train::{Evaluation, Observer, StepReport};
 
-use crate::sample::Continuation;
+use crate::sample::Writer;
 
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -115,12 +115,12 @@ impl Observer for Progress {
         if *interval == 0 || !step.is_multiple_of(*interval) || step == self.steps {
             return;
         }
-        let (gpt, stops, options) = (model(), StopTexts::default(), options.clone());
-        let sample = Continuation { gpt: &gpt, tokenizer: &self.tokenizer, prompt: prompt_ids, options, stops: &stops };
+        let (gpt, stops) = (model(), StopTexts::default());
+        let writer = Writer { gpt: &gpt, tokenizer: &self.tokenizer, stops: &stops };
         let mut text = Vec::new();
         // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
-        let shown = match sample.write(&mut text, |_| {}) {
-            Ok(_) => format!("{prompt}{}", String::from_utf8_lossy(&text)),
+        let shown = match writer.write_one(prompt_ids, options, &mut text) {
+            Ok(()) => format!("{prompt}{}", String::from_utf8_lossy(&text)),
             Err(error) => format!("[no sample: {error:#}]"),
         };
         let shown: String = shown.trim().lines().map(|line| format!("  │ {line}\n")).collect();

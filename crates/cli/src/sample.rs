@@ -1,69 +1,104 @@
 //! `tril sample`: text from a checkpoint, shown as it is made.
 
+mod prompts;
+mod together;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tril_infer::{CacheMode, GenerateOptions, Generator, Step};
+use serde::Serialize;
+use serde_json::Value;
+use tril_infer::{CacheMode, Finish, GenerateOptions, Step};
 use tril_model::Gpt;
-use tril_text::{StopTexts, TextError, Tokenizer, Watched};
+use tril_text::{StopTexts, TextError, Tokenizer};
 
 use crate::args::SampleArgs;
 use crate::ending::{Ending, stopped_by};
 use crate::open;
+use prompts::Prompt;
+use together::InOrder;
+pub use together::{Job, Told, Writer, Written};
 
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let (device, _) = open::device(&args.compute)?;
     let open::Checkpoint { gpt, tokenizer, .. } = open::checkpoint(&args.checkpoint, &device)?;
-    let (prompt, prompt_name) = match (&args.prompt, &args.prompt_file) {
-        (Some(text), _) if text == "-" => (open::text(Path::new("-"))?, "standard input".into()),
-        (Some(text), _) => (text.clone(), "the prompt".into()),
-        (None, Some(path)) => (open::text(path)?, path.to_string_lossy()),
-        (None, None) => (String::new(), "no prompt".into()),
-    };
+    let stops = StopTexts::new(&args.stop).context("--stop")?;
+    let prompts = prompts(args, &tokenizer)?;
+    let jobs = prompts.iter().map(|prompt| job(prompt, &tokenizer)).collect::<Result<Vec<_>>>()?;
+    let out = std::io::stdout().lock();
+    let mut shown = Shown::new(args, &prompts, out)?;
+    let begin = Instant::now();
+    let mut told = false;
+    let mut endings: Vec<Option<Ending>> = vec![None; jobs.len()];
+    let mut generated = 0;
+    let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, stops: &stops };
+    writer.write(&jobs, args.batch_size.into(), |number, what| {
+        match &what {
+            Told::Step(step) => told = told || warn_of_overflow(step, &gpt),
+            Told::Piece(_) => {}
+            Told::End(written) => {
+                generated += written.tokens;
+                endings[number] = Some(written.ending.clone());
+            }
+        }
+        shown.tell(number, what, &jobs[number], &prompts[number])
+    })?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
+    let rate = generated as f64 / seconds;
+    let endings: Vec<Ending> = endings.into_iter().flatten().collect();
+    eprintln!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second; {}]", stopped_by(&endings));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says so if tokens have left the context because it was full; returns whether it did.
+fn warn_of_overflow(step: &Step, gpt: &Gpt) -> bool {
+    if step.dropped > 0 {
+        eprintln!(
+            "\n[the context of {} tokens is full: its oldest {} left it and the rest was computed anew; this goes on without further notice]",
+            gpt.config().max_seq_len,
+            step.dropped
+        );
+    }
+    step.dropped > 0
+}
+
+/// The prompts that the command line asks for, each as many times as there are samples of it.
+fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
     let options = GenerateOptions {
-        sampler: args.sampling.config(&tokenizer)?,
+        sampler: args.sampling.config(tokenizer)?,
+        sample_index: args.sample_index,
         max_tokens: args.max_tokens,
         stop_token: tokenizer.end_of_text(),
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
         ..GenerateOptions::default()
     };
-    let stops = StopTexts::new(&args.stop).context("--stop")?;
-    let ids = prompt_ids(&tokenizer, &prompt).map_err(|error| error.in_text(&prompt_name))?;
-    let mut out = std::io::stdout().lock();
-    let begin = Instant::now();
-    let mut generated = 0;
-    let mut endings = Vec::new();
-    let mut told = false;
-    for number in 0..args.num_samples {
-        if number > 0 {
-            writeln!(out, "\n---------------")?;
-        }
-        write!(out, "{prompt}")?;
-        out.flush()?;
-        let options = GenerateOptions { sample_index: args.sample_index.wrapping_add(number), ..options.clone() };
-        let continuation = Continuation { gpt: &gpt, tokenizer: &tokenizer, prompt: &ids, options, stops: &stops };
-        let written = continuation.write(&mut out, |step| {
-            if step.dropped > 0 && !told {
-                told = true;
-                eprintln!(
-                    "\n[the context of {} tokens is full: its oldest {} left it and the rest was computed anew; this goes on without further notice]",
-                    gpt.config().max_seq_len,
-                    step.dropped
-                );
-            }
-        })?;
-        generated += written.tokens;
-        endings.push(written.ending);
-    }
-    writeln!(out)?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
-    let rate = generated as f64 / seconds;
-    eprintln!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second; {}]", stopped_by(&endings));
-    Ok(ExitCode::SUCCESS)
+    let single =
+        |text: String, name: &str| vec![Prompt { text, name: name.to_owned(), id: None, options: options.clone() }];
+    let prompts = match (&args.prompt, &args.prompt_file, &args.prompts) {
+        (Some(text), ..) if text == "-" => single(open::text(Path::new("-"))?, "standard input"),
+        (Some(text), ..) => single(text.clone(), "the prompt"),
+        (None, Some(path), _) => single(open::text(path)?, &path.to_string_lossy()),
+        (None, None, Some(path)) if args.jsonl => prompts::objects(path, &options)?,
+        (None, None, Some(path)) => prompts::lines(path, &options)?,
+        (None, None, None) => single(String::new(), "no prompt"),
+    };
+    let samples = |prompt: Prompt| {
+        (0..args.num_samples).map(move |number| {
+            let sample_index = prompt.options.sample_index.wrapping_add(number);
+            Prompt { options: GenerateOptions { sample_index, ..prompt.options.clone() }, ..prompt.clone() }
+        })
+    };
+    Ok(prompts.into_iter().flat_map(samples).collect())
+}
+
+fn job(prompt: &Prompt, tokenizer: &Tokenizer) -> Result<Job> {
+    let ids = prompt_ids(tokenizer, &prompt.text).map_err(|error| error.in_text(&prompt.name))?;
+    prompt.options.sampler.check(tokenizer.vocab_size()).with_context(|| prompt.name.clone())?;
+    Ok(Job { ids, options: prompt.options.clone() })
 }
 
 /// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, else after a
@@ -76,52 +111,72 @@ pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>, TextE
     }
 }
 
-/// A text to be made, piece by piece, after a prompt.
-pub struct Continuation<'a> {
-    pub gpt: &'a Gpt,
-    pub tokenizer: &'a Tokenizer,
-    pub prompt: &'a [u32],
-    pub options: GenerateOptions,
-    pub stops: &'a StopTexts,
+/// How texts are shown.
+enum Shown<W> {
+    /// One after another, with a rule between them.
+    Texts(InOrder<W>),
+    /// An object a line, in their order.
+    Objects { out: W, texts: Vec<String>, complete: Vec<Option<String>>, current: usize },
 }
 
-/// What was written.
-pub struct Written {
-    /// How many tokens it took, those of a stop text among them.
-    pub tokens: usize,
-    pub ending: Ending,
+/// A text as an object.
+#[derive(Serialize)]
+struct Object<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: &'a Option<Value>,
+    prompt: &'a str,
+    text: String,
+    /// "max_tokens", "end_of_text", "context_full" or "stop_text".
+    finish: &'static str,
+    /// Which stop text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<String>,
+    prompt_tokens: usize,
+    tokens: usize,
+    /// Sum of ln of the model's own probability of these tokens.
+    logprob: f64,
+    seed: u64,
+    sample: u64,
 }
 
-impl Continuation<'_> {
-    /// Writes it as it is made, and lets `watch` see each step.
-    pub fn write(self, out: &mut impl Write, mut watch: impl FnMut(&Step)) -> Result<Written> {
-        let mut text = self.tokenizer.stream();
-        let mut stops = self.stops.watch();
-        let mut tokens = 0;
-        let mut generator = Generator::new(self.gpt, self.prompt, self.options)?;
-        for step in &mut generator {
-            let step = step?;
-            tokens += 1;
-            watch(&step);
-            let Some(piece) = text.push(step.token)? else { continue };
-            if let Some(ending) = show(stops.push(&piece), out)? {
-                return Ok(Written { tokens, ending });
+impl<W: Write> Shown<W> {
+    fn new(args: &SampleArgs, prompts: &[Prompt], out: W) -> Result<Self> {
+        if args.jsonl {
+            let (texts, complete) = (vec![String::new(); prompts.len()], vec![None; prompts.len()]);
+            return Ok(Self::Objects { out, texts, complete, current: 0 });
+        }
+        InOrder::new(prompts.iter().map(|prompt| prompt.text.clone()).collect(), out).map(Self::Texts)
+    }
+
+    fn tell(&mut self, number: usize, what: Told<'_>, job: &Job, prompt: &Prompt) -> Result<()> {
+        match (self, what) {
+            (_, Told::Step(_)) => {}
+            (Self::Texts(texts), Told::Piece(piece)) => texts.piece(number, piece)?,
+            (Self::Texts(texts), Told::End(_)) => texts.end(number)?,
+            (Self::Objects { texts, .. }, Told::Piece(piece)) => texts[number].push_str(piece),
+            (Self::Objects { out, texts, complete, current }, Told::End(written)) => {
+                let text = std::mem::take(&mut texts[number]);
+                complete[number] = Some(serde_json::to_string(&object(text, written, job, prompt))?);
+                while let Some(line) = complete.get_mut(*current).and_then(Option::take) {
+                    writeln!(out, "{line}")?;
+                    *current += 1;
+                }
+                out.flush()?;
             }
         }
-        if let Some(ending) = show(stops.push(&text.finish()?), out)? {
-            return Ok(Written { tokens, ending });
-        }
-        write!(out, "{}", stops.finish())?;
-        let ended = generator.ended().context("the generator gave up")?;
-        Ok(Written { tokens, ending: Ending::Finish(ended.finish) })
+        Ok(())
     }
 }
 
-/// Writes what is certain; the ending is a stop text's if one has appeared.
-fn show(watched: Watched<'_>, out: &mut impl Write) -> Result<Option<Ending>> {
-    if !watched.text.is_empty() {
-        write!(out, "{}", watched.text)?;
-        out.flush()?;
-    }
-    Ok(watched.stop.map(|text| Ending::StopText(text.to_owned())))
+fn object<'a>(text: String, written: Written, job: &Job, prompt: &'a Prompt) -> Object<'a> {
+    let Written { tokens, logprob, ending } = written;
+    let (finish, stop) = match ending {
+        Ending::Finish(Finish::MaxTokens) => ("max_tokens", None),
+        Ending::Finish(Finish::EndOfText) => ("end_of_text", None),
+        Ending::Finish(Finish::ContextFull) => ("context_full", None),
+        Ending::StopText(text) => ("stop_text", Some(text)),
+    };
+    let (id, prompt, options) = (&prompt.id, prompt.text.as_str(), &job.options);
+    let (seed, sample) = (options.sampler.seed, options.sample_index);
+    Object { id, prompt, text, finish, stop, prompt_tokens: job.ids.len(), tokens, logprob, seed, sample }
 }

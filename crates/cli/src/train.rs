@@ -18,7 +18,7 @@ use crate::args::TrainArgs;
 use crate::open;
 use crate::progress::{Progress, Samples};
 use crate::recipe::{self, Recipe, SampleConfig};
-use crate::sample::{Continuation, prompt_ids};
+use crate::sample::{Writer, prompt_ids};
 use crate::text::{Floor, Text};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -48,9 +48,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;
             let (gpt, stops) = (session.trainer.model(), StopTexts::default());
-            let prompt = &first_prompt;
-            let sample = Continuation { gpt: &gpt, tokenizer: &tokenizer, prompt, options, stops: &stops };
-            sample.write(&mut out, |_| {})?;
+            let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, stops: &stops };
+            writer.write_one(&first_prompt, &options, &mut out)?;
             writeln!(out, "\n---\n")?;
             write_losses(&mut out, &evaluation, best, &recipe, &text)?;
             write_hashes(&mut out, &session.dir)?;

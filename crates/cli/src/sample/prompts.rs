@@ -1,0 +1,77 @@
+//! Many prompts: a file with one a line, or with one JSON object a line.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tril_infer::{GenerateOptions, SamplerConfig};
+
+use crate::open;
+
+/// A text to be continued.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    pub text: String,
+    /// What an error calls it.
+    pub name: String,
+    /// The value by which its sender knows it.
+    pub id: Option<Value>,
+    pub options: GenerateOptions,
+}
+
+/// A line of a file of objects. Fields that it does not name are settings of the sampler.
+#[derive(Debug, Deserialize)]
+struct Line {
+    prompt: String,
+    id: Option<Value>,
+    sample: Option<u64>,
+    max_tokens: Option<usize>,
+    #[serde(flatten)]
+    sampler: Map<String, Value>,
+}
+
+/// A prompt a line; an empty line is an empty prompt.
+///
+/// # Errors
+/// For a file that cannot be read or holds no line.
+pub fn lines(path: &Path, options: &GenerateOptions) -> Result<Vec<Prompt>> {
+    let prompt =
+        |(name, text): (String, &str)| Prompt { text: text.to_owned(), name, id: None, options: options.clone() };
+    let text = open::text(path)?;
+    Ok(named_lines(path, &text)?.map(prompt).collect())
+}
+
+/// An object a line: `prompt`, and where it differs from the command line `seed`, `sample`, `max_tokens` and any setting
+/// of the sampler; `id` comes back with the text.
+///
+/// # Errors
+/// For a file that cannot be read or holds no line, and for the first line that is no such object.
+pub fn objects(path: &Path, options: &GenerateOptions) -> Result<Vec<Prompt>> {
+    let text = open::text(path)?;
+    named_lines(path, &text)?.map(|(name, line)| object(&name, line, options)).collect()
+}
+
+fn object(name: &str, line: &str, options: &GenerateOptions) -> Result<Prompt> {
+    let Line { prompt, id, sample, max_tokens, sampler } = serde_json::from_str(line)
+        .with_context(|| format!("{name}: it must be an object such as {{\"prompt\": \"Once\", \"seed\": 7}}"))?;
+    let mut options = options.clone();
+    if !sampler.is_empty() {
+        let mut settings = serde_json::to_value(&options.sampler)?;
+        if let Value::Object(settings) = &mut settings {
+            settings.extend(sampler);
+        }
+        options.sampler = serde_json::from_value::<SamplerConfig>(settings).with_context(|| name.to_owned())?;
+    }
+    options.sample_index = sample.unwrap_or(options.sample_index);
+    options.max_tokens = max_tokens.unwrap_or(options.max_tokens);
+    Ok(Prompt { text: prompt, name: name.to_owned(), id, options })
+}
+
+/// The lines of a text and what they are called.
+fn named_lines<'a>(path: &'a Path, text: &'a str) -> Result<impl Iterator<Item = (String, &'a str)>> {
+    if text.is_empty() {
+        bail!("{}: it holds no prompt; write one a line", path.display());
+    }
+    Ok((1..).zip(text.lines()).map(|(number, line)| (format!("{}:{number}", path.display()), line)))
+}
