@@ -1,4 +1,4 @@
-//! The binary as a user meets it: train, sample, eval, prove, bench, resume, Ctrl-C. What it refuses is in `bad_input`.
+//! The binary as a user meets it: train, sample, eval, score, prove, bench, resume, Ctrl-C. What it refuses is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `evaluation` | what `eval` measures |
+//! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `benching` | what `bench` measures, however fast that is |
 
@@ -20,4 +21,5 @@ mod proving;
 mod resuming;
 mod sampling;
 pub mod scene;
+mod scoring;
 mod training;

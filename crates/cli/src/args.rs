@@ -4,7 +4,7 @@ mod sampling;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::bench::parse_seconds;
 use crate::device::DeviceChoice;
@@ -27,6 +27,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
+    /// Show how probable a checkpoint holds each token of a text
+    Score(ScoreArgs),
     /// Prove that a checkpoint computes one function, whichever way it is asked
     Prove(ProveArgs),
     /// Measure how fast this machine trains and generates
@@ -112,6 +114,27 @@ pub struct EvalArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// A UTF-8 text file; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "html")]
+    pub json: bool,
+    /// Write one HTML page that needs nothing else, with the five most probable tokens at each place
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Colours instead of columns
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, conflicts_with_all = ["json", "html"])]
+    pub color: ColorChoice,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

@@ -13,6 +13,7 @@ mod progress;
 mod prove;
 mod recipe;
 mod sample;
+mod score;
 mod text;
 mod train;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Eval(args) => eval::run(&args),
+        args::Command::Score(args) => score::run(&args),
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Bench(command) => bench::run(&command),
     };

@@ -1,6 +1,6 @@
-//! What can go wrong while generating and proving.
+//! What can go wrong while generating, scoring and proving.
 
-/// Errors of sampling, generation and proofs.
+/// Errors of sampling, generation, scoring and proofs.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
     /// There is nothing to condition on.
@@ -17,6 +17,12 @@ pub enum InferError {
     /// Proofs compare predictions, and here is nothing to predict or nothing to predict from.
     #[error("the text has {tokens} token{}: proofs take at least 2; give a longer one", if *tokens == 1 { "" } else { "s" })]
     TooShortToProve {
+        /// Its length.
+        tokens: usize,
+    },
+    /// A text to be scored has no token that another one predicts.
+    #[error("{tokens} token{}: scoring takes at least 2, as the first is predicted by nothing; give a longer text", if *tokens == 1 { "" } else { "s" })]
+    NothingToScore {
         /// Its length.
         tokens: usize,
     },
