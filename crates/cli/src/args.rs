@@ -2,6 +2,7 @@
 
 mod sampling;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
@@ -31,6 +32,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Prove that a checkpoint computes one function, whichever way it is asked
     Prove(ProveArgs),
+    /// Measure what each token costs without a cache and with it, and check that the tokens are the same
+    Cost(CostArgs),
     /// Measure how fast this machine trains and generates
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -153,6 +156,33 @@ pub struct ProveArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// Text to continue [default: where a document begins]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// Tokens to generate [default: as many as the context holds, or four windows; at most 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_tokens: Option<u16>,
+    /// Positions at once where a known text enters the cache in chunks
+    #[arg(long, value_name = "N", default_value = "16")]
+    pub prefill_chunk: NonZeroUsize,
+    /// The same seed gives the same tokens
+    #[arg(long, value_name = "S", default_value_t = 1337)]
+    pub seed: u64,
+    /// Print one JSON object, with every pass
+    #[arg(long)]
+    pub json: bool,
+    /// Draw operations and time of a token over the length of the context
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

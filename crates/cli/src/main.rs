@@ -5,12 +5,14 @@
 mod allocator;
 mod args;
 mod bench;
+mod cost;
 mod device;
 mod ending;
 mod eval;
 mod open;
 mod progress;
 mod prove;
+mod quantity;
 mod recipe;
 mod sample;
 mod score;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Score(args) => score::run(&args),
         args::Command::Prove(args) => prove::run(&args),
+        args::Command::Cost(args) => cost::run(&args),
         args::Command::Bench(command) => bench::run(&command),
     };
     match done {

@@ -26,6 +26,16 @@ pub enum InferError {
         /// Its length.
         tokens: usize,
     },
+    /// A context ends before the tokens do that are to be generated without cutting it.
+    #[error("a context of {limit} tokens has no room for a prompt of {prompt} and {new} new tokens: {}", room(*.limit, *.prompt))]
+    ContextTooShort {
+        /// Tokens of the longest context.
+        limit: usize,
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens to generate.
+        new: usize,
+    },
     /// The system gives no threads to compare.
     #[error("threads to compare could not be had: {0}")]
     Threads(String),
@@ -53,4 +63,12 @@ pub enum InferError {
         /// "NaN", "no finite value", …
         what: &'static str,
     },
+}
+
+/// What would fit.
+fn room(limit: usize, prompt: usize) -> String {
+    match (limit + 1).checked_sub(prompt).filter(|new| *new > 0) {
+        Some(new) => format!("at most {new} fit after it"),
+        None => "give a shorter one".to_owned(),
+    }
 }

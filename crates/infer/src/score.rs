@@ -8,6 +8,7 @@ use tril_kernels::cross_entropy;
 use tril_model::Gpt;
 
 use crate::InferError;
+use crate::sampler::rows;
 
 /// Logits that are held at once, unless a single window has more.
 const MAX_LOGITS: usize = 1 << 23;
@@ -100,7 +101,7 @@ fn windows(
     logits.par_chunks(gpt.config().vocab_size).enumerate().map(one).collect()
 }
 
-/// One row of logits as a distribution, in f64.
+/// One row of logits as the model's own distribution, in f64, the same on every platform.
 struct Distribution<'a> {
     logits: &'a [f32],
     /// ln Σ exp(logit).
@@ -113,15 +114,13 @@ impl<'a> Distribution<'a> {
         if logits.iter().any(|logit| logit.is_nan()) {
             return Err("NaN");
         }
-        let largest = logits.iter().fold(f32::NEG_INFINITY, |max, logit| max.max(*logit));
-        match largest {
-            f32::INFINITY => return Err("infinity"),
-            f32::NEG_INFINITY => return Err("no finite value"),
-            _ => {}
+        if logits.contains(&f32::INFINITY) {
+            return Err("infinity");
         }
-        let largest = f64::from(largest);
-        let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
-        Ok(Self { logits, log_sum: largest + sum.ln() })
+        if logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+            return Err("no finite value");
+        }
+        Ok(Self { logits, log_sum: rows::log_sum_exp(logits) })
     }
 
     fn logprob(&self, id: usize) -> f64 {
@@ -132,7 +131,7 @@ impl<'a> Distribution<'a> {
         let term = |id| {
             let logprob = self.logprob(id);
             // A probability of zero adds nothing: p ln p → 0.
-            if logprob == f64::NEG_INFINITY { 0.0 } else { -logprob.exp() * logprob }
+            if logprob == f64::NEG_INFINITY { 0.0 } else { -rows::exp(logprob) * logprob }
         };
         (0..self.logits.len()).map(term).sum::<f64>().max(0.0)
     }
