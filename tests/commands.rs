@@ -1,4 +1,4 @@
-//! The binary as a user meets it: train, sample, eval, prove, bench, resume, Ctrl-C. What it refuses is in `bad_input`.
+//! The binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
 //! |---|---|
@@ -9,11 +9,14 @@
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `evaluation` | what `eval` measures |
+//! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
+//! | `costing` | what `cost` counts, and that the routes agree |
 //! | `benching` | what `bench` measures, however fast that is |
 
 mod benching;
 mod bits;
+mod costing;
 mod divergence;
 mod evaluation;
 mod prompts;
@@ -21,4 +24,5 @@ mod proving;
 mod resuming;
 mod sampling;
 pub mod scene;
+mod scoring;
 mod training;

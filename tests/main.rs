@@ -8,12 +8,14 @@
 //! | `properties` | random small configs pass the proofs; `PROPTEST_CASES=5000` tries more of them |
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
 //! | `batches` | sequences that grow together are what they are alone; going on from what is remembered |
+//! | `scores` | a token's probability, rank and entropy are those of the logits before it |
+//! | `costs` | the routes that `tril cost` compares agree, and are counted pass by pass |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
-//! | `commands` | the binary as a user meets it: train, sample, eval, prove, bench, resume, Ctrl-C |
+//! | `commands` | the binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
@@ -23,6 +25,7 @@ mod bad_input;
 mod batches;
 mod checkpoints;
 mod commands;
+mod costs;
 mod equivalence;
 mod faults;
 mod generation;
@@ -32,4 +35,5 @@ mod proofs;
 mod properties;
 mod reference;
 mod reference_training;
+mod scores;
 mod support;

@@ -145,3 +145,15 @@ fn a_command_without_a_checkpoint_is_refused_with_its_usage() {
     assert_says(&scene.refused("eval run"), &["<FILE>", "Usage: tril eval"]);
     assert_says(&scene.refused("trian"), &["'trian'", "'train'"]);
 }
+
+#[test]
+fn a_page_that_could_not_be_written_is_refused_before_anything_is_computed() {
+    let scene = Scene::with_run();
+    assert_says(&scene.refused("score run text.txt --html run"), &["--html run", "directory", "name of a file"]);
+    let message = scene.refused("score run text.txt --html none/page.html");
+    assert_says(&message, &["--html none/page.html", "no directory none", "make it first"]);
+    assert_says(
+        &scene.refused("score run text.txt --html a.html --json"),
+        &["--html", "--json", "cannot be used with"],
+    );
+}

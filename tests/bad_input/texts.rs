@@ -14,7 +14,9 @@ fn a_missing_text_is_named() {
     let scene = Scene::new();
     assert_says(&scene.refused(&train_on("none.txt")), &["none.txt", "os error", "check the path"]);
     let scene = Scene::with_run();
-    assert_says(&scene.refused("eval run none.txt"), &["none.txt", "os error", "check the path"]);
+    for command in ["eval", "score"] {
+        assert_says(&scene.refused(&format!("{command} run none.txt")), &["none.txt", "os error", "check the path"]);
+    }
 }
 
 #[test]
@@ -28,7 +30,10 @@ fn an_empty_text_is_refused() {
     let scene = Scene::with_run();
     scene.write("empty.txt", "");
     assert_says(&scene.refused(&train_on("empty.txt").replace("run", "new")), &["empty.txt", "empty", "give a file"]);
-    assert_says(&scene.refused("eval run empty.txt"), &["empty.txt", "0 tokens", "give a longer text"]);
+    for command in ["eval", "score"] {
+        let message = scene.refused(&format!("{command} run empty.txt"));
+        assert_says(&message, &["empty.txt", "0 tokens", "give a longer text"]);
+    }
 }
 
 #[test]
@@ -47,6 +52,7 @@ fn a_text_that_is_not_utf_8_is_refused_with_the_place_and_a_way_to_convert_it() 
     let expected = ["latin.txt", "not UTF-8", "byte 2", "iconv"];
     assert_says(&scene.refused(&train_on("latin.txt").replace("run", "new")), &expected);
     assert_says(&scene.refused("eval run latin.txt"), &expected);
+    assert_says(&scene.refused("score run latin.txt --html page.html"), &expected);
     assert_says(&scene.refused("sample run --prompt-file latin.txt"), &expected);
     fs::create_dir(scene.path("texts")).expect("a directory");
     scene.write("texts/1.txt", text());
@@ -105,6 +111,7 @@ fn characters_that_the_vocabulary_lacks_are_named_with_their_place_and_what_to_d
     scene.write("more.txt", "a cat\nsaw 猫 Q");
     assert_says(&scene.refused("eval run more.txt"), &expected);
     assert_says(&scene.refused("eval run more.txt"), &["more.txt", "line 2, column 5"]);
+    assert_says(&scene.refused("score run more.txt"), &["more.txt", "line 2, column 5", "'猫' (U+732B)"]);
     assert_says(&scene.refused("sample run --prompt-file more.txt"), &expected);
 }
 

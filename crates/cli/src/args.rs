@@ -2,9 +2,10 @@
 
 mod sampling;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::bench::parse_seconds;
 use crate::device::DeviceChoice;
@@ -27,8 +28,12 @@ pub enum Command {
     Sample(SampleArgs),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
+    /// Show how probable a checkpoint holds each token of a text
+    Score(ScoreArgs),
     /// Prove that a checkpoint computes one function, whichever way it is asked
     Prove(ProveArgs),
+    /// Measure what each token costs without a cache and with it, and check that the tokens are the same
+    Cost(CostArgs),
     /// Measure how fast this machine trains and generates
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -127,6 +132,27 @@ pub struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// A UTF-8 text file; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "html")]
+    pub json: bool,
+    /// Write one HTML page that needs nothing else, with the five most probable tokens at each place
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Colours instead of columns
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, conflicts_with_all = ["json", "html"])]
+    pub color: ColorChoice,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct ProveArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
@@ -140,6 +166,33 @@ pub struct ProveArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// Text to continue [default: where a document begins]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// Tokens to generate [default: as many as the context holds, or four windows; at most 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_tokens: Option<u16>,
+    /// Positions at once where a known text enters the cache in chunks
+    #[arg(long, value_name = "N", default_value = "16")]
+    pub prefill_chunk: NonZeroUsize,
+    /// The same seed gives the same tokens
+    #[arg(long, value_name = "S", default_value_t = 1337)]
+    pub seed: u64,
+    /// Print one JSON object, with every pass
+    #[arg(long)]
+    pub json: bool,
+    /// Draw operations and time of a token over the length of the context
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

@@ -4,7 +4,6 @@
 mod machine;
 mod report;
 mod subject;
-mod work;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,8 +12,9 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use tril_infer::work::{pass_bytes, pass_flops};
 use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
-use tril_model::{Gpt, Pass, random};
+use tril_model::{Gpt, GptConfig, Pass, random};
 use tril_train::{Trainer, TrainingText};
 
 use crate::args::{BenchCommand, BenchOptions};
@@ -116,7 +116,7 @@ fn train(subject: &Subject, gpt: Gpt, options: &BenchOptions) -> Result<Measured
         trainer.step(&text)?;
         Ok(())
     })?;
-    let work = Work::Flops(rows as f64 * work::training_flops(model, seq_len));
+    let work = Work::Flops(rows as f64 * training_flops(model, seq_len));
     Ok(Measured { rate: Rate::Train, rows, seq_len, work, seconds })
 }
 
@@ -127,7 +127,7 @@ fn decode(subject: &Subject, gpt: &Gpt, rows: usize, options: &BenchOptions) -> 
         1 => generate(gpt, &ids(1, subject.model.vocab_size), seq_len),
         _ => decode_together(gpt, rows, seq_len),
     })?;
-    let work = Work::Bytes(work::decoding_bytes(&subject.model, rows, seq_len));
+    let work = Work::Bytes(decoding_bytes(&subject.model, rows, seq_len));
     Ok(Measured { rate: Rate::Decode, rows, seq_len, work, seconds })
 }
 
@@ -136,8 +136,19 @@ fn prefill(subject: &Subject, gpt: &Gpt, options: &BenchOptions) -> Result<Measu
     let seq_len = PROMPT.min(subject.model.max_seq_len);
     let prompt = ids(seq_len, subject.model.vocab_size);
     let seconds = repeat(options.seconds, || generate(gpt, &prompt, 1))?;
-    let work = Work::Flops(work::forward_flops(&subject.model, seq_len, 1));
+    let work = Work::Flops(pass_flops(&subject.model, 0, seq_len, 1) as f64);
     Ok(Measured { rate: Rate::Prefill, rows: 1, seq_len, work, seconds })
+}
+
+/// Operations of a training step over one row of `len` tokens: the backward pass has two products for each of the
+/// forward pass, one for the gradient of each side.
+fn training_flops(config: &GptConfig, len: usize) -> f64 {
+    3.0 * pass_flops(config, 0, len, len) as f64
+}
+
+/// Bytes that must be read, at least, to generate `len` tokens in each of `rows` rows that go together.
+fn decoding_bytes(config: &GptConfig, rows: usize, len: usize) -> f64 {
+    (0..len).map(|position| pass_bytes(config, rows, position, 1) as f64).sum()
 }
 
 /// Has the generator continue a prompt.

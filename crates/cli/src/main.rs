@@ -5,14 +5,17 @@
 mod allocator;
 mod args;
 mod bench;
+mod cost;
 mod device;
 mod ending;
 mod eval;
 mod open;
 mod progress;
 mod prove;
+mod quantity;
 mod recipe;
 mod sample;
+mod score;
 mod text;
 mod train;
 
@@ -29,7 +32,9 @@ fn main() -> ExitCode {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Eval(args) => eval::run(&args),
+        args::Command::Score(args) => score::run(&args),
         args::Command::Prove(args) => prove::run(&args),
+        args::Command::Cost(args) => cost::run(&args),
         args::Command::Bench(command) => bench::run(&command),
     };
     match done {

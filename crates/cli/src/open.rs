@@ -77,6 +77,18 @@ pub fn text(path: &Path) -> Result<String> {
         .map_err(|error| TextError::NotUtf8 { path: name.to_owned(), offset: error.utf8_error().valid_up_to() }.into())
 }
 
+/// Refuses a file that could not be written, before anything is computed for it.
+pub fn check_output(option: &str, path: &Path) -> Result<()> {
+    let shown = path.display();
+    if path.is_dir() || path.file_name().is_none() {
+        bail!("{option} {shown}: it is a directory; give the name of a file");
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        bail!("{option} {shown}: there is no directory {}; make it first", parent.display());
+    }
+    Ok(())
+}
+
 /// A path as it can be typed into a shell.
 pub fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();

@@ -19,6 +19,7 @@ mod text;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+pub(crate) use compare::tolerance;
 pub use compare::ulp_distance;
 pub use options::{Demand, Limits, ProveOptions};
 pub use report::{Outcome, Proof, ProofId, Report, Seconds};
@@ -27,7 +28,7 @@ pub use subject::Subject;
 use crate::InferError;
 use asker::{Asker, Rows};
 use company::Company;
-use compare::{Tally, tolerance};
+use compare::Tally;
 use future::Future;
 use steps::Steps;
 use text::{Segment, Segments};

@@ -9,7 +9,7 @@ mod config;
 mod distribution;
 mod filters;
 mod penalties;
-mod rows;
+pub(crate) mod rows;
 
 use std::ops::Range;
 

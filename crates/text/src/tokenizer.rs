@@ -8,6 +8,7 @@ mod table;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -179,6 +180,44 @@ impl Tokenizer {
             ids.extend_from_slice(encoding.get_ids());
         }
         Ok(ids)
+    }
+
+    /// [`Tokenizer::encode`], with the bytes of `text` that each id stands for.
+    ///
+    /// Where tokens are bytes of the text (every kind that this toolkit makes) the ranges follow one another and cover
+    /// the text; one may begin or end within a character. Where a tokenizer from a file changes the text first, they are
+    /// the library's: whole characters, which several ids may share, with gaps for what it drops.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>, TextError> {
+        let ids = self.encode(text)?;
+        if self.spells(&ids, text) {
+            let ends = ids.iter().scan(0, |end, id| {
+                *end += self.byte_len(*id);
+                Some(*end)
+            });
+            return Ok(ids.iter().zip(ends).map(|(id, end)| (*id, end - self.byte_len(*id)..end)).collect());
+        }
+        let mut ranges = Vec::with_capacity(ids.len());
+        let mut begin = 0;
+        for chunk in chunks(text, self.cuts) {
+            let encoding = self.inner.encode(chunk, false).map_err(TextError::library("encode"))?;
+            ranges.extend(encoding.get_offsets().iter().map(|(from, to)| begin + from..begin + to));
+            begin += chunk.len();
+        }
+        Ok(ids.into_iter().zip(ranges).collect())
+    }
+
+    /// Whether the bytes of the ids, one after another, are the text.
+    fn spells(&self, ids: &[u32], text: &str) -> bool {
+        let mut left = text.as_bytes();
+        let mut takes = |id: &u32| {
+            let rest = self.table.get(*id).and_then(|entry| left.strip_prefix(entry.bytes.as_slice()));
+            rest.inspect(|rest| left = rest).is_some()
+        };
+        ids.iter().all(&mut takes) && left.is_empty()
     }
 
     /// The ids of `text` as a whole document: [`Tokenizer::encode`], and then [`Tokenizer::end_of_text`] if the

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::subject::Subject;
+use crate::quantity::grouped;
 
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
@@ -120,32 +121,5 @@ impl Report {
             Some(bytes) => writeln!(out, "peak memory  {:>9.1} MiB", bytes as f64 / f64::from(1 << 20)),
             None => writeln!(out, "peak memory        n/a"),
         }
-    }
-}
-
-/// A number with a comma after each three digits; tenths for small ones.
-fn grouped(value: f64) -> String {
-    if value < 100.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_grouped_in_threes() {
-        let grouped = [1.25, 99.96, 100.0, 999.4, 1000.0, 12345.6, 1234567.0].map(grouped);
-        assert_eq!(grouped, ["1.2", "100.0", "100", "999", "1,000", "12,346", "1,234,567"]);
     }
 }

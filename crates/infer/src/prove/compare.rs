@@ -178,7 +178,7 @@ impl Tally {
 }
 
 /// The largest difference that a demand allows, given logits whose size it is a share of.
-pub(super) fn tolerance(demand: Demand, logits: &[f32]) -> Option<f64> {
+pub(crate) fn tolerance(demand: Demand, logits: &[f32]) -> Option<f64> {
     match demand {
         Demand::EqualBits => None,
         Demand::Within(share) => {

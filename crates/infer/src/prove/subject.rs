@@ -37,6 +37,16 @@ pub trait Subject: Sync {
     /// - returns: `[batch_size, seq_len, vocab_size]`
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut Self::Cache>) -> Tensor<3>;
 
+    /// The logits that a generator asks for: those of the last position alone.
+    ///
+    /// - inputs: `[batch_size, seq_len]`, which follow the cache's positions
+    /// - returns: `[batch_size, vocab_size]`
+    fn last_logits(&self, inputs: Tensor<2, Int>, cache: Option<&mut Self::Cache>) -> Tensor<2> {
+        let start = cache.as_ref().map_or(0, |cache| self.position(cache));
+        let [_, seq_len] = inputs.dims();
+        self.logits(self.embed(inputs, start), cache).narrow(1, seq_len - 1, 1).squeeze_dim(1)
+    }
+
     /// The same model on the device with gradients.
     #[must_use]
     fn with_gradients(&self) -> Self
@@ -82,6 +92,10 @@ impl Subject for Gpt {
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
         self.logits_from(embedded, cache.map_or_else(Pass::default, Pass::cached))
+    }
+
+    fn last_logits(&self, inputs: Tensor<2, Int>, cache: Option<&mut KvCache>) -> Tensor<2> {
+        self.last_logits(inputs, cache.map_or_else(Pass::default, Pass::cached))
     }
 
     fn with_gradients(&self) -> Self {

@@ -176,3 +176,33 @@ fn what_is_no_tokenizer_is_refused_with_path_and_reason() {
     let error = Tokenizer::open(Path::new("no/such/tokenizer.json")).unwrap_err().to_string();
     assert!(error.starts_with("no/such/tokenizer.json: cannot be read: "), "{error}");
 }
+
+#[test]
+fn the_bytes_of_each_id_follow_one_another_where_tokens_are_bytes_of_the_text() {
+    let everything = ODD_TEXTS.concat();
+    for kind in MADE {
+        let tokenizer = Tokenizer::build(&TokenizerConfig { vocab_size: 280, ..config(kind) }, &[&everything]).unwrap();
+        for text in ODD_TEXTS {
+            let ranges = tokenizer.encode_with_ranges(text).unwrap();
+            assert_eq!(ranges.iter().map(|(id, _)| *id).collect::<Vec<_>>(), tokenizer.encode(text).unwrap());
+            let mut end = 0;
+            for (id, range) in ranges {
+                assert_eq!((range.start, range.len()), (end, tokenizer.byte_len(id)), "{text:?}");
+                let bytes = &text.as_bytes()[range.clone()];
+                if let Ok(whole) = std::str::from_utf8(bytes) {
+                    assert_eq!(tokenizer.token_text(id), whole, "{text:?}");
+                }
+                end = range.end;
+            }
+            assert_eq!(end, text.len());
+        }
+    }
+}
+
+#[test]
+fn ids_that_share_a_character_or_stand_for_a_changed_text_have_the_ranges_of_whole_characters() {
+    let tokenizer = sentence_pieces();
+    let ranges = tokenizer.encode_with_ranges("the the é").unwrap();
+    assert_eq!(ranges, [(265, 0..3), (265, 3..7), (259, 7..8), (3 + 0xC3, 8..10), (3 + 0xA9, 8..10)]);
+    assert_eq!(tokenizer.encode_with_ranges("").unwrap(), []);
+}

@@ -1,0 +1,69 @@
+//! Numbers as people read them: three digits or so, a unit that fits, commas.
+
+/// A power of a thousand of something.
+pub struct Unit {
+    pub factor: f64,
+    /// Such as MFLOP.
+    pub name: String,
+}
+
+impl Unit {
+    /// The largest unit in which a value is not below 1.
+    pub fn of(value: f64, name: &str) -> Self {
+        let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+        let (factor, prefix) = units.into_iter().find(|(factor, _)| value >= *factor).unwrap_or((1.0, ""));
+        Self { factor, name: format!("{prefix}{name}") }
+    }
+}
+
+/// A number with three digits, or all that it has before the point.
+pub fn significant(value: f64) -> String {
+    match value {
+        value if value < 0.9995 => format!("{value:.3}"),
+        value if value < 9.995 => format!("{value:.2}"),
+        value if value < 99.95 => format!("{value:.1}"),
+        value => grouped(value.round()),
+    }
+}
+
+/// A number with a comma after each three digits; tenths for small ones.
+pub fn grouped(value: f64) -> String {
+    if value < 100.0 && value.fract() != 0.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_in_threes() {
+        let grouped = [1.25, 99.96, 100.0, 999.4, 1000.0, 12345.6, 1234567.0, 8.0].map(grouped);
+        assert_eq!(grouped, ["1.2", "100.0", "100", "999", "1,000", "12,346", "1,234,567", "8"]);
+    }
+
+    #[test]
+    fn three_digits_are_kept() {
+        let numbers = [0.0123, 0.9996, 1.234, 9.996, 12.34, 99.96, 123.4, 12345.6].map(significant);
+        assert_eq!(numbers, ["0.012", "1.00", "1.23", "10.0", "12.3", "100", "123", "12,346"]);
+    }
+
+    #[test]
+    fn the_unit_leaves_no_value_below_one() {
+        let name = |value| Unit::of(value, "FLOP").name;
+        assert_eq!(
+            [3.0, 1e3, 999_999.0, 1e6, 2e9, 5e15].map(name),
+            ["FLOP", "kFLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"]
+        );
+    }
+}

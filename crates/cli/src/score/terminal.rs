@@ -1,0 +1,115 @@
+//! A scored text in the colours of a terminal.
+
+use std::io::{Result, Write};
+
+use anstyle::{Ansi256Color, Color, RgbColor, Style};
+
+use super::cells::{LEVEL_NAMES, level};
+use super::columns::{write_heading, write_most_surprising, write_summary};
+use super::shown::{Shown, shown};
+use super::{Scored, cells::Cell};
+
+/// Backgrounds from level 1 on, in 24 bits and as the nearest of 256 colours; the foreground is black, on the last
+/// white. ColorBrewer's YlOrRd was the model: light to dark, so that it is read without hues too.
+const BACKGROUNDS: [((u8, u8, u8), u8); 5] = [
+    ((255, 243, 176), 229),
+    ((253, 210, 122), 222),
+    ((251, 165, 91), 215),
+    ((240, 112, 74), 209),
+    ((178, 24, 43), 124),
+];
+
+/// Stands before the first token of a window.
+const WINDOW_MARK: &str = "│";
+
+/// Writes heading, legend, text and summary.
+pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
+    let palette = Palette::of_terminal();
+    write_heading(scored, out)?;
+    for (level, name) in LEVEL_NAMES.iter().enumerate() {
+        let style = palette.level(level);
+        write!(out, "{style} {name} {style:#} ")?;
+    }
+    let unpredicted = unpredicted();
+    writeln!(out, "{unpredicted}first{unpredicted:#}: nothing predicts it")?;
+    if scored.summary.windows > 1 {
+        let (mark, seq_len) = (window_mark(), scored.summary.seq_len);
+        writeln!(out, "{mark}{WINDOW_MARK}{mark:#} a window of {seq_len} tokens begins, from an empty context")?;
+    }
+    writeln!(out)?;
+    let mut end = 0;
+    for cell in &scored.cells {
+        write_text(&scored.text[end..cell.bytes.start.max(end)], Style::new(), out)?;
+        end = cell.bytes.end;
+        write_cell(scored, cell, &palette, out)?;
+    }
+    write_text(&scored.text[end..], Style::new(), out)?;
+    writeln!(out, "{}", if scored.text.ends_with('\n') { "" } else { "\n" })?;
+    write_most_surprising(scored, out)?;
+    write_summary(scored, out)
+}
+
+fn write_cell(scored: &Scored, cell: &Cell, palette: &Palette, out: &mut impl Write) -> Result<()> {
+    if scored.begins_window(cell) {
+        let mark = window_mark();
+        write!(out, "{mark}{WINDOW_MARK}{mark:#}")?;
+    }
+    let style = scored.surprise(cell).map_or(unpredicted(), |surprise| palette.level(level(surprise)));
+    write_text(&scored.text[cell.bytes.clone()], style, out)
+}
+
+/// Writes a text in one style; no style reaches over the end of a line.
+fn write_text(text: &str, style: Style, out: &mut impl Write) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    write!(out, "{style}")?;
+    for character in text.chars() {
+        match shown(character) {
+            Shown::Plain(character) => write!(out, "{character}")?,
+            Shown::LineEnd => write!(out, "↵{style:#}\n{style}")?,
+            Shown::Escaped(escaped) => write!(out, "{escaped}")?,
+        }
+    }
+    write!(out, "{style:#}")
+}
+
+/// How the first token is shown.
+fn unpredicted() -> Style {
+    Style::new().underline()
+}
+
+fn window_mark() -> Style {
+    Style::new().dimmed()
+}
+
+/// What the terminal can show.
+enum Palette {
+    TrueColor,
+    Ansi256,
+}
+
+impl Palette {
+    /// Terminals that can show 24 bits say so by COLORTERM.
+    fn of_terminal() -> Self {
+        if anstyle_query::truecolor() { Self::TrueColor } else { Self::Ansi256 }
+    }
+
+    fn level(&self, level: usize) -> Style {
+        let Some((rgb, index)) = level.checked_sub(1).and_then(|level| BACKGROUNDS.get(level)) else {
+            return Style::new();
+        };
+        let is_last = level == BACKGROUNDS.len();
+        let (background, foreground) = match self {
+            Self::TrueColor => {
+                let grey = if is_last { 255 } else { 0 };
+                (Color::Rgb(RgbColor(rgb.0, rgb.1, rgb.2)), Color::Rgb(RgbColor(grey, grey, grey)))
+            }
+            Self::Ansi256 => {
+                let grey = if is_last { 231 } else { 16 };
+                (Color::Ansi256(Ansi256Color(*index)), Color::Ansi256(Ansi256Color(grey)))
+            }
+        };
+        Style::new().bg_color(Some(background)).fg_color(Some(foreground))
+    }
+}

@@ -1,0 +1,232 @@
+//! What generating costs: the same tokens by three routes, with the work and the time of every pass, and whether the
+//! routes agree.
+
+mod agreement;
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use burn::tensor::{Int, Tensor, TensorData};
+use serde::Serialize;
+
+use crate::prove::{Demand, Subject};
+use crate::work::{pass_bytes, pass_flops};
+use crate::{InferError, SamplerConfig, choose};
+pub use agreement::Agreement;
+
+/// How to measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CostOptions {
+    /// Tokens to generate.
+    pub max_tokens: usize,
+    /// How they are chosen.
+    pub sampler: SamplerConfig,
+    /// Positions at once where a text enters the cache in chunks.
+    pub prefill_chunk: NonZeroUsize,
+    /// What the routes must agree in.
+    pub demand: Demand,
+    /// Times that a route is taken at most; a pass counts with the median.
+    pub runs: usize,
+    /// No further run begins after so many seconds of a route.
+    pub seconds: f64,
+}
+
+/// A way to the same tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// Nothing is kept: every step computes the whole context.
+    Recompute,
+    /// The prompt enters the cache in one pass, then one position a step.
+    Cached,
+    /// The prompt and the first half of the new tokens are known and enter the cache in chunks, then one position a step.
+    Chunked,
+}
+
+/// One pass through the model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PassCost {
+    /// Tokens that went before.
+    pub position: usize,
+    /// Tokens by which it gets further. Without a cache it computes those before as well.
+    pub tokens: usize,
+    /// Floating-point operations, by [`crate::work`].
+    pub flops: u64,
+    /// Bytes read, by [`crate::work`].
+    pub bytes: u64,
+    /// Time of the pass with the handing over of its logits: the median of the runs.
+    pub seconds: f64,
+}
+
+/// A route with all its passes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RouteCost {
+    /// Which route.
+    pub route: Route,
+    /// Sum over the passes.
+    pub flops: u64,
+    /// Sum over the passes.
+    pub bytes: u64,
+    /// Sum over the passes.
+    pub seconds: f64,
+    /// How often it was taken.
+    pub runs: usize,
+    /// Tokens that were given rather than chosen: the prompt, and for [`Route::Chunked`] half of the rest.
+    pub given: usize,
+    /// Compared with [`Route::Recompute`]; absent for that one itself.
+    pub agreement: Option<Agreement>,
+    /// In order of position, from 0 to `prompt_tokens + new_tokens − 1` without a gap.
+    pub passes: Vec<PassCost>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CostReport {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens after it.
+    pub new_tokens: usize,
+    /// Positions of a chunk.
+    pub prefill_chunk: usize,
+    /// What the routes had to agree in.
+    pub demand: Demand,
+    /// Whether they did: the same tokens from logits that are the same.
+    pub agree: bool,
+    /// One of each, in the order of [`Route`].
+    pub routes: Vec<RouteCost>,
+}
+
+/// Generates by every route.
+///
+/// The first route decides what the tokens are; the others have to choose the same ones, from the same logits. Stop
+/// tokens are tokens like others here.
+///
+/// # Errors
+/// [`InferError::EmptyPrompt`], [`InferError::UnknownToken`], what
+/// [`SamplerConfig::check`] returns; [`InferError::ContextTooShort`] for more tokens than a context holds; [`InferError::BadLogits`],
+/// [`InferError::Device`]. Routes that disagree are no error; the report says so.
+pub fn cost<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<CostReport, InferError> {
+    check(subject, prompt, options)?;
+    let end = prompt.len() + options.max_tokens;
+    let traveller = Traveller { subject, options, end };
+    let (reference, mut recompute) = traveller.measure(Route::Recompute, prompt)?;
+    recompute.agreement = None;
+    let mut routes = vec![recompute];
+    let given = prompt.len() + options.max_tokens / 2;
+    for (route, given) in [(Route::Cached, prompt.len()), (Route::Chunked, given)] {
+        let (journey, mut measured) = traveller.measure(route, &reference.ids[..given])?;
+        measured.agreement = Some(Agreement::of(&reference, &journey, options.demand));
+        routes.push(measured);
+    }
+    Ok(CostReport {
+        prompt_tokens: prompt.len(),
+        new_tokens: options.max_tokens,
+        prefill_chunk: options.prefill_chunk.get(),
+        demand: options.demand,
+        agree: routes.iter().all(|route| route.agreement.as_ref().is_none_or(|agreement| agreement.agree)),
+        routes,
+    })
+}
+
+fn check<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<(), InferError> {
+    let vocab_size = subject.config().vocab_size;
+    options.sampler.check(vocab_size)?;
+    if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
+        return Err(InferError::UnknownToken { id, vocab_size });
+    }
+    if prompt.is_empty() {
+        return Err(InferError::EmptyPrompt);
+    }
+    // The last token that is chosen never enters the context.
+    let needed = prompt.len().saturating_add(options.max_tokens) - 1;
+    match subject.config().context_limit() {
+        Some(limit) if needed > limit || prompt.len() > limit => {
+            Err(InferError::ContextTooShort { limit, prompt: prompt.len(), new: options.max_tokens })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What came of taking a route once.
+pub(crate) struct Journey {
+    /// The given tokens and those that were chosen.
+    pub ids: Vec<u32>,
+    /// The logits that each pass ended with, by the position of the token that they predict, in ascending order.
+    pub logits: Vec<(usize, Vec<f32>)>,
+    passes: Vec<PassCost>,
+}
+
+struct Traveller<'a, S: Subject> {
+    subject: &'a S,
+    options: &'a CostOptions,
+    /// Tokens at the end, the given ones included.
+    end: usize,
+}
+
+impl<S: Subject> Traveller<'_, S> {
+    /// Takes a route as often as is asked for; the journey is the first.
+    fn measure(&self, route: Route, given: &[u32]) -> Result<(Journey, RouteCost), InferError> {
+        let begin = Instant::now();
+        let mut first = self.travel(route, given)?;
+        let mut seconds: Vec<Vec<f64>> = first.passes.iter().map(|pass| vec![pass.seconds]).collect();
+        let mut runs = 1;
+        while runs < self.options.runs && begin.elapsed().as_secs_f64() < self.options.seconds {
+            let again = self.travel(route, given)?;
+            seconds.iter_mut().zip(&again.passes).for_each(|(all, pass)| all.push(pass.seconds));
+            runs += 1;
+        }
+        for (pass, seconds) in first.passes.iter_mut().zip(&mut seconds) {
+            seconds.sort_by(f64::total_cmp);
+            pass.seconds = seconds[(seconds.len() - 1) / 2];
+        }
+        let passes = std::mem::take(&mut first.passes);
+        let measured = RouteCost {
+            route,
+            flops: passes.iter().map(|pass| pass.flops).sum(),
+            bytes: passes.iter().map(|pass| pass.bytes).sum(),
+            seconds: passes.iter().map(|pass| pass.seconds).sum(),
+            runs,
+            given: given.len(),
+            agreement: None,
+            passes,
+        };
+        Ok((first, measured))
+    }
+
+    fn travel(&self, route: Route, given: &[u32]) -> Result<Journey, InferError> {
+        let Self { subject, options, end } = *self;
+        let mut cache = (route != Route::Recompute).then(|| subject.new_cache(1));
+        let mut journey = Journey { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
+        let mut position = 0;
+        while journey.ids.len() < end {
+            let fresh = journey.ids.len() - position;
+            let tokens = if route == Route::Chunked { fresh.min(options.prefill_chunk.get()) } else { fresh };
+            let start = if cache.is_some() { position } else { 0 };
+            let input = &journey.ids[start..position + tokens];
+            let begin = Instant::now();
+            let logits = self.last_logits(input, cache.as_mut())?;
+            let seconds = begin.elapsed().as_secs_f64();
+            journey.passes.push(PassCost {
+                position,
+                tokens,
+                flops: pass_flops(subject.config(), start, input.len(), 1),
+                bytes: pass_bytes(subject.config(), 1, start, input.len()),
+                seconds,
+            });
+            position += tokens;
+            if position == journey.ids.len() {
+                let choice = choose(&logits, &journey.ids, &options.sampler, 0, position)?;
+                journey.ids.push(choice.token);
+            }
+            journey.logits.push((position, logits));
+        }
+        Ok(journey)
+    }
+
+    fn last_logits(&self, ids: &[u32], cache: Option<&mut S::Cache>) -> Result<Vec<f32>, InferError> {
+        let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        let input = Tensor::<2, Int>::from_data(TensorData::new(values, [1, ids.len()]), &self.subject.device());
+        let logits = self.subject.last_logits(input, cache); // [1, vocab_size]
+        logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
+    }
+}

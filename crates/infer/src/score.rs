@@ -1,0 +1,198 @@
+//! How a model sees a text that is already there: each token's probability, rank and alternatives, and how uncertain the
+//! model was. Token ids go in, numbers come out.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
+use serde::Serialize;
+use tril_kernels::cross_entropy;
+use tril_model::Gpt;
+
+use crate::InferError;
+use crate::sampler::rows;
+
+/// Logits that are held at once, unless a single window has more.
+const MAX_LOGITS: usize = 1 << 23;
+
+/// What is asked of [`score`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreOptions {
+    /// The text is cut into consecutive windows that predict so many tokens, each from an empty context.
+    pub seq_len: usize,
+    /// How many of the most probable tokens are named at each place.
+    pub alternatives: usize,
+}
+
+/// One token as the model saw it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenScore {
+    /// ln p(token | context), in nats: the negative of its loss.
+    pub logprob: f64,
+    /// 1 + the number of tokens that the model held more probable; among equals the lowest id comes first.
+    pub rank: usize,
+    /// −Σ p ln p over the vocabulary, in nats: the loss that the model itself expected here.
+    pub entropy: f64,
+    /// Tokens before it in its window.
+    pub context: usize,
+    /// The most probable tokens with their log-probabilities, best first.
+    #[serde(skip_serializing)]
+    pub alternatives: Vec<(u32, f64)>,
+}
+
+/// Scores every token but the first, which nothing predicts.
+///
+/// Windows are cut as `tril_train::evaluate` cuts them: window k reads `ids[k·seq_len..]` and predicts the `seq_len`
+/// tokens that follow one place later, so all but the text's first are predicted once. Each log-probability is the
+/// negative of the same loss, so the mean agrees with that of an evaluation but for the order in which it is summed up.
+///
+/// # Errors
+/// [`InferError::NothingToScore`] without a single target, [`InferError::UnknownToken`], [`InferError::Device`];
+/// [`InferError::BadLogits`] for a NaN, +∞, or a row without a finite number.
+pub fn score(gpt: &Gpt, ids: &[u32], options: &ScoreOptions) -> Result<Vec<TokenScore>, InferError> {
+    let vocab_size = gpt.config().vocab_size;
+    if let Some(&id) = ids.iter().find(|id| **id as usize >= vocab_size) {
+        return Err(InferError::UnknownToken { id, vocab_size });
+    }
+    let Some(targets) = ids.len().checked_sub(1).filter(|targets| *targets > 0) else {
+        return Err(InferError::NothingToScore { tokens: ids.len() });
+    };
+    let seq_len = options.seq_len.min(targets);
+    let rows = (MAX_LOGITS / (seq_len * vocab_size)).max(1);
+    let mut scores = Vec::with_capacity(targets);
+    while scores.len() < targets {
+        let begin = scores.len();
+        let left = targets - begin;
+        // Whole windows, as many as go together; the short last one goes alone.
+        let (rows, len) = if left < seq_len { (1, left) } else { (rows.min(left / seq_len), seq_len) };
+        scores.extend(windows(gpt, &ids[begin..=begin + rows * len], [rows, len], begin, options)?);
+    }
+    Ok(scores)
+}
+
+/// Scores `rows` windows of `len` tokens that stand one after another in `ids`, whose first is the text's token `begin`.
+fn windows(
+    gpt: &Gpt,
+    ids: &[u32],
+    [rows, len]: [usize; 2],
+    begin: usize,
+    options: &ScoreOptions,
+) -> Result<Vec<TokenScore>, InferError> {
+    let device: Device = gpt.device();
+    let read =
+        |values: Tensor<1>| values.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()));
+    let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+    let inputs = Tensor::<2, Int>::from_data(TensorData::new(values[..rows * len].to_vec(), [rows, len]), &device);
+    let targets = Tensor::<1, Int>::from_data(TensorData::new(values[1..].to_vec(), [rows * len]), &device);
+    let logits: Tensor<2> = gpt.forward(inputs).flatten(0, 1); // [rows · len, vocab_size]
+    let losses = read(cross_entropy(logits.clone(), targets))?;
+    let logits = read(logits.flatten(0, 1))?;
+    let one = |(place, row): (usize, &[f32])| {
+        let distribution =
+            Distribution::of(row).map_err(|what| InferError::BadLogits { position: begin + place + 1, what })?;
+        let target = ids[place + 1] as usize;
+        Ok(TokenScore {
+            // 0 − loss, and not −loss, which would print a certain token's as −0.
+            logprob: 0.0 - f64::from(losses[place]),
+            rank: rank(row, target),
+            entropy: distribution.entropy(),
+            context: place % len + 1,
+            alternatives: distribution.best(options.alternatives),
+        })
+    };
+    logits.par_chunks(gpt.config().vocab_size).enumerate().map(one).collect()
+}
+
+/// One row of logits as the model's own distribution, in f64, the same on every platform.
+struct Distribution<'a> {
+    logits: &'a [f32],
+    /// ln Σ exp(logit).
+    log_sum: f64,
+}
+
+impl<'a> Distribution<'a> {
+    /// The error says what the logits hold.
+    fn of(logits: &'a [f32]) -> Result<Self, &'static str> {
+        if logits.iter().any(|logit| logit.is_nan()) {
+            return Err("NaN");
+        }
+        if logits.contains(&f32::INFINITY) {
+            return Err("infinity");
+        }
+        if logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+            return Err("no finite value");
+        }
+        Ok(Self { logits, log_sum: rows::log_sum_exp(logits) })
+    }
+
+    fn logprob(&self, id: usize) -> f64 {
+        f64::from(self.logits[id]) - self.log_sum
+    }
+
+    fn entropy(&self) -> f64 {
+        let term = |id| {
+            let logprob = self.logprob(id);
+            // A probability of zero adds nothing: p ln p → 0.
+            if logprob == f64::NEG_INFINITY { 0.0 } else { -rows::exp(logprob) * logprob }
+        };
+        (0..self.logits.len()).map(term).sum::<f64>().max(0.0)
+    }
+
+    /// The `count` most probable ids, best first, the lowest id first among equals.
+    fn best(&self, count: usize) -> Vec<(u32, f64)> {
+        let mut best: Vec<usize> = Vec::with_capacity(count + 1);
+        for id in 0..self.logits.len() {
+            let place = best.partition_point(|other| self.logits[*other] >= self.logits[id]);
+            if place < count {
+                best.insert(place, id);
+                best.truncate(count);
+            }
+        }
+        best.into_iter().map(|id| (id as u32, self.logprob(id))).collect()
+    }
+}
+
+/// 1 + how many ids come before `target` in order of descending logit, then ascending id.
+fn rank(logits: &[f32], target: usize) -> usize {
+    let own = logits[target];
+    let before = |(id, logit): &(usize, &f32)| **logit > own || (**logit == own && *id < target);
+    1 + logits.iter().enumerate().filter(before).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_count_from_one_and_the_lowest_id_is_first_among_equals() {
+        let logits = [0.5, 2.0, -1.0, 2.0, 0.5];
+        assert_eq!([0, 1, 2, 3, 4].map(|id| rank(&logits, id)), [3, 1, 5, 2, 4]);
+    }
+
+    #[test]
+    fn the_best_are_in_order_of_rank_with_their_logprobs() {
+        let logits = [0.0, 3f32.ln(), f32::NEG_INFINITY, 3f32.ln(), 0.0];
+        let distribution = Distribution::of(&logits).expect("numbers");
+        let best = distribution.best(9);
+        assert_eq!(best.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3, 0, 4, 2]);
+        assert_eq!(distribution.best(2), best[..2]);
+        assert_eq!(distribution.best(0), []);
+        for ((_, logprob), expected) in best.iter().zip([0.375, 0.375, 0.125, 0.125, 0.0]) {
+            assert!((logprob.exp() - expected).abs() < 1e-7, "{best:?}");
+        }
+    }
+
+    #[test]
+    fn the_entropy_is_zero_when_certain_and_ln_n_when_all_are_equal() {
+        let entropy = |logits: &[f32]| Distribution::of(logits).expect("numbers").entropy();
+        assert!((entropy(&[7.0; 5]) - 5f64.ln()).abs() < 1e-12);
+        assert_eq!(entropy(&[0.0, f32::NEG_INFINITY]), 0.0);
+        assert!((entropy(&[300.0, 300.0, -300.0]) - 2f64.ln()).abs() < 1e-12, "large logits do not overflow");
+    }
+
+    #[test]
+    fn rows_that_are_no_distribution_are_told_apart() {
+        let what = |logits: &[f32]| Distribution::of(logits).err();
+        assert_eq!(what(&[0.0, f32::NAN]), Some("NaN"));
+        assert_eq!(what(&[0.0, f32::INFINITY]), Some("infinity"));
+        assert_eq!(what(&[f32::NEG_INFINITY]), Some("no finite value"));
+    }
+}
