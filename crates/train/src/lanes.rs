@@ -7,7 +7,7 @@ use tril_kernels::is_cpu;
 
 use crate::TrainError;
 
-/// One single-threaded pool for each core, each taking every n-th piece.
+/// One single-threaded pool for each core, each taking one of every n pieces.
 ///
 /// Most operations of a small model are too small to be split over threads, so whole pieces are. They do not share one
 /// pool, where training hung: a thread that waits in a pool takes up other work, and one that takes up a second backward
@@ -36,10 +36,13 @@ impl Lanes {
         }
         let mut results: Vec<Option<T>> = (0..pieces).map(|_| None).collect();
         let lanes = self.pools.len();
-        // Piece p goes to lane p mod lanes, so each lane gets the result slots of its own pieces.
+        // Pieces go to lanes there and back again, so that each lane gets an equal share of pieces that become smaller; it
+        // takes the result slots of its own pieces along.
         let mut slots: Vec<Vec<(usize, &mut Option<T>)>> = (0..lanes).map(|_| Vec::new()).collect();
         for (piece, slot) in results.iter_mut().enumerate() {
-            slots[piece % lanes].push((piece, slot));
+            let along = piece % lanes;
+            let lane = if (piece / lanes).is_multiple_of(2) { along } else { lanes - 1 - along };
+            slots[lane].push((piece, slot));
         }
         let work = &work;
         std::thread::scope(|scope| {
