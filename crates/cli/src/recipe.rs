@@ -199,7 +199,7 @@ mod tests {
             assert!(bare.iter().all(|line| grouped.iter().any(|field| line.starts_with(field))), "{bare:?}");
             count += 1;
         }
-        assert_eq!(count, 6);
+        assert_eq!(count, 7);
     }
 
     #[test]

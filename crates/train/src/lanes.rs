@@ -2,6 +2,7 @@
 //! no result does.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
@@ -10,7 +11,7 @@ use tril_kernels::is_cpu;
 
 use crate::TrainError;
 
-/// One single-threaded pool for each core, each taking every n-th piece.
+/// One single-threaded pool for each core, each taking the next piece when it is free.
 ///
 /// Most operations of a small model are too small to be split over threads, so whole pieces are. They do not share one
 /// pool, where training hung: a thread that waits in a pool takes up other work, and one that takes up a second backward
@@ -51,9 +52,14 @@ impl Lanes {
             (0..pieces).for_each(|piece| sum.take(piece, work(piece)));
             return sum.total;
         }
-        let (lanes, sum) = (self.pools.len(), Mutex::new(sum));
-        let lane = |lane: usize| {
-            for piece in (lane..pieces).step_by(lanes) {
+        let (next, sum) = (AtomicUsize::new(0), Mutex::new(sum));
+        // A lane takes the next piece as soon as it is free; what is added in which order does not depend on it.
+        let lane = || {
+            loop {
+                let piece = next.fetch_add(1, Ordering::Relaxed);
+                if piece >= pieces {
+                    return;
+                }
                 let result = work(piece);
                 // Poisoned only if another lane panicked, which the scope passes on.
                 sum.lock().unwrap_or_else(PoisonError::into_inner).take(piece, result);
@@ -61,8 +67,8 @@ impl Lanes {
         };
         let lane = &lane;
         std::thread::scope(|scope| {
-            for (number, pool) in self.pools.iter().enumerate() {
-                scope.spawn(move || pool.install(|| lane(number)));
+            for pool in &self.pools {
+                scope.spawn(move || pool.install(lane));
             }
         });
         sum.into_inner().unwrap_or_else(PoisonError::into_inner).total

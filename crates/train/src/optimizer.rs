@@ -70,14 +70,15 @@ impl Optimizer {
             .filter_map(|(path, weight)| {
                 let gradient = gradients.remove(&path)?;
                 let mean = self.momentum.remove(&path).unwrap_or_else(|| gradient.zeros_like());
-                Some((path, weight, mean, gradient))
+                let widths = widths(&path, gpt.config());
+                Some((path, weight, mean, gradient, widths))
             })
             .collect();
-        // The largest first, so that lanes get equal shares.
-        work.sort_by_key(|(_, weight, ..)| std::cmp::Reverse(weight.shape().num_elements()));
+        // The longest work first, so that lanes get about equal shares.
+        work.sort_by_key(|(_, weight, _, _, widths)| std::cmp::Reverse(cost(weight.dims()[0], widths)));
         let results = lanes.map(work.len(), |index| {
-            let (path, weight, mean, gradient) = work[index].clone();
-            muon(step, weight, mean, gradient, &widths(&path, gpt.config()))
+            let (_, weight, mean, gradient, widths) = work[index].clone();
+            muon(step, weight, mean, gradient, &widths)
         });
         work.into_iter()
             .zip(results)
@@ -151,6 +152,16 @@ fn widths(path: &str, config: &GptConfig) -> Vec<usize> {
         return if config.mlp == MlpKind::Swiglu { vec![d_ff, d_ff] } else { vec![d_ff] };
     }
     vec![d_model]
+}
+
+/// About how long [`muon`] works on matrices of these columns side by side, in multiply-adds: the steps are taken in the
+/// space of the shorter side, and the matrix itself enters twice.
+fn cost(rows: usize, widths: &[usize]) -> usize {
+    let one = |width: usize| {
+        let (side, inner) = (rows.min(width), rows.max(width));
+        side * side * (8 * side + 2 * inner)
+    };
+    widths.iter().map(|width| one(*width)).sum()
 }
 
 /// The matrices that Muon trains.
