@@ -29,9 +29,9 @@ fn on_threads<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
 #[test]
 fn a_product_is_a_chain_of_fused_multiply_adds_in_order_from_the_bias() {
     // One row and many, one vector and many, ragged ends, more work than a thread is given alone.
-    // The last three are shared out, by columns and by rows.
+    // The last ones are shared out, by columns and by rows.
     let small = [(1, 7, 5), (1, 300, 130), (2, 64, 48), (5, 33, 17), (16, 129, 97), (37, 40, 256)];
-    let sizes = small.into_iter().chain([(1, 1100, 1000), (5, 501, 450), (130, 70, 200)]);
+    let sizes = small.into_iter().chain([(1, 1100, 1000), (3, 200, 300), (5, 501, 450), (39, 65, 97), (130, 70, 200)]);
     for (rows, d_input, d_output) in sizes {
         let (x, weight, bias) = (numbers(rows * d_input, 1), numbers(d_input * d_output, 2), numbers(d_output, 3));
         let chain = |row: usize, column: usize| {

@@ -17,11 +17,7 @@ const PARALLEL_WORK: usize = 1 << 20;
 const TEAM_WORK: usize = 1 << 15;
 
 /// Rows from which on it pays to copy a panel of the right matrix together before use.
-const PACKING_ROWS: usize = 16;
-
-/// Rows of a right matrix that a few rows of the left one meet together: enough that loading and storing sums costs
-/// little, and few enough that the processor reads ahead in each.
-const DEPTH: usize = 16;
+const PACKING_ROWS: usize = 40;
 
 /// A matrix in memory; element (i, j) is at `i · row_stride + j · column_stride`.
 #[derive(Debug, Clone, Copy)]
@@ -131,35 +127,16 @@ impl WithSimd for Part<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let [_, _, k] = self.product.size;
-        let few = self.product.b.column_stride == 1 && self.rows.len() < PACKING_ROWS;
-        let depth = if few && self.rows.len() > 1 { DEPTH } else { k.max(1) };
-        let mut first = 0;
-        loop {
-            let inner = first..k.min(first + depth);
-            first = inner.end;
-            self.slice(simd, inner);
-            if first == k {
-                return;
-            }
-        }
-    }
-}
-
-impl Part<'_> {
-    /// Takes all sums through a slice of the inner index.
-    #[inline(always)]
-    fn slice<S: Simd>(&self, simd: S, inner: Range<usize>) {
-        let b = self.product.b;
+        let Product { size: [_, _, k], b, .. } = self.product;
         let wide = S::REGISTER_COUNT >= 32; // AVX-512: 8 rows by 3 vectors fill its registers
-        let single_row = self.rows.len() == 1;
-        // A single row has one chain a column, so it takes many columns to keep the processor busy.
+        let few = b.column_stride == 1 && self.rows.len() < PACKING_ROWS;
+        // Few rows wait for the right matrix, which is read the faster the more of each of its rows is taken at once.
         let long = if wide { 8 } else { 4 };
         let mut column = self.columns.start;
         while column < self.columns.end {
             let left = self.columns.end - column;
             let take = match left.div_ceil(LANES) {
-                _ if single_row && left >= long * LANES && b.column_stride == 1 => long,
+                _ if few && self.rows.len() < 4 && left >= long * LANES => long,
                 _ if !wide => 1,
                 4 => 2,
                 more => more.min(3),
@@ -168,22 +145,22 @@ impl Part<'_> {
             let panel = Panel { first_column: column, width: left.min(stride) };
             // Rows of the right matrix that can be used where they lie: what a ragged panel reads past its columns is
             // not stored, but the last row may end with the matrix.
-            let direct = if b.column_stride == 1 && self.rows.len() < PACKING_ROWS {
+            let direct = if few {
                 let usable = (b.data.len() + b.row_stride).saturating_sub(column + stride) / b.row_stride.max(1);
-                inner.end.min(usable.max(inner.start))
+                k.min(usable)
             } else {
-                inner.start
+                0
             };
-            if direct > inner.start || inner.is_empty() {
-                let data = b.data.get(inner.start * b.row_stride + column..).unwrap_or_default();
-                self.panel(simd, wide, take, panel, inner.start..direct, data, b.row_stride);
+            if direct > 0 || k == 0 {
+                let data = b.data.get(column..).unwrap_or_default();
+                self.panel(simd, wide, take, panel, 0..direct, data, b.row_stride);
             }
-            if direct < inner.end {
+            if direct < k {
                 // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
                 let mut packed = SCRATCH.take();
-                packed.resize(inner.len() * stride, 0.0);
-                pack(&b, direct..inner.end, panel, stride, &mut packed);
-                self.panel(simd, wide, take, panel, direct..inner.end, &packed, stride);
+                packed.resize((k - direct) * stride, 0.0);
+                pack(&b, direct..k, panel, stride, &mut packed);
+                self.panel(simd, wide, take, panel, direct..k, &packed, stride);
                 SCRATCH.set(packed);
             }
             column += panel.width;
@@ -210,6 +187,7 @@ fn pack(b: &Matrix<'_>, inner: Range<usize>, panel: Panel, stride: usize, packed
     if b.column_stride == 1 {
         for (p, row) in inner.zip(packed.chunks_exact_mut(stride)) {
             let from = p * b.row_stride + first_column;
+            prefetch::<3>(b.data.as_ptr().wrapping_add(from + width));
             row[..width].copy_from_slice(&b.data[from..from + width]);
             row[width..].fill(0.0);
         }
@@ -249,7 +227,14 @@ impl Part<'_> {
     ) {
         let mut row = self.rows.start;
         while row < self.rows.end {
-            let rows = (self.rows.end - row).min(if wide { 8 } else { 6 });
+            // As many rows as leave their sums in registers.
+            let most = match vectors {
+                8 => 3,
+                4 => 1,
+                _ if wide => 8,
+                _ => 6,
+            };
+            let rows = (self.rows.end - row).min(most);
             macro_rules! tile {
                 ($($r:literal),*; $($v:literal),*) => { tile!(@ [$($r),*] [$($v),*]) };
                 (@ $rs:tt [$($v:literal),*]) => { match vectors { $($v => tile!(@@ $rs $v),)* _ => unreachable!() } };
@@ -258,9 +243,9 @@ impl Part<'_> {
                 };
             }
             if vectors == 8 {
-                self.tile::<S, 1, 8>(simd, row, panel, inner.clone(), b, b_stride);
+                tile!(1, 2, 3; 8);
             } else if vectors == 4 {
-                self.tile::<S, 1, 4>(simd, row, panel, inner.clone(), b, b_stride);
+                tile!(1; 4);
             } else if wide {
                 tile!(1, 2, 3, 4, 5, 6, 7, 8; 1, 2, 3);
             } else {
@@ -343,6 +328,10 @@ unsafe fn chains<S: Simd, const R: usize, const V: usize>(
 ) -> [[S::f32s; V]; R] {
     let mut sums = start;
     for p in 0..k {
+        if V <= 3 && b_stride > V * LANES {
+            // The same row of the next panel, which is far from this one in memory.
+            prefetch::<V>(b.wrapping_add(p * b_stride + V * LANES));
+        }
         // SAFETY: the caller's promise.
         unsafe {
             let mut row = [simd.splat_f32s(0.0); V];
@@ -358,4 +347,17 @@ unsafe fn chains<S: Simd, const R: usize, const V: usize>(
         }
     }
     sums
+}
+
+/// Asks for V vectors ahead of their use. Any address will do: nothing is read if there is nothing.
+#[inline(always)]
+fn prefetch<const V: usize>(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    for v in 0..V {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it changes nothing but what the caches hold, and every x86-64 processor has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(v * LANES).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
 }
