@@ -1,4 +1,5 @@
-//! The binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses is in `bad_input`.
+//! The binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses
+//! is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
 //! |---|---|
@@ -8,6 +9,7 @@
 //! | `bits` | the hashes that `train` prints: what they are of, and what they do not depend on |
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
+//! | `tracing` | the steps that `sample --trace` shows |
 //! | `evaluation` | what `eval` measures |
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
@@ -25,4 +27,5 @@ mod resuming;
 mod sampling;
 pub mod scene;
 mod scoring;
+mod tracing;
 mod training;

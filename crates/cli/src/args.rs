@@ -110,6 +110,9 @@ pub struct SampleArgs {
     /// Compute the whole context again at every step, instead of keeping keys and values
     #[arg(long)]
     pub no_cache: bool,
+    /// Print, in place of the text, how each token is made: context, forward pass, chances, draw, the text then
+    #[arg(long, conflicts_with = "jsonl")]
+    pub trace: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
     #[command(flatten)]

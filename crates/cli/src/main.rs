@@ -16,7 +16,9 @@ mod quantity;
 mod recipe;
 mod sample;
 mod score;
+mod shown;
 mod text;
+mod trace;
 mod train;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use anstream::{AutoStream, ColorChoice, StripStream};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +19,7 @@ use tril_text::{StopTexts, TextError, Tokenizer};
 use crate::args::SampleArgs;
 use crate::ending::{Ending, stopped_by};
 use crate::open;
+use crate::trace::Traces;
 use prompts::Prompt;
 use together::InOrder;
 pub use together::{Job, Told, Writer, Written};
@@ -28,16 +30,17 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let stops = StopTexts::new(&args.stop).context("--stop")?;
     let prompts = prompts(args, &tokenizer)?;
     let jobs = prompts.iter().map(|prompt| job(prompt, &tokenizer)).collect::<Result<Vec<_>>>()?;
-    let out = std::io::stdout().lock();
-    let mut shown = Shown::new(args, &prompts, out)?;
+    let mut shown = Shown::new(args, &prompts, Traces::new(&tokenizer, gpt.config()))?;
     let begin = Instant::now();
     let mut told = false;
     let mut endings: Vec<Option<Ending>> = vec![None; jobs.len()];
     let mut generated = 0;
     let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, stops: &stops };
-    writer.write(&jobs, args.batch_size.into(), |number, what| {
+    // Steps are shown as they are made, so one text after another.
+    let width = if args.trace { 1 } else { args.batch_size.into() };
+    writer.write(&jobs, width, |number, what| {
         match &what {
-            Told::Step(step) => told = told || warn_of_overflow(step, &gpt),
+            Told::Step(step) => told = told || args.trace || warn_of_overflow(step, &gpt),
             Told::Piece(_) => {}
             Told::End(written) => {
                 generated += written.tokens;
@@ -74,6 +77,7 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
         max_tokens: args.max_tokens,
         stop_token: tokenizer.end_of_text(),
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
+        alternatives: if args.trace { usize::MAX } else { 0 },
         ..GenerateOptions::default()
     };
     let single =
@@ -112,11 +116,13 @@ pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>, TextE
 }
 
 /// How texts are shown.
-enum Shown<W> {
+enum Shown<'a> {
     /// One after another, with a rule between them.
-    Texts(InOrder<W>),
+    Texts(InOrder<Box<dyn Write>>),
+    /// The steps of each.
+    Traces { out: Box<dyn Write>, traces: Traces<'a> },
     /// An object a line, in their order.
-    Objects { out: W, texts: Vec<String>, complete: Vec<Option<String>>, current: usize },
+    Objects { out: Box<dyn Write>, texts: Vec<String>, complete: Vec<Option<String>>, current: usize },
 }
 
 /// A text as an object.
@@ -139,8 +145,15 @@ struct Object<'a> {
     sample: u64,
 }
 
-impl<W: Write> Shown<W> {
-    fn new(args: &SampleArgs, prompts: &[Prompt], out: W) -> Result<Self> {
+impl<'a> Shown<'a> {
+    fn new(args: &SampleArgs, prompts: &[Prompt], traces: Traces<'a>) -> Result<Self> {
+        let stdout = std::io::stdout().lock();
+        // A text is shown as it is, whatever it holds; a trace has colours only where they can be seen.
+        let is_plain = args.trace && AutoStream::choice(&stdout) == ColorChoice::Never;
+        let out: Box<dyn Write> = if is_plain { Box::new(StripStream::new(stdout)) } else { Box::new(stdout) };
+        if args.trace {
+            return Ok(Self::Traces { out, traces });
+        }
         if args.jsonl {
             let (texts, complete) = (vec![String::new(); prompts.len()], vec![None; prompts.len()]);
             return Ok(Self::Objects { out, texts, complete, current: 0 });
@@ -148,8 +161,12 @@ impl<W: Write> Shown<W> {
         InOrder::new(prompts.iter().map(|prompt| prompt.text.clone()).collect(), out).map(Self::Texts)
     }
 
-    fn tell(&mut self, number: usize, what: Told<'_>, job: &Job, prompt: &Prompt) -> Result<()> {
+    fn tell(&mut self, number: usize, what: Told<'_>, job: &'a Job, prompt: &Prompt) -> Result<()> {
         match (self, what) {
+            (Self::Traces { out, traces }, what) => {
+                traces.tell(number, &what, job, out)?;
+                out.flush()?;
+            }
             (_, Told::Step(_)) => {}
             (Self::Texts(texts), Told::Piece(piece)) => texts.piece(number, piece)?,
             (Self::Texts(texts), Told::End(_)) => texts.end(number)?,
@@ -169,7 +186,7 @@ impl<W: Write> Shown<W> {
 }
 
 fn object<'a>(text: String, written: Written, job: &Job, prompt: &'a Prompt) -> Object<'a> {
-    let Written { tokens, logprob, ending } = written;
+    let Written { tokens, logprob, ending, .. } = written;
     let (finish, stop) = match ending {
         Ending::Finish(Finish::MaxTokens) => ("max_tokens", None),
         Ending::Finish(Finish::EndOfText) => ("end_of_text", None),

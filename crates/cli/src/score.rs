@@ -4,7 +4,6 @@
 mod cells;
 mod columns;
 mod page;
-mod shown;
 mod terminal;
 
 use std::io::Write;

@@ -10,7 +10,7 @@ use crate::InferError;
 use crate::sequence::{CacheMode, Ended, Event, Finish, GenerateOptions, Remembered, Sequence, Step};
 
 /// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
-const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+pub const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Sequences in work. Those that have ended leave, others may join at any time.
 pub struct Batch<'a> {

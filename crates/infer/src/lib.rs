@@ -12,7 +12,7 @@ mod score;
 mod sequence;
 pub mod work;
 
-pub use batch::Batch;
+pub use batch::{Batch, PREFILL_CHUNK};
 pub use error::InferError;
 pub use generator::Generator;
 pub use sampler::{Choice, Distribution, SamplerConfig, choose, draw};

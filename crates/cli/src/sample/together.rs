@@ -32,6 +32,8 @@ pub struct Written {
     /// Sum of ln of the model's own probability of these tokens.
     pub logprob: f64,
     pub ending: Ending,
+    /// How the token that ended it was drawn, if one did.
+    pub stop: Option<Step>,
 }
 
 /// What happens to a text.
@@ -70,14 +72,14 @@ impl<'a> Writer<'a> {
                         let Some(text) = &mut texts[number] else { continue };
                         let (piece, ending) = text.take(&step)?;
                         show(number, &piece, &mut tell)?;
-                        ending
+                        ending.map(|ending| (ending, None))
                     }
-                    Event::Ended(ended) => Some(Ending::Finish(ended.finish)),
+                    Event::Ended(ended) => Some((Ending::Finish(ended.finish), ended.stop)),
                 };
-                if let Some(ending) = ending {
+                if let Some((ending, stop)) = ending {
                     batch.leave(number);
                     let Some(text) = texts[number].take() else { continue };
-                    let (piece, written) = text.end(ending)?;
+                    let (piece, written) = text.end(ending, stop)?;
                     show(number, &piece, &mut tell)?;
                     tell(number, Told::End(written))?;
                 }
@@ -129,11 +131,12 @@ impl<'a> Text<'a> {
     }
 
     /// What was held back, now that no more tokens come; a stop text in it is the ending after all.
-    fn end(mut self, ending: Ending) -> Result<(String, Written)> {
+    fn end(mut self, ending: Ending, stop: Option<Step>) -> Result<(String, Written)> {
         let Self { tokens, logprob, .. } = self;
         let (mut piece, stopped) = certain(self.stops.push(&self.stream.finish()?));
         piece.push_str(&self.stops.finish());
-        Ok((piece, Written { tokens, logprob, ending: stopped.unwrap_or(ending) }))
+        let (ending, stop) = stopped.map_or((ending, stop), |stopped| (stopped, None));
+        Ok((piece, Written { tokens, logprob, ending, stop }))
     }
 }
 

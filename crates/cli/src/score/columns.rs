@@ -5,8 +5,8 @@ use std::io::{Result, Write};
 use unicode_width::UnicodeWidthStr;
 
 use super::cells::Cell;
-use super::shown::{on_one_line, quoted};
 use super::{Scored, Token};
+use crate::shown::{on_one_line, quoted};
 
 /// How many of the most surprising places are named.
 const MOST_SURPRISING: usize = 10;

@@ -3,8 +3,8 @@
 
 use super::cells::{Cell, LEVEL_NAMES, level};
 use super::columns::{choice, percent, write_summary};
-use super::shown::{Shown, quoted, shown};
 use super::{Scored, Token};
+use crate::shown::{Shown, quoted, shown};
 
 /// The page. Whatever comes from a file is escaped; nothing is loaded, which the page's own policy says too.
 pub fn render(scored: &Scored) -> String {

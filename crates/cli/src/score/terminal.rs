@@ -6,8 +6,8 @@ use anstyle::{Ansi256Color, Color, RgbColor, Style};
 
 use super::cells::{LEVEL_NAMES, level};
 use super::columns::{write_heading, write_most_surprising, write_summary};
-use super::shown::{Shown, shown};
 use super::{Scored, cells::Cell};
+use crate::shown::{Shown, shown};
 
 /// Backgrounds from level 1 on, in 24 bits and as the nearest of 256 colours; the foreground is black, on the last
 /// white. ColorBrewer's YlOrRd was the model: light to dark, so that it is read without hues too.

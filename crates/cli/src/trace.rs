@@ -1,0 +1,302 @@
+//! `tril sample --trace`: the steps that make each token, as they happen: context, forward pass, last position,
+//! distribution, draw, append.
+
+use std::io::{Result, Write};
+
+use anstyle::{AnsiColor, Style};
+use tril_infer::{CacheMode, Finish, GenerateOptions, PREFILL_CHUNK, SamplerConfig, Step};
+use tril_model::GptConfig;
+use tril_text::Tokenizer;
+use unicode_width::UnicodeWidthChar;
+
+use crate::ending::Ending;
+use crate::sample::{Job, Told, Written};
+use crate::shown::{on_one_line, quoted};
+
+/// How many of the most probable tokens are shown.
+const CANDIDATES: usize = 5;
+/// Columns of a token's text, of a bar, of the line from 0 to 1, and of the text so far.
+const TOKEN: usize = 20;
+const BAR: usize = 40;
+const LINE: usize = 36;
+const TEXT: usize = 74;
+/// Tokens that fill the columns of the text so far, unless most of them are empty.
+const TAIL: usize = 4 * TEXT;
+
+const LABEL: Style = Style::new().dimmed();
+const CHOSEN: Style = AnsiColor::Green.on_default().bold();
+
+/// Between two samples.
+const RULE: &str = "---------------";
+
+/// Shows samples that are made one after another.
+pub struct Traces<'a> {
+    tokenizer: &'a Tokenizer,
+    config: &'a GptConfig,
+    /// The one that is being made, and its number.
+    current: Option<(usize, Trace<'a>)>,
+}
+
+/// Shows one sample.
+struct Trace<'a> {
+    tokenizer: &'a Tokenizer,
+    config: &'a GptConfig,
+    options: &'a GenerateOptions,
+    /// The last tokens of the text so far.
+    tail: Vec<u32>,
+    /// How many new tokens there are.
+    count: usize,
+}
+
+impl<'a> Traces<'a> {
+    pub fn new(tokenizer: &'a Tokenizer, config: &'a GptConfig) -> Self {
+        Self { tokenizer, config, current: None }
+    }
+
+    /// Shows what happens to a sample.
+    pub fn tell(&mut self, number: usize, what: &Told<'_>, job: &'a Job, out: &mut impl Write) -> Result<()> {
+        let trace = match &mut self.current {
+            Some((current, trace)) if *current == number => trace,
+            current => {
+                if current.is_some() {
+                    writeln!(out, "{RULE}")?;
+                }
+                let trace = Trace::new(self.tokenizer, self.config, &job.options, &job.ids);
+                trace.write_heading(job.ids.len(), out)?;
+                &mut current.insert((number, trace)).1
+            }
+        };
+        match what {
+            Told::Step(step) => trace.write_step(step, out),
+            Told::Piece(_) => Ok(()),
+            Told::End(written) => trace.write_end(written, out),
+        }
+    }
+}
+
+impl<'a> Trace<'a> {
+    /// Of the sample that these options describe, after a prompt.
+    fn new(tokenizer: &'a Tokenizer, config: &'a GptConfig, options: &'a GenerateOptions, prompt: &[u32]) -> Self {
+        let tail = prompt[prompt.len().saturating_sub(TAIL)..].to_vec();
+        Self { tokenizer, config, options, tail, count: 0 }
+    }
+
+    /// What holds for all steps.
+    fn write_heading(&self, prompt_len: usize, out: &mut impl Write) -> Result<()> {
+        let GenerateOptions { sampler, sample_index, .. } = self.options;
+        let (seed, settings) = (sampler.seed, settings(sampler));
+        writeln!(out, "{CHOSEN}sample {sample_index}{CHOSEN:#} of seed {seed}; probabilities after {settings}")?;
+        let tokens = if prompt_len == 1 { "token" } else { "tokens" };
+        self.write_row("prompt", &format!("{prompt_len} {tokens}: {}", self.text()), out)
+    }
+
+    /// One step.
+    fn write_step(&mut self, step: &Step, out: &mut impl Write) -> Result<()> {
+        self.count += 1;
+        self.write_token(step, out)?;
+        self.tail.push(step.token);
+        if self.tail.len() > 2 * TAIL {
+            self.tail.drain(..TAIL);
+        }
+        self.write_row("append", &self.text(), out)
+    }
+
+    /// Why there are no more.
+    fn write_end(&mut self, written: &Written, out: &mut impl Write) -> Result<()> {
+        if let Some(stop) = &written.stop {
+            self.count += 1;
+            self.write_token(stop, out)?;
+            self.write_row("append", "nothing: this token ends the text and is no part of it", out)?;
+        }
+        let why = match &written.ending {
+            Ending::Finish(Finish::MaxTokens) => "as many tokens as were asked for".to_owned(),
+            Ending::Finish(Finish::EndOfText) => "end of text".to_owned(),
+            Ending::Finish(Finish::ContextFull) => "the context is full".to_owned(),
+            Ending::StopText(text) => format!("the stop text {} appeared", quoted(text)),
+        };
+        writeln!(out, "\n{LABEL}end{LABEL:#}  {why}")
+    }
+
+    /// All of a step but what it appends.
+    fn write_token(&self, step: &Step, out: &mut impl Write) -> Result<()> {
+        let &Step { token, position, context, computed, dropped, .. } = step;
+        let count = self.count;
+        writeln!(out, "\n{CHOSEN}token {count}{CHOSEN:#}, at position {position} of the text")?;
+        let known = match (self.options.cache, context - computed.min(context)) {
+            (CacheMode::Recompute, _) => "all computed, for there is no cache".to_owned(),
+            (CacheMode::Cached, 0) => "all computed, and cached from now on".to_owned(),
+            (CacheMode::Cached, known) => format!("{known} known by the cache, {computed} computed"),
+        };
+        let left = match dropped {
+            0 => String::new(),
+            dropped => format!("; it was full, so the oldest {dropped} left it"),
+        };
+        self.write_row("context", &format!("{context} token{}: {known}{left}", plural(context)), out)?;
+        let GptConfig { d_model, vocab_size, .. } = self.config;
+        let chunk = PREFILL_CHUNK.get();
+        let in_chunks = self.options.cache == CacheMode::Cached && computed > chunk;
+        let chunks = if in_chunks { format!(" in chunks of {chunk}") } else { String::new() };
+        let forward =
+            format!("[1, {computed}]{chunks} → [1, {computed}, {d_model}] → last position → logits [{vocab_size}]");
+        self.write_row("forward", &forward, out)?;
+        self.write_candidates(step, out)?;
+        let chosen = quoted(&self.tokenizer.token_text(token));
+        let draw = match step.draw {
+            None => format!("none: the largest logit, of {chosen}, is taken"),
+            Some(draw) => {
+                let (begin, end) = (step.share.start, step.share.end);
+                format!("{draw:.6} is in [{begin:.6}, {end:.6})  0{}1", line(draw, begin, end))
+            }
+        };
+        self.write_row("draw", &draw, out)
+    }
+
+    /// The most probable tokens, the chosen one, and what all others have together.
+    fn write_candidates(&self, step: &Step, out: &mut impl Write) -> Result<()> {
+        let all = &step.alternatives;
+        let place = all.iter().position(|(token, _)| *token == step.token).unwrap_or(0);
+        let mut label = "chances";
+        let mut others = (all.len(), 1.0);
+        for (rank, &(token, probability)) in all.iter().enumerate() {
+            if rank >= CANDIDATES && rank != place {
+                continue;
+            }
+            others = (others.0 - 1, others.1 - probability);
+            let style = if rank == place { CHOSEN } else { Style::new() };
+            let mark = if rank == place { "→" } else { " " };
+            let text = fit(&quoted(&self.tokenizer.token_text(token)));
+            let row = format!("{style}{mark} {text}{style:#} {}", chance(probability));
+            self.write_row(label, &row, out)?;
+            label = "";
+        }
+        if let (count @ 1.., probability) = others {
+            let text = fit(&format!("{count} other{}", plural(count)));
+            self.write_row("", &format!("  {text} {}", chance(probability.max(0.0))), out)?;
+        }
+        Ok(())
+    }
+
+    fn write_row(&self, label: &str, row: &str, out: &mut impl Write) -> Result<()> {
+        writeln!(out, "  {LABEL}{label:<7}{LABEL:#}  {}", row.trim_end())
+    }
+
+    /// The end of the text so far, on one line.
+    fn text(&self) -> String {
+        // Special tokens have no text; where a document begins with one, this is all there is to see.
+        let text = match self.tokenizer.decode(&self.tail) {
+            Ok(text) if !text.is_empty() => text,
+            _ => self.tail.iter().map(|token| self.tokenizer.token_text(*token)).collect(),
+        };
+        let text = on_one_line(&text);
+        let mut width = 0;
+        let fits = |character: &char| {
+            width += character.width().unwrap_or(0);
+            width <= TEXT
+        };
+        let shown: usize = text.chars().rev().take_while(fits).map(char::len_utf8).sum();
+        let cut = if shown < text.len() { "…" } else { "" };
+        format!("{cut}{}", &text[text.len() - shown..])
+    }
+}
+
+/// What is done to logits before probabilities are shown, in its order.
+fn settings(config: &SamplerConfig) -> String {
+    let count = |what: &str, count: usize| (count > 0).then(|| format!("{count} {what}"));
+    let unless = |what: &str, value: f64, none: f64| (value != none).then(|| format!("{what} {value}"));
+    let is_drawn = config.temperature > 0.0;
+    let filters = [
+        (config.top_k > 0).then(|| format!("top-k {}", config.top_k)),
+        unless("typical-p", config.typical_p, 1.0),
+        unless("top-p", config.top_p, 1.0),
+        unless("min-p", config.min_p, 0.0),
+    ];
+    let all = [
+        unless("repetition penalty", config.repetition_penalty, 1.0),
+        unless("presence penalty", config.presence_penalty, 0.0),
+        unless("frequency penalty", config.frequency_penalty, 0.0),
+        count("biases", config.logit_bias.len()),
+        count("bans", config.banned.len()),
+        Some(format!("temperature {}", config.temperature)),
+    ];
+    let all = all.into_iter().chain(filters.into_iter().filter(|_| is_drawn));
+    all.flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// A text in exactly the columns of a token.
+fn fit(text: &str) -> String {
+    let widths = || text.chars().map(|character| character.width().unwrap_or(0));
+    let total: usize = widths().sum();
+    if total <= TOKEN {
+        return format!("{text}{}", " ".repeat(TOKEN - total));
+    }
+    let mut fitted = String::new();
+    let mut width = 0;
+    for (character, more) in text.chars().zip(widths()) {
+        if width + more >= TOKEN {
+            break;
+        }
+        fitted.push(character);
+        width += more;
+    }
+    format!("{fitted}…{}", " ".repeat(TOKEN - 1 - width))
+}
+
+/// A probability as a number and as a bar, whose last block is as wide as eighths of a column can tell.
+fn chance(probability: f64) -> String {
+    let eighths = ((probability * (BAR * 8) as f64).round() as usize).max(1);
+    let last = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8];
+    let bar = "█".repeat(eighths / 8) + last.to_string().trim();
+    format!("{:>6.2} %  {bar}", 100.0 * probability)
+}
+
+/// The line from 0 to 1: where a token's share lies in it, and the draw.
+fn line(draw: f64, begin: f64, end: f64) -> String {
+    let column = |place: usize| {
+        let (from, to) = (place as f64 / LINE as f64, (place + 1) as f64 / LINE as f64);
+        if (from..to).contains(&draw) {
+            '┃'
+        } else if begin < to && end > from {
+            '▒'
+        } else {
+            '·'
+        }
+    };
+    (0..LINE).map(column).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_any_width_take_the_same_columns() {
+        let width = |text: &str| text.chars().map(|character| character.width().unwrap_or(0)).sum::<usize>();
+        let long = "明月幾時有把酒問青天不知";
+        for text in ["", "a", "明月", "a明", "exactly twenty chars", "one more than twenty!", long, &format!("a{long}")]
+        {
+            assert_eq!(width(&fit(text)), TOKEN, "{:?}", fit(text));
+        }
+        assert_eq!(fit("exactly twenty chars"), "exactly twenty chars");
+        assert!(fit("one more than twenty!").ends_with('…'));
+    }
+
+    #[test]
+    fn bars_are_as_long_as_the_probability_and_never_empty() {
+        assert_eq!(chance(1.0), format!("100.00 %  {}", "█".repeat(BAR)));
+        assert_eq!(chance(0.5), format!(" 50.00 %  {}", "█".repeat(BAR / 2)));
+        assert_eq!(chance(0.51), format!(" 51.00 %  {}▍", "█".repeat(20)));
+        assert_eq!(chance(1e-9), "  0.00 %  ▏");
+    }
+
+    #[test]
+    fn the_line_shows_the_share_and_the_draw_in_it() {
+        let quarters = line(0.3, 0.25, 0.5);
+        assert_eq!(quarters, format!("{}▒┃{}{}", "·".repeat(9), "▒".repeat(7), "·".repeat(18)));
+        assert_eq!(line(0.0, 0.0, 1.0), format!("┃{}", "▒".repeat(35)));
+        assert_eq!(line(1.0_f64.next_down(), 0.999_999, 1.0), format!("{}┃", "·".repeat(35)), "narrower than a column");
+    }
+}
