@@ -1,4 +1,4 @@
-//! The binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses
+//! The binary as a user meets it: train, sample, verify, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses
 //! is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
@@ -10,6 +10,7 @@
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
+//! | `verifying` | that receipts hold, and that what is changed in them is found |
 //! | `evaluation` | what `eval` measures |
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
@@ -29,3 +30,4 @@ pub mod scene;
 mod scoring;
 mod tracing;
 mod training;
+mod verifying;

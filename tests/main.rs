@@ -10,6 +10,7 @@
 //! | `batches` | sequences that grow together are what they are alone; going on from what is remembered |
 //! | `scores` | a token's probability, rank and entropy are those of the logits before it |
 //! | `costs` | the routes that `tril cost` compares agree, and are counted pass by pass |
+//! | `verification` | what was generated holds in one parallel pass; what was changed afterwards is found |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
@@ -37,3 +38,4 @@ mod reference;
 mod reference_training;
 mod scores;
 mod support;
+mod verification;

@@ -32,6 +32,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Prove that a checkpoint computes one function, whichever way it is asked
     Prove(ProveArgs),
+    /// Check a receipt of sample: that each token is what the checkpoint, the settings and its draw give
+    Verify(VerifyArgs),
     /// Measure what each token costs without a cache and with it, and check that the tokens are the same
     Cost(CostArgs),
     /// Measure how fast this machine trains and generates
@@ -113,6 +115,9 @@ pub struct SampleArgs {
     /// Print, in place of the text, how each token is made: context, forward pass, chances, draw, the text then
     #[arg(long, conflicts_with = "jsonl")]
     pub trace: bool,
+    /// Write a JSON file that says how each token came about, for verify; replaces the file
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
     #[command(flatten)]
     pub compute: ComputeArgs,
     #[command(flatten)]
@@ -196,6 +201,21 @@ pub struct CostArgs {
     /// Draw operations and time of a token over the length of the context
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The directory of a run (its best checkpoint) or of a checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    pub checkpoint: PathBuf,
+    /// What `tril sample --receipt` wrote; - reads standard input
+    #[arg(value_name = "RECEIPT")]
+    pub receipt: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

@@ -13,6 +13,7 @@ mod open;
 mod progress;
 mod prove;
 mod quantity;
+mod receipt;
 mod recipe;
 mod sample;
 mod score;
@@ -20,6 +21,7 @@ mod shown;
 mod text;
 mod trace;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         args::Command::Score(args) => score::run(&args),
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
+        args::Command::Verify(args) => verify::run(&args),
         args::Command::Bench(command) => bench::run(&command),
     };
     match done {

@@ -19,18 +19,23 @@ use tril_text::{StopTexts, TextError, Tokenizer};
 use crate::args::SampleArgs;
 use crate::ending::{Ending, stopped_by};
 use crate::open;
+use crate::receipt::{Machine, Recorder};
 use crate::trace::Traces;
 use prompts::Prompt;
 use together::InOrder;
 pub use together::{Job, Told, Writer, Written};
 
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
-    let (device, _) = open::device(&args.compute)?;
-    let open::Checkpoint { gpt, tokenizer, .. } = open::checkpoint(&args.checkpoint, &device)?;
+    if let Some(receipt) = &args.receipt {
+        open::check_output("--receipt", receipt)?;
+    }
+    let (device, device_name) = open::device(&args.compute)?;
+    let open::Checkpoint { gpt, tokenizer, path } = open::checkpoint(&args.checkpoint, &device)?;
     let stops = StopTexts::new(&args.stop).context("--stop")?;
     let prompts = prompts(args, &tokenizer)?;
     let jobs = prompts.iter().map(|prompt| job(prompt, &tokenizer)).collect::<Result<Vec<_>>>()?;
     let mut shown = Shown::new(args, &prompts, Traces::new(&tokenizer, gpt.config()))?;
+    let mut recorder = args.receipt.as_ref().map(|_| Recorder::new(&tokenizer, jobs.len()));
     let begin = Instant::now();
     let mut told = false;
     let mut endings: Vec<Option<Ending>> = vec![None; jobs.len()];
@@ -39,6 +44,9 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     // Steps are shown as they are made, so one text after another.
     let width = if args.trace { 1 } else { args.batch_size.into() };
     writer.write(&jobs, width, |number, what| {
+        if let Some(recorder) = &mut recorder {
+            recorder.tell(number, &what);
+        }
         match &what {
             Told::Step(step) => told = told || args.trace || warn_of_overflow(step, &gpt),
             Told::Piece(_) => {}
@@ -54,6 +62,12 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let rate = generated as f64 / seconds;
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
     eprintln!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second; {}]", stopped_by(&endings));
+    if let (Some(recorder), Some(file)) = (recorder, &args.receipt) {
+        let texts = prompts.iter().map(|prompt| prompt.text.as_str()).zip(&jobs);
+        recorder.write(file, &path, Machine::this(&device, &device_name), &args.stop, texts)?;
+        let (checkpoint, shown) = (open::quoted(&args.checkpoint), open::quoted(file));
+        eprintln!("[receipt: {shown}; to check it: {} verify {checkpoint} {shown}]", open::program());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

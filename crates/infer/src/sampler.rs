@@ -75,8 +75,12 @@ pub(crate) fn choose_from(
 ) -> Choice {
     let draw = (config.temperature > 0.0).then(|| draw(config.seed, sample_index, position));
     let (token, share) = distribution.pick(draw.unwrap_or(0.0));
-    let logprob = f64::from(logits[token as usize]) - rows::log_sum_exp(logits);
-    Choice { token, logprob, share, draw }
+    Choice { token, logprob: logprob(logits, token), share, draw }
+}
+
+/// See [`Choice::logprob`].
+pub(crate) fn logprob(logits: &[f32], token: u32) -> f64 {
+    f64::from(logits[token as usize]) - rows::log_sum_exp(logits)
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tril_model::{Gpt, GptConfig, KvCache};
 
 use crate::InferError;
 use crate::sampler::{Choice, Distribution, SamplerConfig, choose_from};
 
 /// Whether a step remembers the earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CacheMode {
     /// Keys and values are kept: a step computes one position.
     Cached,
@@ -18,7 +20,8 @@ pub enum CacheMode {
 }
 
 /// What happens when the context is full, in a model that has a last position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overflow {
     /// The oldest half leaves the context, and the rest is computed anew as if the text began there.
     #[default]
@@ -249,8 +252,8 @@ impl Sequence {
     fn make_room(&mut self) -> bool {
         let Some(limit) = self.limit else { return false };
         let before = self.context_start;
-        while self.options.on_overflow == Overflow::Recompute && self.context_len() > limit {
-            self.context_start += (limit / 2).max(1);
+        if self.options.on_overflow == Overflow::Recompute {
+            self.context_start = context_start(before, self.position(), limit);
         }
         self.dropped += self.context_start - before;
         self.context_start > before
@@ -281,7 +284,16 @@ impl Remembered {
     }
 }
 
-fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError> {
+/// Where the context of a text of `len` tokens begins, which began at `start` when the text was shorter: its oldest half
+/// goes as often as it takes to have no more than `limit` tokens.
+pub(crate) fn context_start(mut start: usize, len: usize, limit: usize) -> usize {
+    while len - start > limit {
+        start += (limit / 2).max(1);
+    }
+    start
+}
+
+pub(crate) fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError> {
     let vocab_size = config.vocab_size;
     if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
         return Err(InferError::UnknownToken { id, vocab_size });

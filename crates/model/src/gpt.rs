@@ -213,6 +213,14 @@ impl Gpt {
         linear(self.hidden_from(embedded, pass), head, None)
     }
 
+    /// The last step of [`Gpt::forward`] alone, for a caller that wants the logits of a few positions at a time.
+    ///
+    /// - hidden: `[batch_size, seq_len, d_model]`, of [`Gpt::hidden`]
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn unembed(&self, hidden: Tensor<3>) -> Tensor<3> {
+        linear(hidden, self.head(), None)
+    }
+
     /// The head's weight, `[d_model, vocab_size]`; a transposed view where it is tied.
     fn head(&self) -> Tensor<2> {
         match &self.head {

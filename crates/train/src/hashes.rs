@@ -26,11 +26,16 @@ impl Hashes {
     /// # Errors
     /// [`TrainError::Model`] if one cannot be read.
     pub fn of(checkpoint: &Path) -> Result<Self, TrainError> {
-        Ok(Self {
-            model: sha256(&checkpoint.join(checkpoint::WEIGHTS))?,
-            optimizer: sha256(&checkpoint.join(OPTIMIZER))?,
-        })
+        Ok(Self { model: model_sha256(checkpoint)?, optimizer: sha256(&checkpoint.join(OPTIMIZER))? })
     }
+}
+
+/// The first of them alone, for a checkpoint that may have no optimizer's state.
+///
+/// # Errors
+/// As [`Hashes::of`].
+pub fn model_sha256(checkpoint: &Path) -> Result<String, TrainError> {
+    sha256(&checkpoint.join(checkpoint::WEIGHTS))
 }
 
 fn sha256(path: &Path) -> Result<String, TrainError> {

@@ -21,7 +21,7 @@ pub use batches::{Batch, TrainingText};
 pub use config::{Decay, OptimizerConfig, OptimizerKind, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
-pub use hashes::Hashes;
+pub use hashes::{Hashes, model_sha256};
 pub use lanes::Lanes;
 pub use metrics::{Metrics, Record};
 pub use run::{Observer, Outcome, Session, run};

@@ -1,0 +1,157 @@
+//! The report of `tril verify` as a table, at most 100 columns wide but for texts and hashes, and what it means.
+
+use std::io::{Result, Write};
+
+use tril_infer::prove::Demand;
+use tril_infer::{Claim, Failure, Fault};
+use tril_text::Tokenizer;
+
+use super::{Checked, Finding};
+use crate::receipt::{Continued, EndedBy, Receipt, Sample};
+use crate::shown::{on_one_line, quoted};
+
+/// Tokens of the text that a failure quotes before its place.
+const BEFORE: usize = 12;
+
+/// Writes the table, the first failure of each sample, and the result.
+pub fn write(finding: &Finding, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "{} on {}", finding.checkpoint.display(), finding.device)?;
+    let (count, tril) = (receipt.samples().count(), &receipt.tril);
+    let samples = if count == 1 { "sample" } else { "samples" };
+    writeln!(out, "{}: {count} {samples}, made by tril {tril} on {}", finding.receipt, finding.made_on)?;
+    match finding.demand {
+        Demand::EqualBits => writeln!(out, "demand: the same bits, as both were computed alike")?,
+        Demand::Within(share) => writeln!(
+            out,
+            "demand: logits within {share} of the largest, as they were computed elsewhere or otherwise; draws equal"
+        )?,
+    }
+    if let Some(fault) = &finding.fault {
+        return writeln!(out, "\nFAIL  {fault}.\nNo token was looked at.");
+    }
+    let heads =
+        ["prompt", "sample", "tokens", "checked", "undecided", "failed", "contexts", "logprob differs", "ended by"];
+    let [prompt, sample, tokens, checked, undecided, failed, contexts, differs, ended] = heads;
+    writeln!(
+        out,
+        "\n{prompt:>6} {sample:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {differs:>16}  {ended}"
+    )?;
+    for sample in &finding.samples {
+        write_row(sample, out)?;
+    }
+    writeln!(out)?;
+    for (checked, (_, continued, sample)) in finding.samples.iter().zip(receipt.samples()) {
+        write_failures(checked, sample, continued, tokenizer, out)?;
+    }
+    write_result(finding, out)
+}
+
+fn write_row(sample: &Checked, out: &mut impl Write) -> Result<()> {
+    let Checked { prompt, sample_index, tokens, finish, pass, verification, .. } = sample;
+    let (checked, undecided, failed) = (verification.checked, verification.undecided, verification.failed);
+    let (contexts, difference) = (verification.contexts, verification.max_logprob_difference);
+    let difference = if difference == 0.0 { "0".to_owned() } else { format!("{difference:.1e}") };
+    let finish = match finish {
+        EndedBy::MaxTokens => "max tokens",
+        EndedBy::EndOfText => "end of text",
+        EndedBy::ContextFull => "full context",
+        EndedBy::StopText => "stop text",
+    };
+    let outcome = if *pass { "pass" } else { "FAIL" };
+    writeln!(
+        out,
+        "{prompt:>6} {sample_index:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {difference:>16}  {finish:<13} {outcome}"
+    )
+}
+
+fn write_failures(
+    checked: &Checked,
+    sample: &Sample,
+    continued: &Continued,
+    tokenizer: &Tokenizer,
+    out: &mut impl Write,
+) -> Result<()> {
+    let of = format!("prompt {}, sample {}", checked.prompt, checked.sample_index);
+    if let Some(failure) = &checked.verification.first_failure {
+        let Failure { index, position, claim, .. } = failure;
+        let (place, name) = (index + 1, name(claim, tokenizer));
+        writeln!(out, "FAIL  {of}: its token {place}, {name}, at position {position} of the text:")?;
+        for line in explain(failure, tokenizer) {
+            writeln!(out, "      {line}")?;
+        }
+        let before = continued.prompt.tokens.iter().map(|token| token.id);
+        let before: Vec<u32> = before.chain(sample.tokens[..*index].iter().map(|token| token.id)).collect();
+        let tail = &before[before.len().saturating_sub(BEFORE)..];
+        let cut = if tail.len() < before.len() { "…" } else { "" };
+        let text: String = tail.iter().map(|id| tokenizer.token_text(*id)).collect();
+        writeln!(out, "      It comes after: {cut}{}", on_one_line(&text))?;
+    }
+    for fault in checked.text.iter().chain(&checked.verification.ending) {
+        writeln!(out, "FAIL  {of}: {fault}.")?;
+    }
+    Ok(())
+}
+
+/// What is wrong, line by line.
+fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
+    let Failure { fault, claim, expected, given, .. } = failure;
+    let share = |claim: &Claim| format!("[{}, {})", claim.share.start, claim.share.end);
+    let drawn = |draw: Option<f64>| draw.map_or("none".to_owned(), |draw| draw.to_string());
+    let Some(expected) = expected else {
+        return vec![match fault {
+            Fault::NoRoom => "The context was full before it, and that was to end the text.".to_owned(),
+            _ => "The model has no such token.".to_owned(),
+        }];
+    };
+    match fault {
+        Fault::Draw => vec![
+            format!("The draw that seed, sample and position name is {},", drawn(expected.draw)),
+            format!("the one in the receipt is {}.", drawn(claim.draw)),
+        ],
+        Fault::Token => vec![
+            match expected.draw {
+                Some(draw) => format!("Its draw {draw} lies in {},", share(expected)),
+                None => "Nothing is drawn at temperature 0, and the largest logit".to_owned(),
+            },
+            match (given, expected.draw) {
+                (_, None) => format!("is that of {}.", name(expected, tokenizer)),
+                (Some((_, Some(its))), _) => {
+                    format!("the share of {}; its own is [{}, {}).", name(expected, tokenizer), its.start, its.end)
+                }
+                _ => format!("the share of {}; it has none: filters drop it.", name(expected, tokenizer)),
+            },
+        ],
+        Fault::Share => vec![
+            format!("Its share of [0, 1) is {},", share(expected)),
+            format!("the one in the receipt is {}.", share(claim)),
+        ],
+        Fault::Logprob => vec![
+            format!("Its log-probability is {},", given.as_ref().map_or(expected.logprob, |(logprob, _)| *logprob)),
+            format!("the one in the receipt is {}.", claim.logprob),
+        ],
+        _ => vec!["It ends a text and is in it, or is said to end it and is not the token that does.".to_owned()],
+    }
+}
+
+fn name(claim: &Claim, tokenizer: &Tokenizer) -> String {
+    format!("{} (id {})", quoted(&tokenizer.token_text(claim.token)), claim.token)
+}
+
+fn write_result(finding: &Finding, out: &mut impl Write) -> Result<()> {
+    let failed = finding.samples.iter().filter(|sample| !sample.pass).count();
+    if failed > 0 {
+        let all = finding.samples.len();
+        writeln!(out, "\n{failed} of {all} failed: this checkpoint did not make this as the receipt says.")?;
+        let first = |sample: &Checked| sample.verification.first_failure.as_ref().map(|failure| failure.fault);
+        if finding.samples.iter().any(|sample| first(sample) == Some(Fault::Token)) {
+            writeln!(out, "What comes after a wrong token has another context, and may fail for that alone.")?;
+        }
+        return Ok(());
+    }
+    if finding.samples.iter().all(|sample| sample.verification.checked == 0) {
+        return writeln!(out, "There is no token to check.");
+    }
+    let undecided: usize = finding.samples.iter().map(|sample| sample.verification.undecided).sum();
+    let every = if undecided == 0 { "Every token is" } else { "Every token that could be decided is" };
+    writeln!(out, "{every} the one that this checkpoint, these settings and its draw give.")
+}

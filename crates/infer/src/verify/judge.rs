@@ -1,0 +1,269 @@
+//! Whether one token is what its logits and its draw give: to the last bit, or as far as logits that differ a little
+//! can tell.
+
+use std::ops::Range;
+
+use super::{Claim, Fault, Judged, Verdict};
+use crate::InferError;
+use crate::prove::Demand;
+use crate::sampler::{self, Choice, Distribution, SamplerConfig};
+use crate::sequence::GenerateOptions;
+
+/// Added to what logits explain: sums of probabilities in another order differ by less.
+const ROUNDING: f64 = 1e-12;
+
+/// Where scaled logits may differ by more, nothing can be told, and e to its power is still a number.
+const MOST: f64 = 700.0;
+
+/// What tokens are judged by.
+pub struct Judge<'a> {
+    pub options: &'a GenerateOptions,
+    /// The whole text: prompt and new tokens.
+    pub ids: &'a [u32],
+    pub demand: Demand,
+}
+
+/// A row of logits, and what the settings make of it.
+struct Row<'a> {
+    logits: &'a [f32],
+    distribution: &'a Distribution,
+    position: usize,
+}
+
+impl Judge<'_> {
+    /// Judges what is said of the token at an absolute position.
+    ///
+    /// - logits: `[vocab_size]`, of the position before it
+    /// - is_stop: whether it is said to have ended the text
+    pub fn judge<'c>(
+        &self,
+        claim: &'c Claim,
+        position: usize,
+        logits: &[f32],
+        is_stop: bool,
+    ) -> Result<Judged<'c>, InferError> {
+        let GenerateOptions { sampler, sample_index, stop_token, .. } = self.options;
+        let distribution = Distribution::new(logits, &self.ids[..position], sampler, position)?;
+        let expected = sampler::choose_from(&distribution, logits, sampler, *sample_index, position);
+        let logprob = sampler::logprob(logits, claim.token);
+        let share = share_of(&distribution, claim.token);
+        let row = Row { logits, distribution: &distribution, position };
+        let verdict = if claim.draw.map(f64::to_bits) != expected.draw.map(f64::to_bits) {
+            Verdict::Fails(Fault::Draw)
+        } else if (Some(claim.token) == *stop_token) != is_stop {
+            Verdict::Fails(Fault::StopToken)
+        } else {
+            match self.demand {
+                Demand::EqualBits => exactly(claim, &expected),
+                Demand::Within(of_largest) => self.within(claim, &expected, &share, logprob, of_largest, &row)?,
+            }
+        };
+        Ok(Judged { claim, verdict, expected, logprob, share })
+    }
+
+    /// Judges by logits that may differ by `of_largest` of the largest one.
+    fn within(
+        &self,
+        claim: &Claim,
+        expected: &Choice,
+        share: &Option<Range<f64>>,
+        logprob: f64,
+        of_largest: f64,
+        row: &Row<'_>,
+    ) -> Result<Verdict, InferError> {
+        let sampler = &self.options.sampler;
+        let largest = row.logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
+        let difference = of_largest * f64::from(largest);
+        // The logit itself may differ, and the logarithm of the sum of them all by as much.
+        if is_apart(claim.logprob, logprob, 2.0 * difference) {
+            return Ok(Verdict::Fails(Fault::Logprob));
+        }
+        // What the difference of two logits may have become when the draw was made.
+        let scale = sampler.repetition_penalty.max(1.0 / sampler.repetition_penalty);
+        let temperature = if sampler.temperature == 0.0 { 1.0 } else { sampler.temperature };
+        let moves = (2.0 * difference * scale / temperature).min(MOST);
+        let fits = |share: &Range<f64>| {
+            let within = |value: f64, low: f64, high: f64| {
+                (moved(low, -moves) - ROUNDING..=moved(high, moves) + ROUNDING).contains(&value)
+            };
+            let near = |claimed: f64, edge: f64| within(claimed, edge, edge);
+            let edges = near(claim.share.start, share.start) && near(claim.share.end, share.end);
+            edges && claim.draw.is_none_or(|draw| within(draw, share.start, share.end) && claim.share.contains(&draw))
+        };
+        if share.as_ref().is_some_and(fits) {
+            let same = claim.token == expected.token;
+            return Ok(if same { Verdict::Holds } else { Verdict::Undecided });
+        }
+        if claim.draw.is_none_or(|draw| claim.share.contains(&draw)) && self.wavers(claim, moves, row)? {
+            return Ok(Verdict::Undecided);
+        }
+        let fault = if claim.token == expected.token { Fault::Share } else { Fault::Token };
+        Ok(Verdict::Fails(fault))
+    }
+
+    /// Whether what filters keep here, or which logit is the largest, may be otherwise if the difference of two scaled
+    /// logits is `moves` larger or smaller, and the token may be among what is kept then.
+    fn wavers(&self, claim: &Claim, moves: f64, row: &Row<'_>) -> Result<bool, InferError> {
+        let Row { logits, distribution, position } = *row;
+        let sampler = &self.options.sampler;
+        let greedy = sampler.temperature == 0.0;
+        let temperature = if greedy { 1.0 } else { sampler.temperature };
+        let unfiltered =
+            SamplerConfig { temperature, top_k: 0, typical_p: 1.0, top_p: 1.0, min_p: 0.0, ..sampler.clone() };
+        let history = &self.ids[..position];
+        let all = Distribution::new(logits, history, &unfiltered, position)?.top(usize::MAX);
+        let kept: Vec<u32> = distribution.tokens().map(|(token, _)| token).collect();
+        let probability =
+            |token: u32| all.iter().find(|(id, _)| *id == token).map_or(0.0, |(_, probability)| *probability);
+        let is_kept = |token: u32| kept.binary_search(&token).is_ok();
+        let last = all.iter().rev().find(|(token, _)| is_kept(*token)).map_or(1.0, |(_, probability)| *probability);
+        let next = all.iter().find(|(token, _)| !is_kept(*token)).map_or(0.0, |(_, probability)| *probability);
+        let near = |a: f64, b: f64| a * moves.exp() >= b;
+        if greedy {
+            return Ok(claim.share == (0.0..1.0) && near(probability(claim.token), last));
+        }
+        if sampler.typical_p < 1.0 {
+            // The border of what is typical moves with the entropy; no token beyond it can be excluded.
+            return Ok(true);
+        }
+        if next == 0.0 || !near(probability(claim.token), last) {
+            return Ok(false);
+        }
+        let count = |top_p: f64, min_p: f64| {
+            let config = SamplerConfig { top_p, min_p, ..sampler.clone() };
+            Distribution::new(logits, history, &config, position).map(|distribution| distribution.tokens().count())
+        };
+        let (top_p, min_p) = (sampler.top_p, sampler.min_p);
+        let strict = count(moved(top_p, -moves), (min_p * moves.exp()).min(1.0))?;
+        let loose = count(moved(top_p, moves), min_p * (-moves).exp())?;
+        Ok(strict < loose || near(next, last))
+    }
+}
+
+/// All of it is the same to the last bit.
+fn exactly(claim: &Claim, expected: &Choice) -> Verdict {
+    let bits = |share: &Range<f64>| [share.start.to_bits(), share.end.to_bits()];
+    if claim.token != expected.token {
+        Verdict::Fails(Fault::Token)
+    } else if bits(&claim.share) != bits(&expected.share) {
+        Verdict::Fails(Fault::Share)
+    } else if claim.logprob.to_bits() != expected.logprob.to_bits() {
+        Verdict::Fails(Fault::Logprob)
+    } else {
+        Verdict::Holds
+    }
+}
+
+/// The part of [0, 1) that belongs to a token, if it is left.
+fn share_of(distribution: &Distribution, token: u32) -> Option<Range<f64>> {
+    let mut begin = 0.0;
+    for (id, probability) in distribution.tokens() {
+        if id == token {
+            return Some(begin..(begin + probability).min(1.0));
+        }
+        begin += probability;
+    }
+    None
+}
+
+/// Whether two numbers differ by more than is allowed; NaN differs from everything.
+fn is_apart(a: f64, b: f64, allowed: f64) -> bool {
+    let near = (a - b).abs() <= allowed;
+    !near
+}
+
+/// Where an edge between shares may lie: what is before it has the probability p, and e^by times the odds.
+fn moved(p: f64, by: f64) -> f64 {
+    let weight = p * by.exp();
+    weight / (weight + (1.0 - p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of tokens that were made of logits which differ by `size`, each position by others.
+    fn judge_within(config: &SamplerConfig, size: f32, of_largest: f64) -> Vec<Verdict> {
+        let options = GenerateOptions { sampler: config.clone(), ..GenerateOptions::default() };
+        let ids: Vec<u32> = vec![0; 400];
+        let judge = Judge { options: &options, ids: &ids, demand: Demand::Within(of_largest) };
+        let verdict = |position: usize| {
+            let scale = 0.15 + (position % 37) as f32 * 1e-3;
+            let logits: Vec<f32> = (0..50_u32).map(|id| ((id * 37 % 50) as f32 - 25.0) * scale).collect();
+            let nudge = |(id, logit): (usize, &f32)| logit + if id % 3 == 0 { size } else { -size };
+            let made_of: Vec<f32> = logits.iter().enumerate().map(nudge).collect();
+            let choice = sampler::choose(&made_of, &ids[..position], config, 0, position).expect("sound");
+            let Choice { token, logprob, share, draw } = choice;
+            let claim = Claim { token, logprob, share, draw };
+            judge.judge(&claim, position, &logits, false).expect("sound").verdict
+        };
+        (1..400).map(verdict).collect()
+    }
+
+    fn count(verdicts: &[Verdict], wanted: impl Fn(&Verdict) -> bool) -> usize {
+        verdicts.iter().filter(|verdict| wanted(verdict)).count()
+    }
+
+    fn configs() -> Vec<SamplerConfig> {
+        let base = SamplerConfig::default;
+        vec![
+            base(),
+            SamplerConfig { temperature: 0.7, top_k: 8, ..base() },
+            SamplerConfig { top_p: 0.8, repetition_penalty: 1.3, ..base() },
+            SamplerConfig { min_p: 0.1, presence_penalty: 0.5, ..base() },
+            SamplerConfig { typical_p: 0.6, ..base() },
+            SamplerConfig { temperature: 0.0, ..base() },
+            SamplerConfig { temperature: 1e-300, ..base() },
+        ]
+    }
+
+    #[test]
+    fn logits_that_differ_by_less_than_is_allowed_never_fail_and_rarely_leave_a_doubt() {
+        for config in configs() {
+            let verdicts = judge_within(&config, 0.003, 1e-3); // 1e-3 of 3.75 at least
+            assert_eq!(count(&verdicts, |verdict| matches!(verdict, Verdict::Fails(_))), 0, "{config:?}");
+            let held = count(&verdicts, |verdict| *verdict == Verdict::Holds);
+            assert!(held > 360, "{held} of 399: {config:?}");
+        }
+    }
+
+    #[test]
+    fn logits_that_differ_by_more_fail() {
+        for config in configs() {
+            let verdicts = judge_within(&config, 0.1, 1e-3);
+            let failed = count(&verdicts, |verdict| matches!(verdict, Verdict::Fails(_)));
+            assert_eq!(failed, verdicts.len(), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn a_draw_at_the_edge_of_two_shares_is_undecided() {
+        let config = SamplerConfig::default();
+        let draw = sampler::draw(config.seed, 0, 1);
+        // Two tokens that part [0, 1) just above the draw, and just below it.
+        let odds = |edge: f64| [0.0, ((1.0 - edge) / edge).ln() as f32];
+        let (above, below) = (odds(draw + 1e-5), odds(draw - 1e-5));
+        let options = GenerateOptions::default();
+        let claim = |logits: &[f32]| {
+            let Choice { token, logprob, share, draw } = sampler::choose(logits, &[0], &config, 0, 1).expect("sound");
+            Claim { token, logprob, share, draw }
+        };
+        assert_eq!((claim(&above).token, claim(&below).token), (0, 1), "the premise");
+        let verdict = |demand, claim: &Claim| {
+            let judge = Judge { options: &options, ids: &[0, 0], demand };
+            judge.judge(claim, 1, &above, false).expect("sound").verdict
+        };
+        assert_eq!(verdict(Demand::Within(1e-3), &claim(&above)), Verdict::Holds);
+        assert_eq!(verdict(Demand::Within(1e-3), &claim(&below)), Verdict::Undecided);
+        assert_eq!(verdict(Demand::Within(1e-6), &claim(&below)), Verdict::Fails(Fault::Logprob));
+        assert_eq!(verdict(Demand::EqualBits, &claim(&below)), Verdict::Fails(Fault::Token));
+        assert_eq!(verdict(Demand::EqualBits, &claim(&above)), Verdict::Holds);
+    }
+
+    #[test]
+    fn odds_move_an_edge_and_leave_the_ends_where_they_are() {
+        assert_eq!((moved(0.0, 1.0), moved(1.0, -1.0)), (0.0, 1.0));
+        assert!((moved(0.5, 2.0_f64.ln()) - 2.0 / 3.0).abs() < 1e-15);
+        assert!((moved(moved(0.3, 0.7), -0.7) - 0.3).abs() < 1e-15);
+    }
+}
