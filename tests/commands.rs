@@ -11,6 +11,9 @@
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
 //! | `verifying` | that receipts hold, and that what is changed in them is found |
+//! | `hiding` | what `sample --hide` does not show, and that it changes nothing else |
+//! | `chatting` | what `chat` answers, what its commands change, what it says about mistakes |
+//! | `endless` | `sample` past the end of the context, and without an end of its own |
 //! | `evaluation` | what `eval` measures |
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
@@ -19,9 +22,12 @@
 
 mod benching;
 mod bits;
+mod chatting;
 mod costing;
 mod divergence;
+mod endless;
 mod evaluation;
+mod hiding;
 mod prompts;
 mod proving;
 mod resuming;

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use tril_infer::{CacheMode, GenerateOptions, Generator, InferError, SamplerConfig, Step};
+use tril_infer::{
+    CacheMode, Choice, Distribution, GenerateOptions, Generator, InferError, SamplerConfig, Step, choose,
+};
 use tril_model::{Gpt, GptConfig};
 
 use crate::support::*;
@@ -123,6 +125,60 @@ fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() 
             let whole = in_chunks_of(23);
             for chunk in [1, 2, 5, 22, 1000] {
                 assert_eq!(in_chunks_of(chunk), whole, "{device_name}, {name}, chunks of {chunk}");
+            }
+        }
+    }
+}
+
+#[test]
+fn penalties_look_at_the_whole_history_or_at_the_last_tokens_of_it() {
+    let device = devices().remove(0).1;
+    let gpt = model(GptConfig { window: 5, ..llama_config() }, &device);
+    for penalty_span in [0, 1, 6, 500] {
+        let penalties = SamplerConfig {
+            repetition_penalty: 1.2,
+            frequency_penalty: 0.1,
+            penalty_span,
+            seed: 5,
+            ..SamplerConfig::default()
+        };
+        let options = GenerateOptions { sampler: penalties, max_tokens: 200, ..options() };
+        let prompt: Vec<u32> = some_ids(1, 12, 19).iter().map(|id| *id as u32).collect();
+        let made = steps(&gpt, &prompt, options.clone());
+        let text: Vec<u32> = prompt.iter().copied().chain(made.iter().map(|step| step.token)).collect();
+        let ids: Vec<i32> = text.iter().map(|id| *id as i32).collect();
+        let logits = values(gpt.forward(input(&ids, 1, &device)));
+        for (step, row) in made.iter().zip(logits.chunks_exact(19).skip(prompt.len() - 1)) {
+            let chosen = choose(row, &text[..step.position], &options.sampler, 0, step.position).expect("sound logits");
+            assert_eq!((step.token, &step.share), (chosen.token, &chosen.share), "span {penalty_span}");
+        }
+    }
+}
+
+/// How many tokens the generator makes in the test below: hundreds of windows.
+const LONG: usize = 3000;
+
+#[test]
+fn what_is_generated_past_hundreds_of_windows_follows_from_one_parallel_pass_over_the_whole_text() {
+    let device = devices().remove(0).1;
+    for window in [1, 5, 16] {
+        for qk_norm in [false, true] {
+            let gpt = model(GptConfig { window, qk_norm, ..llama_config() }, &device);
+            let options = GenerateOptions { max_tokens: LONG, alternatives: 3, ..options() };
+            let prompt = [3, 1, 4];
+            let made = steps(&gpt, &prompt, options.clone());
+            assert_eq!(made.len(), LONG);
+            let text: Vec<u32> = prompt.into_iter().chain(made.iter().map(|step| step.token)).collect();
+            let ids: Vec<i32> = text.iter().map(|id| *id as i32).collect();
+            let logits = values(gpt.forward(input(&ids[..text.len() - 1], 1, &device)));
+            let rows = logits.chunks_exact(gpt.config().vocab_size).skip(prompt.len() - 1);
+            for (step, row) in made.iter().zip(rows) {
+                let distribution = Distribution::new(row, &[], &options.sampler, step.position).expect("sound logits");
+                let Choice { token, logprob, share, draw } =
+                    choose(row, &[], &options.sampler, options.sample_index, step.position).expect("sound logits");
+                // Equal to the last bit, all of them; the position takes part through the draw.
+                assert_eq!((step.token, step.logprob, &step.share, step.draw), (token, logprob, &share, draw));
+                assert_eq!(step.alternatives, distribution.top(3), "window {window}, position {}", step.position);
             }
         }
     }

@@ -1,15 +1,18 @@
 //! The command line.
 
+mod chat;
 mod sampling;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use tril_infer::Overflow;
 
 use crate::bench::parse_seconds;
 use crate::device::DeviceChoice;
 
+pub use chat::{ChatArgs, ChatSettings, Format};
 pub use sampling::SamplingArgs;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
@@ -25,7 +28,9 @@ pub enum Command {
     /// Train a model on a text and save it as a checkpoint
     Train(TrainArgs),
     /// Generate text from a checkpoint
-    Sample(SampleArgs),
+    Sample(Box<SampleArgs>),
+    /// Write a text in turn with a checkpoint
+    Chat(Box<ChatArgs>),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
     /// Show how probable a checkpoint holds each token of a text
@@ -76,6 +81,32 @@ pub struct TrainArgs {
     pub compute: ComputeArgs,
 }
 
+/// What to do when the context is full.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnOverflow {
+    /// Drop its oldest half, compute the rest anew, and say so
+    Recompute,
+    /// End the text there
+    Stop,
+}
+
+impl From<OnOverflow> for Overflow {
+    fn from(on_overflow: OnOverflow) -> Self {
+        match on_overflow {
+            OnOverflow::Recompute => Self::Recompute,
+            OnOverflow::Stop => Self::Stop,
+        }
+    }
+}
+
+/// A number of tokens, or `inf`.
+fn parse_max_tokens(text: &str) -> Result<usize, String> {
+    match text {
+        "inf" => Ok(usize::MAX),
+        _ => text.parse().map_err(|_| format!("it must be a whole number up to {}, or inf for no end", usize::MAX)),
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct SampleArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
@@ -97,12 +128,18 @@ pub struct SampleArgs {
     /// Texts in work at a time; it changes the time they take and nothing else
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch_size: u16,
-    /// Tokens to generate at most
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    /// Tokens to generate at most; inf for a text without end, until Ctrl-C
+    #[arg(long, value_name = "N|inf", default_value = "500", value_parser = parse_max_tokens)]
     pub max_tokens: usize,
+    /// What to do when the context is full; with rotary positions and a window it never is, and this changes nothing
+    #[arg(long, value_name = "WHAT", default_value = "recompute")]
+    pub on_overflow: OnOverflow,
     /// Stop where TEXT appears in what follows the prompt, and show nothing from there on; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
+    /// Do not show what stands between two texts, nor these; it is still generated, and counted; may be repeated
+    #[arg(long, num_args = 2, value_names = ["START", "END"], allow_hyphen_values = true)]
+    pub hide: Vec<String>,
     /// How many samples
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub num_samples: u64,
@@ -113,7 +150,7 @@ pub struct SampleArgs {
     #[arg(long)]
     pub no_cache: bool,
     /// Print, in place of the text, how each token is made: context, forward pass, chances, draw, the text then
-    #[arg(long, conflicts_with = "jsonl")]
+    #[arg(long, conflicts_with_all = ["jsonl", "hide"])]
     pub trace: bool,
     /// Write a JSON file that says how each token came about, for verify; replaces the file
     #[arg(long, value_name = "FILE")]

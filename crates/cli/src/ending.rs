@@ -14,6 +14,15 @@ pub enum Ending {
     Finish(Finish),
     /// This text appeared.
     StopText(String),
+    /// The user stopped it.
+    Interrupted,
+}
+
+impl From<&str> for Ending {
+    /// A stop text.
+    fn from(text: &str) -> Self {
+        Self::StopText(text.to_owned())
+    }
 }
 
 impl fmt::Display for Ending {
@@ -23,6 +32,7 @@ impl fmt::Display for Ending {
             Self::Finish(Finish::MaxTokens) => write!(f, "max tokens"),
             Self::Finish(Finish::ContextFull) => write!(f, "full context"),
             Self::StopText(text) => write!(f, "stop text {text:?}"),
+            Self::Interrupted => write!(f, "Ctrl-C"),
         }
     }
 }

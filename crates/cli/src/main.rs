@@ -5,10 +5,12 @@
 mod allocator;
 mod args;
 mod bench;
+mod chat;
 mod cost;
 mod device;
 mod ending;
 mod eval;
+mod interrupt;
 mod open;
 mod progress;
 mod prove;
@@ -22,6 +24,7 @@ mod text;
 mod trace;
 mod train;
 mod verify;
+mod view;
 
 use std::process::ExitCode;
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let done = match args::Cli::parse().command {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
+        args::Command::Chat(args) => chat::run(&args),
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Score(args) => score::run(&args),
         args::Command::Prove(args) => prove::run(&args),
@@ -63,7 +67,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// The error and its causes on one line. Some errors quote their cause themselves; that one is not said twice.
-fn message(error: &anyhow::Error) -> String {
+pub fn message(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |message, cause| match message {
         message if message.is_empty() => cause,
         message if message.contains(&cause) => message,

@@ -1,15 +1,17 @@
 //! What a training run shows while it goes: a bar in a terminal, plain lines elsewhere, samples in both.
 
 use std::io::IsTerminal;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tril_infer::GenerateOptions;
 use tril_model::Gpt;
-use tril_text::{StopTexts, Tokenizer};
+use tril_text::Tokenizer;
 use tril_train::{Evaluation, Observer, StepReport};
 
 use crate::sample::Writer;
+use crate::view::Filters;
 
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -82,6 +84,15 @@ impl Progress {
     }
 }
 
+/// Counts tokens on stderr while a text goes somewhere else than to the terminal; in a terminal the text itself shows.
+pub fn token_counter() -> ProgressBar {
+    if std::io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{human_pos} tokens, {per_sec}").unwrap_or(ProgressStyle::default_bar());
+    ProgressBar::no_length().with_style(style)
+}
+
 impl Observer for Progress {
     fn step(&mut self, report: &StepReport, tokens: usize, seconds: f64) {
         self.training = (self.training.0 + seconds, self.training.1 + tokens);
@@ -115,8 +126,8 @@ impl Observer for Progress {
         if *interval == 0 || !step.is_multiple_of(*interval) || step == self.steps {
             return;
         }
-        let (gpt, stops) = (model(), StopTexts::default());
-        let writer = Writer { gpt: &gpt, tokenizer: &self.tokenizer, stops: &stops };
+        let (gpt, filters, stop) = (model(), Filters::default(), AtomicBool::new(false));
+        let writer = Writer { gpt: &gpt, tokenizer: &self.tokenizer, filters: &filters, stop: &stop };
         let mut text = Vec::new();
         // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
         let shown = match writer.write_one(prompt_ids, options, &mut text) {

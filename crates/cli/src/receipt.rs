@@ -108,6 +108,7 @@ pub enum EndedBy {
     EndOfText,
     ContextFull,
     StopText,
+    Interrupted,
 }
 
 /// One new token.
@@ -138,7 +139,7 @@ impl<'a> Recorder<'a> {
     pub fn tell(&mut self, number: usize, what: &Told<'_>) {
         match what {
             Told::Step(step) => self.tokens[number].push(Token::new(step, self.tokenizer)),
-            Told::Piece(_) => {}
+            Told::Piece(_) | Told::Never => {}
             Told::End(written) => self.ends[number] = Some(written.clone()),
         }
     }
@@ -246,6 +247,7 @@ impl Sample {
             Ending::Finish(Finish::EndOfText) => (EndedBy::EndOfText, None),
             Ending::Finish(Finish::ContextFull) => (EndedBy::ContextFull, None),
             Ending::StopText(text) => (EndedBy::StopText, Some(text.clone())),
+            Ending::Interrupted => (EndedBy::Interrupted, None),
         };
         let stop = written.stop.as_ref().map(|step| Token::new(step, tokenizer));
         let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
@@ -280,7 +282,7 @@ impl Continued {
                 EndedBy::MaxTokens => Some(Finish::MaxTokens),
                 EndedBy::EndOfText => Some(Finish::EndOfText),
                 EndedBy::ContextFull => Some(Finish::ContextFull),
-                EndedBy::StopText => None,
+                EndedBy::StopText | EndedBy::Interrupted => None,
             },
             stop: sample.stop.as_ref().map(Claim::from),
         }

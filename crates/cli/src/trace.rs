@@ -68,7 +68,7 @@ impl<'a> Traces<'a> {
         };
         match what {
             Told::Step(step) => trace.write_step(step, out),
-            Told::Piece(_) => Ok(()),
+            Told::Piece(_) | Told::Never => Ok(()),
             Told::End(written) => trace.write_end(written, out),
         }
     }
@@ -113,6 +113,7 @@ impl<'a> Trace<'a> {
             Ending::Finish(Finish::EndOfText) => "end of text".to_owned(),
             Ending::Finish(Finish::ContextFull) => "the context is full".to_owned(),
             Ending::StopText(text) => format!("the stop text {} appeared", quoted(text)),
+            Ending::Interrupted => "stopped by Ctrl-C".to_owned(),
         };
         writeln!(out, "\n{LABEL}end{LABEL:#}  {why}")
     }

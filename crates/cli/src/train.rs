@@ -4,22 +4,23 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
-use tril_text::{Corpus, StopTexts, Tokenizer};
+use tril_text::{Corpus, Tokenizer};
 use tril_train::{Best, Evaluation, Hashes, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
 
 use crate::args::TrainArgs;
-use crate::open;
 use crate::progress::{Progress, Samples};
 use crate::recipe::{self, Recipe, SampleConfig};
 use crate::sample::{Writer, prompt_ids};
 use crate::text::{Floor, Text};
+use crate::view::Filters;
+use crate::{interrupt, open};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (device, device_name) = open::device(&args.compute)?;
@@ -33,7 +34,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let first_prompt = samples.prompt_ids.clone();
     let options = samples.options.clone();
     let mut progress = Progress::new(session.trainer.step_count(), recipe.train.steps, tokenizer.clone(), samples);
-    stop_on_ctrl_c(&stop)?;
+    let notice = "stopping after this step and saving; Ctrl-C again stops at once and loses it";
+    interrupt::listen(&stop, Some(notice))?;
     let outcome = tril_train::run(&mut session, &mut progress, &stop);
     progress.finish();
     match outcome? {
@@ -47,8 +49,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             let mut out = std::io::stdout().lock();
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;
-            let (gpt, stops) = (session.trainer.model(), StopTexts::default());
-            let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, stops: &stops };
+            let (gpt, filters) = (session.trainer.model(), Filters::default());
+            let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, filters: &filters, stop: &stop };
             writer.write_one(&first_prompt, &options, &mut out)?;
             writeln!(out, "\n---\n")?;
             write_losses(&mut out, &evaluation, best, &recipe, &text)?;
@@ -242,18 +244,6 @@ fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {
         ..GenerateOptions::default()
     };
     Ok(Samples { interval: config.interval, prompt: config.prompt.clone(), prompt_ids, options })
-}
-
-/// The first Ctrl-C lets the step at hand finish; a second one ends the program at once.
-fn stop_on_ctrl_c(stop: &Arc<AtomicBool>) -> Result<()> {
-    let stop = Arc::clone(stop);
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step and saving; Ctrl-C again stops at once and loses it");
-    })
-    .context("cannot listen for Ctrl-C")
 }
 
 /// Says what is about to happen.

@@ -18,6 +18,7 @@ use tril_model::random::{self, Purpose};
 
 pub use config::SamplerConfig;
 pub use distribution::Distribution;
+pub(crate) use penalties::Counts;
 
 use crate::InferError;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tril_model::{Gpt, GptConfig, KvCache};
 
 use crate::InferError;
-use crate::sampler::{Choice, Distribution, SamplerConfig, choose_from};
+use crate::sampler::{Choice, Counts, Distribution, SamplerConfig, choose_from};
 
 /// Whether a step remembers the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +135,8 @@ pub(crate) struct Sequence {
     /// The tokens that may still be looked at: all but the `forgotten` oldest.
     tokens: Vec<u32>,
     forgotten: usize,
+    /// What the penalties look at.
+    counts: Counts,
     /// Absolute position at which the context that the model sees begins.
     context_start: usize,
     /// Holds the first positions of the context.
@@ -162,8 +164,9 @@ impl Sequence {
         check_prompt(prompt, config)?;
         let (left, limit) = (options.max_tokens, config.context_limit());
         let tokens = prompt.to_vec();
+        let counts = Counts::new(prompt, config.vocab_size, &options.sampler)?;
         let mut sequence =
-            Self { options, tokens, forgotten: 0, context_start: 0, cache: None, left, limit, dropped: 0 };
+            Self { options, tokens, forgotten: 0, counts, context_start: 0, cache: None, left, limit, dropped: 0 };
         sequence.make_room();
         if sequence.options.cache == CacheMode::Cached {
             sequence.cache = remembered.and_then(|remembered| remembered.up_to(sequence.context()));
@@ -226,7 +229,7 @@ impl Sequence {
     ) -> Result<(Step, Option<Finish>), InferError> {
         let position = self.position();
         let GenerateOptions { sampler, sample_index, stop_token, alternatives, .. } = &self.options;
-        let distribution = Distribution::new(logits, &self.tokens, sampler, position)?;
+        let distribution = Distribution::with_counts(logits, &self.counts, sampler, position)?;
         let choice = choose_from(&distribution, logits, sampler, *sample_index, position);
         let Choice { token, logprob, share, draw } = choice;
         let is_stop = Some(token) == *stop_token;
@@ -234,6 +237,7 @@ impl Sequence {
         let context = self.context_len();
         if !is_stop {
             self.tokens.push(token);
+            self.counts.advance(&self.tokens);
         }
         let step = Step { token, position, context, computed, dropped, logprob, share, draw, alternatives };
         Ok((step, is_stop.then_some(Finish::EndOfText)))
@@ -266,7 +270,9 @@ impl Sequence {
             (Some(cache), CacheMode::Cached) => self.context_start + cache.position(),
             _ => self.context_start,
         };
-        let needed = self.position().saturating_sub(sampler.history()).min(unseen);
+        // Of a history without end the counts are enough.
+        let counted = if sampler.history() == usize::MAX { 0 } else { sampler.history() };
+        let needed = self.position().saturating_sub(counted).min(unseen);
         let old = needed.saturating_sub(self.forgotten);
         if old > SLACK {
             self.tokens.drain(..old);

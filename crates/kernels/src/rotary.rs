@@ -9,7 +9,8 @@ use crate::{cpu, portable};
 /// Cosines and sines for a run of absolute positions, made once a forward pass and shared by all layers.
 ///
 /// Angles are computed in f64 from the absolute position, so they depend on nothing but that position and stay
-/// accurate far beyond the lengths that f32 angles would allow.
+/// accurate far beyond the lengths that f32 angles would allow: a cosine or sine is off by at most 2⁻²⁵, which is f32's
+/// own rounding, and 2⁻⁵¹ of the angle, which at a million positions is 4·10⁻¹⁰.
 #[derive(Debug, Clone)]
 pub struct RotaryTable {
     cos: Arc<Vec<f32>>, // [seq_len, d_head / 2]

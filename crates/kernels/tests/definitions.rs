@@ -154,6 +154,48 @@ fn rotary_scores_depend_on_distance_alone_even_beyond_a_million_positions() {
     }
 }
 
+/// What a position turns pair i of a head of 16 numbers by, in turns times 2^128: 10000^(−i/8) / 2π, by decimal arithmetic
+/// with 80 digits (π by Machin's formula).
+const TURNS: [u128; 8] = [
+    0x28be60db9391054a7f09d5f47d4d3770,
+    0x0ce2601005b0277c0a6602e2ce6f157e,
+    0x041309af8ec1b3baa64dc89872ee1f25,
+    0x0149d66800919d8c677099e37b0b1bc0,
+    0x00684dc4c179c52c43d4940f3eb16984,
+    0x0020fbd73341c2f470be75c9f2b44f93,
+    0x000a6e2d468c2d5139fba867ecab575a,
+    0x00034c6251ecf9e53e79722dcb786e5c,
+];
+
+#[test]
+fn rotary_angles_beyond_a_million_positions_are_those_of_exact_arithmetic() {
+    let device = Device::flex();
+    // Pairs of (1, 0) turn into the cosines and sines themselves.
+    let mut unit = [0.0; 16];
+    unit[..8].fill(1.0);
+    let unit = tensor(&unit, [1, 1, 1, 16], &device);
+    let mut worst_in_f32 = 0_f64;
+    let bases = [0, 1_000_000, (1 << 24) - 32, 100_000_000, 10_000_000_000];
+    for position in bases.into_iter().flat_map(|base: usize| base..base + 64) {
+        let found = read(RotaryTable::new(position, 1, 16, 10_000.0, &device).rotate(unit.clone()));
+        for (pair, turns) in TURNS.into_iter().enumerate() {
+            // Whole turns fall off the top of 128 bits, so what is left is exact to 2^-128 of a turn a position.
+            let rest = turns.wrapping_mul(position as u128).cast_signed() as f64 * 2_f64.powi(-128);
+            let (sin, cos) = (rest * std::f64::consts::TAU).sin_cos();
+            let angle = position as f64 * 10_000_f64.powf(-(pair as f64) / 8.0);
+            // Half a unit in the last place of f32, and four units in the last place of the f64 angle.
+            let bound = 2_f64.powi(-25) + angle * 2_f64.powi(-51) + 1e-15;
+            let off = (found[pair] - cos).abs().max((found[pair + 8] - sin).abs());
+            assert!(off <= bound, "position {position}, pair {pair}: off by {off:e}, more than {bound:e}");
+            let in_f32 = f64::from((position as f32 * 10_000_f32.powf(-(pair as f32) / 8.0)).cos());
+            if position < 1_000_064 {
+                worst_in_f32 = worst_in_f32.max((in_f32 - cos).abs());
+            }
+        }
+    }
+    assert!(worst_in_f32 > 1e-3, "angles in f32 would be off by {worst_in_f32:e}, so this shows nothing");
+}
+
 #[test]
 fn attention_is_its_formula_for_grouped_heads_windows_and_fewer_queries_than_keys() {
     let (batch, heads, kv_heads, d_head) = (2, 4, 2, 3);

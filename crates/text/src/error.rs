@@ -117,6 +117,15 @@ pub enum TextError {
     /// A stop text without a character in it.
     #[error("a stop text is empty, so everything would stop before it begins; give at least one character")]
     EmptyStopText,
+    /// A marker of a hidden part without a character in it.
+    #[error("a marker is empty; give both the start and the end of what is hidden at least one character")]
+    EmptyMarker,
+    /// Two pairs of markers that begin alike.
+    #[error("two pairs begin with {start:?}, so it is not clear which end is meant; leave one of them out")]
+    RepeatedMarker {
+        /// The start that both have.
+        start: String,
+    },
     /// A token id that the vocabulary does not have.
     #[error("token id {id}: the vocabulary ends at id {}; use the tokenizer that the model was trained with", vocab_size.saturating_sub(1))]
     UnknownId {

@@ -19,6 +19,8 @@
 
 mod corpus;
 mod error;
+mod hide;
+mod search;
 mod split;
 mod stop;
 mod stream;
@@ -27,6 +29,7 @@ mod tokenizer;
 
 pub use corpus::{Corpus, Document};
 pub use error::{Position, TextError};
+pub use hide::{HiddenParts, HideWatch, Part};
 pub use split::{Encoded, Piece, Split, encode_side};
 pub use stop::{StopTexts, StopWatch, Watched};
 pub use stream::TextStream;

@@ -1,6 +1,7 @@
 //! Texts at which generation stops: found in text that arrives piece by piece, and never shown, not even in part.
 
 use crate::error::TextError;
+use crate::search::{Taken, take};
 
 /// Texts that end what is generated when they appear in it.
 ///
@@ -57,16 +58,8 @@ impl<'a> StopWatch<'a> {
             return Watched { text: String::new(), stop: self.stop };
         }
         self.held.push_str(piece);
-        let appeared = self.texts.iter().filter_map(|text| Some((self.held.find(text)?, text.as_str())));
-        let first = appeared.min_by_key(|(begin, text)| (begin + text.len(), *begin));
-        let certain = match first {
-            Some((begin, text)) => {
-                self.stop = Some(text);
-                begin
-            }
-            None => self.certain(),
-        };
-        let text = self.held.drain(..certain).collect();
+        let Taken { text, found } = take(&mut self.held, self.texts);
+        self.stop = found.map(|found| self.texts[found].as_str());
         if self.stop.is_some() {
             self.held.clear();
         }
@@ -77,13 +70,6 @@ impl<'a> StopWatch<'a> {
     #[must_use]
     pub fn finish(self) -> String {
         self.held
-    }
-
-    /// How many bytes of what is held come before anything that a stop text might begin with.
-    fn certain(&self) -> usize {
-        let is_beginning = |begin: &usize| self.texts.iter().any(|text| text.starts_with(&self.held[*begin..]));
-        let begins = self.held.char_indices().map(|(begin, _)| begin);
-        begins.filter(is_beginning).min().unwrap_or(self.held.len())
     }
 }
 

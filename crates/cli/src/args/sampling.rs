@@ -10,7 +10,7 @@ use tril_text::Tokenizer;
 /// How many tokens of a text an error names.
 const MAX_NAMED: usize = 8;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sampling, in the order in which it is done")]
 pub struct SamplingArgs {
     /// Make tokens that occurred less likely: divides their logits if positive, multiplies if negative; 1 is none

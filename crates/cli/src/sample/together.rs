@@ -1,25 +1,31 @@
 //! Several texts made at once, as one batch: each is what it would be alone, and all are shown in their order.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use tril_infer::{Batch, Event, GenerateOptions, Step};
 use tril_model::Gpt;
-use tril_text::{StopTexts, StopWatch, TextStream, Tokenizer, Watched};
+use tril_text::{Part, Tokenizer};
 
 use crate::ending::Ending;
+use crate::view::{Certain, Filters, Rest, View};
 
 /// What texts are made with.
 #[derive(Clone, Copy)]
 pub struct Writer<'a> {
     pub gpt: &'a Gpt,
     pub tokenizer: &'a Tokenizer,
-    pub stops: &'a StopTexts,
+    pub filters: &'a Filters,
+    /// Once it is set, texts end where they are.
+    pub stop: &'a AtomicBool,
 }
 
 /// A text to be made after a prompt.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// The prompt, where hidden parts may begin.
+    pub prompt: String,
     pub ids: Vec<u32>,
     pub options: GenerateOptions,
 }
@@ -29,6 +35,8 @@ pub struct Job {
 pub struct Written {
     /// How many tokens it took, those of a stop text among them.
     pub tokens: usize,
+    /// How many of them stand in hidden parts.
+    pub not_shown: usize,
     /// Sum of ln of the model's own probability of these tokens.
     pub logprob: f64,
     pub ending: Ending,
@@ -40,10 +48,12 @@ pub struct Written {
 pub enum Told<'a> {
     /// It has one token more.
     Step(&'a Step),
-    /// This much more of it is certain.
+    /// This much more of it is certain, and to be shown.
     Piece(&'a str),
     /// There is no more of it.
     End(Written),
+    /// It will not begin, nor any after it.
+    Never,
 }
 
 impl<'a> Writer<'a> {
@@ -59,7 +69,7 @@ impl<'a> Writer<'a> {
             while begun < jobs.len() && batch.len() < width {
                 // Sequences are numbered as they join, so their numbers are those of the jobs.
                 let number = batch.join(&jobs[begun].ids, jobs[begun].options.clone())?;
-                texts[number] = Some(Text::new(self.tokenizer, self.stops));
+                texts[number] = Some(Text::new(View::new(self.tokenizer, self.filters, &jobs[begun].prompt)));
                 begun += 1;
             }
             if batch.is_empty() {
@@ -70,19 +80,28 @@ impl<'a> Writer<'a> {
                     Event::Step(step) => {
                         tell(number, Told::Step(&step))?;
                         let Some(text) = &mut texts[number] else { continue };
-                        let (piece, ending) = text.take(&step)?;
-                        show(number, &piece, &mut tell)?;
-                        ending.map(|ending| (ending, None))
+                        let Certain { parts, stop } = text.take(&step)?;
+                        show(number, &parts, &mut tell)?;
+                        stop.map(|stop| (Ending::from(stop), None))
                     }
                     Event::Ended(ended) => Some((Ending::Finish(ended.finish), ended.stop)),
                 };
                 if let Some((ending, stop)) = ending {
                     batch.leave(number);
                     let Some(text) = texts[number].take() else { continue };
-                    let (piece, written) = text.end(ending, stop)?;
-                    show(number, &piece, &mut tell)?;
-                    tell(number, Told::End(written))?;
+                    end(number, text, ending, stop, &mut tell)?;
                 }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                if begun < jobs.len() {
+                    tell(begun, Told::Never)?;
+                }
+                for (number, text) in texts.into_iter().enumerate() {
+                    if let Some(text) = text {
+                        end(number, text, Ending::Interrupted, None, &mut tell)?;
+                    }
+                }
+                return Ok(());
             }
         }
     }
@@ -94,7 +113,7 @@ impl Writer<'_> {
     /// # Errors
     /// As [`Writer::write`].
     pub fn write_one(self, ids: &[u32], options: &GenerateOptions, out: &mut impl Write) -> Result<()> {
-        let job = Job { ids: ids.to_vec(), options: options.clone() };
+        let job = Job { prompt: String::new(), ids: ids.to_vec(), options: options.clone() };
         self.write(&[job], 1, |_, what| {
             if let Told::Piece(piece) = what {
                 write!(out, "{piece}")?;
@@ -105,43 +124,46 @@ impl Writer<'_> {
     }
 }
 
-fn show(number: usize, piece: &str, tell: &mut impl FnMut(usize, Told<'_>) -> Result<()>) -> Result<()> {
-    if piece.is_empty() { Ok(()) } else { tell(number, Told::Piece(piece)) }
+fn show(number: usize, parts: &[Part], tell: &mut impl FnMut(usize, Told<'_>) -> Result<()>) -> Result<()> {
+    parts.iter().try_for_each(|part| match part {
+        Part::Shown(text) => tell(number, Told::Piece(text)),
+        Part::Hidden(_) => Ok(()),
+    })
+}
+
+/// Tells what was held back, now that no more tokens come; a stop text in it is the ending after all.
+fn end(
+    number: usize,
+    text: Text<'_>,
+    ending: Ending,
+    stop_step: Option<Step>,
+    tell: &mut impl FnMut(usize, Told<'_>) -> Result<()>,
+) -> Result<()> {
+    let Text { view, tokens, logprob } = text;
+    let Rest { parts, stop, not_shown } = view.finish()?;
+    show(number, &parts, tell)?;
+    let (ending, stop) = stop.map_or((ending, stop_step), |stop| (Ending::from(stop), None));
+    tell(number, Told::End(Written { tokens, not_shown, logprob, ending, stop }))
 }
 
 /// A text while it is made: tokens go in, what is certain comes out.
 struct Text<'a> {
-    stream: TextStream<'a>,
-    stops: StopWatch<'a>,
+    view: View<'a>,
     tokens: usize,
     logprob: f64,
 }
 
 impl<'a> Text<'a> {
-    fn new(tokenizer: &'a Tokenizer, stops: &'a StopTexts) -> Self {
-        Self { stream: tokenizer.stream(), stops: stops.watch(), tokens: 0, logprob: 0.0 }
+    fn new(view: View<'a>) -> Self {
+        Self { view, tokens: 0, logprob: 0.0 }
     }
 
-    /// What is certain after one more token, and the ending if a stop text has appeared.
-    fn take(&mut self, step: &Step) -> Result<(String, Option<Ending>)> {
+    /// What is certain after one more token.
+    fn take(&mut self, step: &Step) -> Result<Certain<'a>> {
         self.tokens += 1;
         self.logprob += step.logprob;
-        let piece = self.stream.push(step.token)?.unwrap_or_default();
-        Ok(certain(self.stops.push(&piece)))
+        Ok(self.view.push(step.token)?)
     }
-
-    /// What was held back, now that no more tokens come; a stop text in it is the ending after all.
-    fn end(mut self, ending: Ending, stop: Option<Step>) -> Result<(String, Written)> {
-        let Self { tokens, logprob, .. } = self;
-        let (mut piece, stopped) = certain(self.stops.push(&self.stream.finish()?));
-        piece.push_str(&self.stops.finish());
-        let (ending, stop) = stopped.map_or((ending, stop), |stopped| (stopped, None));
-        Ok((piece, Written { tokens, logprob, ending, stop }))
-    }
-}
-
-fn certain(watched: Watched<'_>) -> (String, Option<Ending>) {
-    (watched.text, watched.stop.map(|text| Ending::StopText(text.to_owned())))
 }
 
 /// Writes texts in their order, the first that is not complete as it comes.
@@ -184,6 +206,11 @@ impl<W: Write> InOrder<W> {
     pub fn end(&mut self, number: usize) -> Result<()> {
         self.texts[number].is_complete = true;
         self.release()
+    }
+
+    /// No text from this one on will come.
+    pub fn cut(&mut self, number: usize) {
+        self.texts.truncate(number);
     }
 
     /// Writes what can be written.

@@ -56,6 +56,7 @@ fn write_row(sample: &Checked, out: &mut impl Write) -> Result<()> {
         EndedBy::EndOfText => "end of text",
         EndedBy::ContextFull => "full context",
         EndedBy::StopText => "stop text",
+        EndedBy::Interrupted => "Ctrl-C",
     };
     let outcome = if *pass { "pass" } else { "FAIL" };
     writeln!(

@@ -107,7 +107,7 @@ impl SamplerConfig {
         self.check_tokens(vocab_size)
     }
 
-    /// How many of the last tokens the penalties look at; none if there are no penalties.
+    /// How many of the last tokens the penalties look at: none if there are no penalties, `usize::MAX` if all.
     pub(crate) fn history(&self) -> usize {
         let none = self.repetition_penalty == 1.0 && self.presence_penalty == 0.0 && self.frequency_penalty == 0.0;
         match self.penalty_span {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::penalties::Counts;
 use super::{SamplerConfig, filters, penalties, rows};
 use crate::InferError;
 
@@ -28,8 +29,19 @@ impl Distribution {
     /// logits lack, and what [`SamplerConfig::check`] refuses.
     pub fn new(logits: &[f32], history: &[u32], config: &SamplerConfig, position: usize) -> Result<Self, InferError> {
         config.check(logits.len())?;
+        let counts = Counts::new(history, logits.len(), config)?;
+        Self::with_counts(logits, &counts, config, position)
+    }
+
+    /// The same with what the penalties look at counted already, by a config that has been checked.
+    pub(crate) fn with_counts(
+        logits: &[f32],
+        counts: &Counts,
+        config: &SamplerConfig,
+        position: usize,
+    ) -> Result<Self, InferError> {
         let mut logits = checked(logits, position)?;
-        penalties::penalise(&mut logits, history, config)?;
+        penalties::penalise(&mut logits, counts, config);
         penalties::bias(&mut logits, config);
         let largest = rows::largest(&logits);
         if largest == f64::NEG_INFINITY {

@@ -3,30 +3,54 @@
 use super::SamplerConfig;
 use crate::InferError;
 
+/// How often each token occurs in the part of the history that the penalties look at. Kept up to date from token to
+/// token, so that a step costs the same however long the history is.
+#[derive(Debug, Clone)]
+pub(crate) struct Counts {
+    /// `[vocab_size]`; empty where there are no penalties.
+    occurrences: Vec<u64>,
+    span: usize,
+}
+
+impl Counts {
+    /// Counts the last `penalty_span` tokens of a history.
+    ///
+    /// # Errors
+    /// [`InferError::UnknownToken`] if it has a token outside the vocabulary.
+    pub fn new(history: &[u32], vocab_size: usize, config: &SamplerConfig) -> Result<Self, InferError> {
+        let span = config.history();
+        let mut occurrences = vec![0; if span == 0 { 0 } else { vocab_size }];
+        for &id in &history[history.len().saturating_sub(span)..] {
+            let unknown = InferError::UnknownToken { id, vocab_size };
+            *occurrences.get_mut(id as usize).ok_or(unknown)? += 1;
+        }
+        Ok(Self { occurrences, span })
+    }
+
+    /// Counts the last token of a history, which is new, and no longer the one that has left the span.
+    ///
+    /// - `history`: at least the last `penalty_span` tokens and the one before them, if there are so many; of a span
+    ///   without end, the last token is enough
+    pub fn advance(&mut self, history: &[u32]) {
+        if let (Some(new), false) = (history.last(), self.occurrences.is_empty()) {
+            self.occurrences[*new as usize] += 1;
+            if let Some(old) = history.len().checked_sub(1).and_then(|last| last.checked_sub(self.span)) {
+                self.occurrences[history[old] as usize] -= 1;
+            }
+        }
+    }
+}
+
 /// Lowers the logits of tokens that occur in the history: the repetition penalty first, then presence and frequency.
 ///
 /// - `logits`: `[vocab_size]`
-/// - `history`: the sequence so far, of which the last `penalty_span` tokens count.
-///
-/// # Errors
-/// [`InferError::UnknownToken`] if the history has a token that the logits lack.
-pub fn penalise(logits: &mut [f64], history: &[u32], config: &SamplerConfig) -> Result<(), InferError> {
+pub(crate) fn penalise(logits: &mut [f64], counts: &Counts, config: &SamplerConfig) {
     let &SamplerConfig { repetition_penalty, presence_penalty, frequency_penalty, .. } = config;
-    let span = config.history();
-    if span == 0 {
-        return Ok(());
-    }
-    let mut counts = vec![0_u64; logits.len()];
-    for &id in &history[history.len().saturating_sub(span)..] {
-        let unknown = InferError::UnknownToken { id, vocab_size: logits.len() };
-        *counts.get_mut(id as usize).ok_or(unknown)? += 1;
-    }
-    for (logit, count) in logits.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
+    for (logit, count) in logits.iter_mut().zip(&counts.occurrences).filter(|(_, count)| **count > 0) {
         change(logit, if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty });
         change(logit, *logit - presence_penalty);
-        change(logit, *logit - frequency_penalty * count as f64);
+        change(logit, *logit - frequency_penalty * *count as f64);
     }
-    Ok(())
 }
 
 /// Adds the bias and takes banned tokens out of the question. Ids outside the vocabulary are refused before, by
@@ -64,7 +88,8 @@ mod tests {
 
     fn penalised(logits: &[f64], history: &[u32], config: &SamplerConfig) -> Vec<f64> {
         let mut logits = logits.to_vec();
-        penalise(&mut logits, history, config).expect("known tokens");
+        let counts = Counts::new(history, logits.len(), config).expect("known tokens");
+        penalise(&mut logits, &counts, config);
         logits
     }
 
@@ -102,8 +127,26 @@ mod tests {
     #[test]
     fn a_token_of_the_history_that_the_logits_lack_is_refused() {
         let config = SamplerConfig { presence_penalty: 1.0, ..Default::default() };
-        let error = penalise(&mut [0.0; 3], &[1, 3], &config).expect_err("no such token");
+        let error = Counts::new(&[1, 3], 3, &config).expect_err("no such token");
         assert!(matches!(error, InferError::UnknownToken { id: 3, vocab_size: 3 }), "{error}");
+    }
+
+    #[test]
+    fn counts_that_are_kept_up_to_date_are_those_of_the_history_at_hand() {
+        let history: Vec<u32> = (0..200).map(|i| (i * i + i / 3) % 5).collect();
+        for penalty_span in [0, 1, 2, 7, 150] {
+            let config = SamplerConfig { frequency_penalty: 1.0, penalty_span, ..Default::default() };
+            let mut counts = Counts::new(&history[..3], 5, &config).expect("known tokens");
+            for end in 4..=history.len() {
+                // As much of it as a sequence without end keeps.
+                counts.advance(&history[end.saturating_sub(penalty_span + 1)..end]);
+                let expected = Counts::new(&history[..end], 5, &config).expect("known tokens");
+                assert_eq!(counts.occurrences, expected.occurrences, "span {penalty_span}, {end} tokens");
+            }
+        }
+        let mut none = Counts::new(&history, 5, &SamplerConfig::default()).expect("known tokens");
+        none.advance(&history);
+        assert!(none.occurrences.is_empty());
     }
 
     #[test]

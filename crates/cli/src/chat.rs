@@ -1,0 +1,232 @@
+//! `tril chat`: type a beginning, see it continued, type more, go back. In a terminal with an editor and a history;
+//! from a file or a pipe line by line.
+
+mod commands;
+mod session;
+mod settings;
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use rustyline::error::ReadlineError;
+use rustyline::history::MemHistory;
+use rustyline::{Behavior, Config, Editor};
+use tril_infer::Finish;
+use tril_model::checkpoint;
+
+use crate::args::ChatArgs;
+use crate::ending::{Ending, stopped_by};
+use crate::sample::overflow_notice;
+use crate::{interrupt, message, open};
+
+use commands::{HELP, Input};
+use session::{Report, Session};
+use settings::Settings;
+
+/// What stands before the line to be typed.
+const PROMPT: &str = "> ";
+
+pub fn run(args: &ChatArgs) -> Result<ExitCode> {
+    let (device, _) = open::device(&args.compute)?;
+    let open::Checkpoint { path, gpt, tokenizer } = open::checkpoint(&args.checkpoint, &device)?;
+    let settings = Settings::new(args.settings.clone(), &tokenizer)?;
+    let session = Session::new(&gpt, &tokenizer, args.format.clone(), args.sample_index, settings);
+    // Set while nothing is being generated, so that Ctrl-C then ends the program.
+    let stop = Arc::new(AtomicBool::new(true));
+    interrupt::listen(&stop, None)?;
+    let lines = Lines::open()?;
+    if let Lines::Typed(_) = lines {
+        eprintln!("{}: type a beginning, and the model goes on from it; /help, /quit", path.display());
+    }
+    Chat { session, lines, stop, saved: Vec::new(), context: Some(gpt.config().max_seq_len) }.run()
+}
+
+/// Where lines come from.
+enum Lines {
+    /// A terminal.
+    Typed(Box<Editor<(), MemHistory>>),
+    /// A file or a pipe: how many lines were read from it.
+    Piped(usize),
+}
+
+struct Chat<'a> {
+    session: Session<'a>,
+    lines: Lines,
+    stop: Arc<AtomicBool>,
+    /// Files that this chat has written and may write again.
+    saved: Vec<PathBuf>,
+    /// How many tokens the context has, until it was said that it is full.
+    context: Option<usize>,
+}
+
+impl Chat<'_> {
+    fn run(mut self) -> Result<ExitCode> {
+        loop {
+            let done = match self.lines.next(None) {
+                Ok(Some(line)) => self.follow(&line),
+                Ok(None) => return Ok(ExitCode::SUCCESS),
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(Next::Line) => {}
+                Ok(Next::Leave) => return Ok(ExitCode::SUCCESS),
+                // The reader or the typist has gone.
+                Err(error) if error.is::<std::io::Error>() || error.is::<ReadlineError>() => return Err(error),
+                Err(error) => eprintln!("error: {}", message(&error)),
+            }
+        }
+    }
+
+    /// Does what a line asks for.
+    fn follow(&mut self, line: &str) -> Result<Next> {
+        match Input::parse(line).map_err(anyhow::Error::msg)? {
+            Input::Say(line) => self.answer(|session, stop| session.say(&line, &mut std::io::stdout(), stop))?,
+            Input::Regen => self.answer(|session, stop| session.regenerate(&mut std::io::stdout(), stop))?,
+            Input::Edit(line) => {
+                let Some(line) = line.map_or_else(|| self.edited(), |line| Ok(Some(line)))? else {
+                    return Ok(Next::Line);
+                };
+                self.answer(|session, stop| session.edit(&line, &mut std::io::stdout(), stop))?;
+            }
+            Input::Undo => {
+                let line = self.session.undo()?;
+                eprintln!("[taken back: {line:?} and its answer]");
+            }
+            Input::ListSettings => eprint!("{}", self.session.settings.list(None)),
+            Input::Set { name, values } => {
+                self.session.set(&name, values)?;
+                eprint!("{}", self.session.settings.list(Some(&name)));
+            }
+            Input::Save(path) => self.save(path)?,
+            Input::Help => eprintln!("{HELP}"),
+            Input::Quit => return Ok(Next::Leave),
+        }
+        Ok(Next::Line)
+    }
+
+    /// Has an answer made, which Ctrl-C ends, and tells how it ended.
+    fn answer(&mut self, make: impl FnOnce(&mut Session<'_>, &AtomicBool) -> Result<Report>) -> Result<()> {
+        self.stop.store(false, Ordering::Relaxed);
+        let made = make(&mut self.session, &self.stop);
+        self.stop.store(true, Ordering::Relaxed);
+        let report = made?;
+        writeln!(std::io::stdout())?;
+        if report.dropped > 0
+            && let Some(limit) = self.context.take()
+        {
+            eprintln!("{}", overflow_notice(limit, report.dropped));
+        }
+        eprintln!("{}", told(&report));
+        Ok(())
+    }
+
+    /// The last line as the user changes it, or none if the user thinks better of it.
+    fn edited(&mut self) -> Result<Option<String>> {
+        let line = self.session.last_line()?;
+        match &mut self.lines {
+            Lines::Typed(_) => self.lines.next(Some(line)),
+            Lines::Piped(_) => bail!("/edit: without a terminal, give the new line after /edit"),
+        }
+    }
+
+    fn save(&mut self, path: PathBuf) -> Result<()> {
+        if path.file_name().is_none() || path.is_dir() {
+            bail!("/save: {} is a directory; name a file", path.display());
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+            bail!("/save: there is no directory {}; make it first, or name another file", parent.display());
+        }
+        if path.exists() && !self.saved.contains(&path) {
+            bail!("/save: {} is there already; name a new file", path.display());
+        }
+        let mut text = self.session.transcript();
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        checkpoint::write_file(&path, text.as_bytes()).context("/save")?;
+        eprintln!("[{} characters in {}]", text.chars().count(), path.display());
+        self.saved.push(path);
+        Ok(())
+    }
+}
+
+/// What to do after a line.
+enum Next {
+    Line,
+    Leave,
+}
+
+impl Lines {
+    fn open() -> Result<Self> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(Self::Piped(0));
+        }
+        // The editor stays in the terminal if the text goes elsewhere.
+        let config = Config::builder().behavior(Behavior::PreferTerm).build();
+        let history = MemHistory::with_config(&config);
+        let editor = Editor::with_history(config, history);
+        Ok(Self::Typed(Box::new(editor.context("the terminal cannot be used for typing lines")?)))
+    }
+
+    /// The next line, with this one to begin from; none when there are no more, or if what was begun is given up.
+    fn next(&mut self, initial: Option<&str>) -> Result<Option<String>> {
+        match self {
+            Self::Typed(editor) => typed(editor, initial),
+            Self::Piped(n_lines) => {
+                *n_lines += 1;
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().read_until(b'\n', &mut bytes)?;
+                if bytes.is_empty() {
+                    return Ok(None);
+                }
+                let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+                let line = std::str::from_utf8(bytes).ok();
+                let line =
+                    line.with_context(|| format!("line {n_lines} of standard input is not UTF-8 and left out"))?;
+                Ok(Some(line.to_owned()))
+            }
+        }
+    }
+}
+
+fn typed(editor: &mut Editor<(), MemHistory>, initial: Option<&str>) -> Result<Option<String>> {
+    loop {
+        match editor.readline_with_initial(PROMPT, (initial.unwrap_or_default(), "")) {
+            Ok(line) => {
+                editor.add_history_entry(line.as_str())?;
+                return Ok(Some(line));
+            }
+            Err(ReadlineError::Eof) => {
+                eprintln!();
+                return Ok(None);
+            }
+            Err(ReadlineError::Interrupted) if initial.is_some() => return Ok(None),
+            Err(ReadlineError::Interrupted) => eprintln!("[Ctrl-D or /quit leaves]"),
+            Err(ReadlineError::Signal(_)) => {}
+            Err(error) => return Err(error).context("the terminal cannot be read"),
+        }
+    }
+}
+
+/// How an answer ended, and what can be done about it.
+fn told(report: &Report) -> String {
+    let Report { tokens, not_shown, ending, context, computed, .. } = report;
+    let plural = if *tokens == 1 { "" } else { "s" };
+    let hidden = if *not_shown == 0 { String::new() } else { format!(", {not_shown} not shown") };
+    let remembered = match context - computed {
+        0 => String::new(),
+        known => format!(", {known} of the {context} before it remembered"),
+    };
+    let next = match ending {
+        Ending::Finish(Finish::MaxTokens) | Ending::Interrupted => "; an empty line goes on",
+        Ending::Finish(Finish::EndOfText) => "; the next line begins another text",
+        Ending::Finish(Finish::ContextFull) => "; /undo takes the last line back, /set on-overflow recompute goes on",
+        Ending::StopText(_) => "",
+    };
+    format!("[{tokens} token{plural}{hidden}{remembered}; {}{next}]", stopped_by(std::slice::from_ref(ending)))
+}
