@@ -1,5 +1,5 @@
 //! Threads that stand by while a pass goes on. To wake a sleeping thread takes longer than many a product of a single
-//! row; one that spins takes up work within a fraction of a microsecond.
+//! row; one that spins takes up work at once.
 //!
 //! They are not threads of rayon's pool: one of those that waits takes up other work meanwhile, and if that were to stand
 //! by for the very pass that waits for it, neither would end.
