@@ -123,8 +123,12 @@ fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() 
                 generator.collect::<Result<_, InferError>>().expect("sound logits")
             };
             let whole = in_chunks_of(23);
+            let tokens = |steps: &[Step]| -> Vec<u32> { steps.iter().map(|step| step.token).collect() };
             for chunk in [1, 2, 5, 22, 1000] {
-                assert_eq!(in_chunks_of(chunk), whole, "{device_name}, {name}, chunks of {chunk}");
+                let found = in_chunks_of(chunk);
+                assert_eq!(tokens(&found), tokens(&whole), "{device_name}, {name}, chunks of {chunk}");
+                // Probabilities to the last bit, which only the CPU promises.
+                assert!(device_name != "cpu" || found == whole, "{name}, chunks of {chunk}");
             }
         }
     }
