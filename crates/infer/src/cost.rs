@@ -10,6 +10,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use serde::Serialize;
 
 use crate::prove::{Demand, Subject};
+use crate::sequence::check_prompt;
 use crate::work::{pass_bytes, pass_flops};
 use crate::{InferError, SamplerConfig, choose};
 pub use agreement::Agreement;
@@ -129,14 +130,8 @@ pub fn cost<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> R
 }
 
 fn check<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<(), InferError> {
-    let vocab_size = subject.config().vocab_size;
-    options.sampler.check(vocab_size)?;
-    if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
-        return Err(InferError::UnknownToken { id, vocab_size });
-    }
-    if prompt.is_empty() {
-        return Err(InferError::EmptyPrompt);
-    }
+    options.sampler.check(subject.config().vocab_size)?;
+    check_prompt(prompt, subject.config())?;
     // The last token that is chosen never enters the context.
     let needed = prompt.len().saturating_add(options.max_tokens) - 1;
     match subject.config().context_limit() {

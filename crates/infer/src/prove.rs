@@ -26,6 +26,7 @@ pub use report::{Outcome, Proof, ProofId, Report, Seconds};
 pub use subject::Subject;
 
 use crate::InferError;
+use crate::sequence::check_ids;
 use asker::{Asker, Rows};
 use company::Company;
 use compare::Tally;
@@ -42,10 +43,7 @@ use text::{Segment, Segments};
 /// [`InferError::TooShortToProve`] for fewer than two tokens, [`InferError::UnknownToken`], [`InferError::Threads`],
 /// [`InferError::Device`]. A proof that does not hold is no error; the report says so.
 pub fn prove<S: Subject>(subject: &S, ids: &[u32], options: &ProveOptions) -> Result<Report, InferError> {
-    let vocab_size = subject.config().vocab_size;
-    if let Some(&id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-        return Err(InferError::UnknownToken { id, vocab_size });
-    }
+    check_ids(ids, subject.config())?;
     if ids.len() < 2 {
         return Err(InferError::TooShortToProve { tokens: ids.len() });
     }

@@ -9,6 +9,7 @@ use tril_model::Gpt;
 
 use crate::InferError;
 use crate::sampler::rows;
+use crate::sequence::check_ids;
 
 /// Logits that are held at once, unless a single window has more.
 const MAX_LOGITS: usize = 1 << 23;
@@ -48,15 +49,12 @@ pub struct TokenScore {
 /// [`InferError::NothingToScore`] without a single target, [`InferError::UnknownToken`], [`InferError::Device`];
 /// [`InferError::BadLogits`] for a NaN, +∞, or a row without a finite number.
 pub fn score(gpt: &Gpt, ids: &[u32], options: &ScoreOptions) -> Result<Vec<TokenScore>, InferError> {
-    let vocab_size = gpt.config().vocab_size;
-    if let Some(&id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-        return Err(InferError::UnknownToken { id, vocab_size });
-    }
+    check_ids(ids, gpt.config())?;
     let Some(targets) = ids.len().checked_sub(1).filter(|targets| *targets > 0) else {
         return Err(InferError::NothingToScore { tokens: ids.len() });
     };
     let seq_len = options.seq_len.min(targets);
-    let rows = (MAX_LOGITS / (seq_len * vocab_size)).max(1);
+    let rows = (MAX_LOGITS / (seq_len * gpt.config().vocab_size)).max(1);
     let mut scores = Vec::with_capacity(targets);
     while scores.len() < targets {
         let begin = scores.len();

@@ -299,10 +299,17 @@ pub(crate) fn context_start(mut start: usize, len: usize, limit: usize) -> usize
     start
 }
 
+/// Whether a model can continue these tokens.
 pub(crate) fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError> {
-    let vocab_size = config.vocab_size;
-    if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
-        return Err(InferError::UnknownToken { id, vocab_size });
-    }
+    check_ids(prompt, config)?;
     if prompt.is_empty() { Err(InferError::EmptyPrompt) } else { Ok(()) }
+}
+
+/// Whether a model knows these tokens.
+pub(crate) fn check_ids(ids: &[u32], config: &GptConfig) -> Result<(), InferError> {
+    let vocab_size = config.vocab_size;
+    match ids.iter().find(|id| **id as usize >= vocab_size) {
+        Some(&id) => Err(InferError::UnknownToken { id, vocab_size }),
+        None => Ok(()),
+    }
 }
