@@ -24,15 +24,6 @@ fn proof<'a>(report: &'a Value, id: &str) -> &'a Value {
     proofs(report).iter().find(|proof| proof["id"] == id).unwrap_or_else(|| panic!("{id}: {report}"))
 }
 
-/// Replaces the last part of the weights of the run's best checkpoint with NaN.
-fn damage(scene: &Scene) {
-    let path = checkpoint(&scene.path("run"), "best").join("model.safetensors");
-    let mut weights = std::fs::read(&path).expect("weights");
-    let end = weights.len();
-    weights[end - 4000..].fill(0xff);
-    std::fs::write(path, weights).expect("written");
-}
-
 #[test]
 fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
     let scene = Scene::with_run();
@@ -144,7 +135,7 @@ fn a_text_from_standard_input_is_proved_as_from_a_file() {
 #[test]
 fn weights_that_give_no_numbers_fail_with_exit_code_1_and_nothing_passes() {
     let scene = Scene::with_run();
-    damage(&scene);
+    scene.spoil_weights();
     scene.write("text.txt", &text()[..60]);
     for text in ["", "--text text.txt"] {
         let output = scene.tril(&format!("prove run {text}")).output().expect("it runs");

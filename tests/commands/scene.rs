@@ -90,6 +90,15 @@ impl Scene {
         command
     }
 
+    /// Replaces the last part of the weights of the run's best checkpoint with NaN.
+    pub fn spoil_weights(&self) {
+        let path = checkpoint(&self.path("run"), "best").join("model.safetensors");
+        let mut weights = fs::read(&path).expect("weights");
+        let end = weights.len();
+        weights[end - 4000..].fill(0xff);
+        fs::write(path, weights).expect("written");
+    }
+
     /// What a command that succeeds prints.
     pub fn stdout(&self, arguments: &str) -> String {
         stdout(&mut self.tril(arguments))

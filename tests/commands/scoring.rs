@@ -194,10 +194,6 @@ fn a_text_from_standard_input_is_scored_as_from_a_file() {
 #[test]
 fn weights_that_give_no_number_are_no_success() {
     let scene = Scene::with_run();
-    let path = checkpoint(&scene.path("run"), "best").join("model.safetensors");
-    let mut weights = std::fs::read(&path).expect("weights");
-    let end = weights.len();
-    weights[end - 4000..].fill(0xff); // NaN, all of them
-    std::fs::write(path, weights).expect("written");
+    scene.spoil_weights();
     assert_says(&scene.refused("score run text.txt --html page.html"), &["NaN", "damaged"]);
 }
