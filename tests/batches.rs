@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use tril_infer::{
     Batch, CacheMode, Event, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig, Step,
 };
-use tril_model::{Gpt, Pass};
+use tril_model::{ForwardContext, Gpt};
 
 use crate::support::*;
 
@@ -51,7 +51,7 @@ fn rows_at_different_positions_have_the_bits_that_they_have_alone() {
             }
             for step in 0..3 {
                 let next: Vec<u32> = (0..4).map(|i| (7 * i + step) % 17).collect();
-                let pass = Pass { caches: &mut caches, ..Pass::default() };
+                let pass = ForwardContext { caches: &mut caches, ..ForwardContext::default() };
                 let together = gpt.forward_with(row(&next, 4, &device), pass); // [4, 1, vocab_size]
                 for (i, cache) in separate.iter_mut().enumerate() {
                     let expected = values(gpt.forward_cached(row(&next[i..=i], 1, &device), cache));

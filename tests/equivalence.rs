@@ -1,7 +1,7 @@
 //! The causal mask makes one parallel pass equal step-by-step computation, and the cache changes nothing.
 
 use burn::tensor::Tensor;
-use tril_model::{Gpt, Pass};
+use tril_model::{ForwardContext, Gpt};
 
 use crate::support::*;
 
@@ -143,7 +143,7 @@ fn a_position_offset_wrong_by_one_would_be_seen() {
         let right = values(gpt.forward(input(&ids, 1, &device)));
         let mut cache = gpt.new_cache(1);
         let first = input(&ids[..1], 1, &device);
-        gpt.hidden(first, Pass::cached(&mut cache));
+        gpt.hidden(first, ForwardContext::cached(&mut cache));
         let shifted = values(gpt.forward_cached(input(&ids, 1, &device), &mut cache));
         assert!(max_difference(&right, &shifted) > FAULT);
     }

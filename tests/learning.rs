@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use tril_model::{Gpt, GptConfig, parameters};
 use tril_train::optimizer::Optimizer;
-use tril_train::{Lanes, OptimizerConfig, OptimizerKind, TrainConfig, Trainer, TrainingText, evaluate};
+use tril_train::{OptimizerConfig, OptimizerKind, TrainConfig, Trainer, TrainingText, WorkerPools, evaluate};
 
 use crate::support::*;
 
@@ -214,13 +214,13 @@ fn decay_shrinks_matrices_and_leaves_gains_and_biases_alone() {
     use burn::module::Module;
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    let lanes = Lanes::new(&device).expect("threads");
+    let pools = WorkerPools::new(&device).expect("threads");
     for kind in [OptimizerKind::Adamw, OptimizerKind::Muon] {
         let optimizer = OptimizerConfig {
             kind,
             learning_rate: 0.1,
             min_learning_rate: 0.1,
-            matrix_learning_rate: 0.3,
+            muon_learning_rate: 0.3,
             warmup_steps: 0,
             weight_decay: 0.5,
             ..Default::default()
@@ -229,7 +229,7 @@ fn decay_shrinks_matrices_and_leaves_gains_and_biases_alone() {
             .into_iter()
             .map(|(path, data)| (path, burn::tensor::Tensor::zeros([data.shape().iter().product::<usize>()], &device)))
             .collect();
-        let after = Optimizer::default().step(gpt.clone().train(), zero_gradients, [1, 1], &optimizer, &lanes);
+        let after = Optimizer::default().step(gpt.clone().train(), zero_gradients, [1, 1], &optimizer, &pools);
         for ((path, before), (_, after)) in weights(&gpt).iter().zip(weights(&after.valid())) {
             let factor = match (path.ends_with("weight"), path.starts_with("blocks"), kind) {
                 (false, ..) => 1.0,

@@ -19,7 +19,7 @@ fn settings() -> (TrainConfig, OptimizerConfig) {
         kind: OptimizerKind::Muon,
         learning_rate: 0.01,
         min_learning_rate: 0.002,
-        matrix_learning_rate: 0.03,
+        muon_learning_rate: 0.03,
         warmup_steps: 2,
         decay: Decay::Linear,
         decay_start: 4,
@@ -197,7 +197,7 @@ fn other_settings_of_muon_lead_elsewhere() {
     let (_, config) = configs()[0].clone();
     let given = settings().1;
     let faults = [
-        ("another rate", OptimizerConfig { matrix_learning_rate: 0.031, ..given.clone() }),
+        ("another rate", OptimizerConfig { muon_learning_rate: 0.031, ..given.clone() }),
         ("another momentum", OptimizerConfig { momentum: 0.89, ..given.clone() }),
         ("another beginning of it", OptimizerConfig { momentum_start: 0.45, ..given.clone() }),
         ("a slower rise of it", OptimizerConfig { momentum_warmup_steps: 6, ..given.clone() }),

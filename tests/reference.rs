@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use serde_json::Value;
 use tril_kernels::cross_entropy;
-use tril_model::{Pass, hugging_face};
+use tril_model::{ForwardContext, hugging_face};
 
 use crate::support::*;
 
@@ -64,7 +64,7 @@ fn every_activation_of_a_trained_gpt2_model_is_that_of_the_reference() {
         ("blocks.0.attention_norm", "ln1"),
         ("blocks.0.attention.qkv", "qkv"),
         ("blocks.0.attention.probs", "attSm"),
-        ("blocks.0.attention.gathered", "y"),
+        ("blocks.0.attention.attended", "y"),
         ("blocks.0.attention", "yProj"),
         ("blocks.0.attention_residual", "attnResid"),
         ("blocks.0.mlp_norm", "ln2"),
@@ -82,7 +82,7 @@ fn every_activation_of_a_trained_gpt2_model_is_that_of_the_reference() {
         let mut observer = |name: &str, data: burn::tensor::TensorData| {
             seen.insert(name.to_owned(), data.try_into_vec::<f32>().expect("f32"));
         };
-        let pass = Pass { observer: Some(&mut observer), ..Pass::default() };
+        let pass = ForwardContext { observer: Some(&mut observer), ..ForwardContext::default() };
         let logits = values(gpt.forward_with(input(&ids, 3, &device), pass));
         let difference = max_difference(&logits, &tensor(&partials["lm_head"]));
         assert!(difference < TOLERANCE, "{device_name}, logits: {difference}");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use serde::Deserialize;
 use tril_model::checkpoint::{NamedTensors, read_tensors};
-use tril_model::parameters::{self, Init, Source};
+use tril_model::parameters::{self, Init, WeightSource};
 use tril_model::{Gpt, GptConfig, ModelError};
 use tril_train::{OptimizerConfig, StepReport, TrainConfig, Trainer, TrainingText};
 
@@ -72,7 +72,7 @@ impl Case {
 /// The weights of a fixture.
 struct Weights<'a>(&'a NamedTensors);
 
-impl Source for Weights<'_> {
+impl WeightSource for Weights<'_> {
     fn values(&mut self, path: &str, shape: &[usize], _init: Init) -> Result<Vec<f32>, ModelError> {
         let (found, values) = self.0.get(&format!("weights/{path}")).unwrap_or_else(|| panic!("no `{path}`"));
         assert_eq!(found, shape, "{path}");

@@ -88,7 +88,7 @@ pub fn all_configs() -> Vec<(&'static str, GptConfig)> {
 /// A fresh model whose weights are large enough that every part of it matters.
 pub fn model(config: GptConfig, device: &Device) -> Gpt {
     struct Louder;
-    impl tril_model::parameters::Source for Louder {
+    impl tril_model::parameters::WeightSource for Louder {
         fn values(
             &mut self,
             path: &str,
@@ -96,7 +96,7 @@ pub fn model(config: GptConfig, device: &Device) -> Gpt {
             init: tril_model::parameters::Init,
         ) -> Result<Vec<f32>, tril_model::ModelError> {
             use tril_model::parameters::Init;
-            let mut fresh = tril_model::parameters::Fresh { seed: 11 };
+            let mut fresh = tril_model::parameters::Initializer { seed: 11 };
             let normal = fresh.values(path, shape, Init::Normal(0.3))?;
             Ok(match init {
                 Init::Ones => normal.iter().map(|value| 1.0 + value).collect(),

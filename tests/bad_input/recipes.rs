@@ -76,7 +76,7 @@ fn a_run_that_cannot_be_is_refused_with_the_field_its_value_and_its_range() {
         ("optimizer.kind=sgd", &["optimizer.kind=sgd", "adamw", "muon"]),
         ("optimizer.decay=exponential", &["optimizer.decay=exponential", "cosine", "linear"]),
         ("optimizer.decay_start=1", &["optimizer.decay_start = 1", "warmup_steps = 2"]),
-        ("optimizer.matrix_learning_rate=-1", &["optimizer.matrix_learning_rate = -1", "positive"]),
+        ("optimizer.muon_learning_rate=-1", &["optimizer.muon_learning_rate = -1", "positive"]),
         ("optimizer.momentum=1", &["optimizer.momentum = 1", "less than 1"]),
         ("optimizer.momentum_start=-1", &["optimizer.momentum_start = -1", "at least 0"]),
         ("optimizer.max_grad_norm=nan", &["optimizer.max_grad_norm = NaN", "positive"]),

@@ -1,6 +1,7 @@
 //! `tril train --resume`: a run that was stopped, killed or cut short ends in the bytes of one that ran through.
 
 use std::fs;
+use std::path::Path;
 
 use super::scene::*;
 
@@ -23,10 +24,29 @@ fn train_to(scene: &Scene, steps: usize) {
     scene.stdout(&format!("{TRAIN} --set optimizer.decay_steps=12 --set train.dropout=0.1 --set train.steps={steps}"));
 }
 
+#[test]
+fn a_run_of_an_earlier_release_is_resumed_and_saved_under_the_names_of_today() {
+    let scene = Scene::empty();
+    Tree::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/old_run"))).write(&scene.path(""));
+    let holds = |path: &str, name: &str| {
+        let bytes = fs::read(scene.path(path)).expect("a file");
+        bytes.windows(name.len()).any(|part| part == name.as_bytes())
+    };
+    let saved = ["run/step-000006", "run/step-000009"].map(|step| {
+        if step.ends_with('9') {
+            scene.stdout("train --resume run --set train.steps=9");
+        }
+        let files = [format!("{step}/optimizer.safetensors"), format!("{step}/config.toml")];
+        let names = [[".first", ".exp_avg"], ["matrix_learning_rate", "muon_learning_rate"]];
+        [0, 1].map(|file| names[file].map(|name| holds(&files[file], name)))
+    });
+    assert_eq!(saved, [[[true, false]; 2], [[false, true]; 2]]);
+    assert_eq!(metrics(&scene.path("run")).iter().filter(|line| line["kind"] == "step").count(), 9);
+}
+
 #[cfg(unix)]
 mod signals {
     use std::os::unix::process::ExitStatusExt;
-    use std::path::Path;
     use std::process::{Output, Stdio};
     use std::sync::OnceLock;
     use std::time::Duration;

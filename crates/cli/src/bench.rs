@@ -14,7 +14,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use tril_infer::work::{pass_bytes, pass_flops};
 use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
-use tril_model::{Gpt, GptConfig, Pass, random};
+use tril_model::{ForwardContext, Gpt, GptConfig, random};
 use tril_train::{Trainer, TrainingText};
 
 use crate::args::{BenchCommand, BenchOptions};
@@ -168,7 +168,7 @@ fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<()> {
     let mut last: Vec<i32> = ids(rows, gpt.config().vocab_size).into_iter().map(|id| id as i32).collect();
     for position in 1..=tokens {
         let input = Tensor::from_data(TensorData::new(last, [rows, 1]), &device);
-        let pass = Pass::cached(&mut cache);
+        let pass = ForwardContext::cached(&mut cache);
         let logits = gpt.last_logits(input, pass); // [rows, vocab_size]
         let logits = logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))?;
         let chosen = logits.chunks(gpt.config().vocab_size).zip(0..);

@@ -8,7 +8,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tril_infer::GenerateOptions;
 use tril_model::Gpt;
 use tril_text::Tokenizer;
-use tril_train::{Evaluation, Observer, StepReport};
+use tril_train::{Evaluation, StepReport, TrainObserver};
 
 use crate::sample::Writer;
 use crate::view::Filters;
@@ -93,7 +93,7 @@ pub fn token_counter() -> ProgressBar {
     ProgressBar::no_length().with_style(style)
 }
 
-impl Observer for Progress {
+impl TrainObserver for Progress {
     fn step(&mut self, report: &StepReport, tokens: usize, seconds: f64) {
         self.training = (self.training.0 + seconds, self.training.1 + tokens);
         let rate = self.training.1 as f64 / self.training.0;

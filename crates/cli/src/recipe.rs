@@ -12,6 +12,9 @@ use tril_train::{OptimizerConfig, TrainConfig};
 /// The recipe that runs when none is named.
 pub const DEFAULT: &str = include_str!("../../../configs/tales.toml");
 
+/// Fields that had another name in earlier releases, which is still read: section, old name, name.
+const RENAMED: [(&str, &str, &str); 1] = [("optimizer", "matrix_learning_rate", "muon_learning_rate")];
+
 /// All sections. A section or field left out has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -74,6 +77,7 @@ impl Recipe {
         let mut table: Table =
             text.parse().map_err(|error| anyhow!("{origin} is not valid TOML: {}", plain(&error)))?;
         let known = Table::try_from(Self::default()).context("the default recipe")?;
+        rename_fields(&mut table, origin)?;
         check_keys(&table, &known, "", origin)?;
         // Read by itself before the overrides, so that a value that cannot be is reported with its line.
         let mut recipe = toml::from_str(text).map_err(|error| anyhow!("{origin}: {}", plain(&error)))?;
@@ -114,6 +118,24 @@ fn plain(error: &toml::de::Error) -> String {
     message.trim().to_owned()
 }
 
+/// The present name of a field of a section.
+fn present_name<'a>(section: &str, field: &'a str) -> &'a str {
+    let renamed = RENAMED.into_iter().find(|(of, old, _)| (*of, *old) == (section, field));
+    renamed.map_or(field, |(_, _, name)| name)
+}
+
+/// Gives fields that were renamed since the recipe was written their present names.
+fn rename_fields(table: &mut Table, origin: &str) -> Result<()> {
+    for (section, old, name) in RENAMED {
+        let Some(Value::Table(fields)) = table.get_mut(section) else { continue };
+        let Some(value) = fields.remove(old) else { continue };
+        if fields.insert(name.to_owned(), value).is_some() {
+            bail!("{origin}: [{section}] has both `{name}` and `{old}`, its old name; remove the second");
+        }
+    }
+    Ok(())
+}
+
 /// Refuses keys that no section has.
 fn check_keys(table: &Table, known: &Table, section: &str, origin: &str) -> Result<()> {
     for (key, value) in table {
@@ -143,6 +165,7 @@ fn set(table: &mut Table, known: &Table, item: &str) -> Result<()> {
     let usage = || format!("--set {item}: write it as section.field=value, such as --set model.n_layers=6");
     let (path, text) = item.split_once('=').with_context(usage)?;
     let (section, field) = path.trim().split_once('.').with_context(usage)?;
+    let field = present_name(section, field);
     let Some(Value::Table(fields)) = known.get(section) else { bail!(unknown_key(section, known, "", "--set")) };
     let Some(expected) = fields.get(field) else { bail!(unknown_key(field, fields, section, "--set")) };
     let text = text.trim();
@@ -208,6 +231,18 @@ mod tests {
         let again = parse(&recipe.to_toml().expect("TOML"), &[]).expect("sound");
         assert_eq!(recipe, again);
         assert_eq!((again.model.n_layers, again.optimizer.learning_rate), (7, 1.0));
+    }
+
+    #[test]
+    fn a_field_is_read_by_its_old_name_but_not_by_both() {
+        let old = "[optimizer]\nmatrix_learning_rate = 0.25";
+        for recipe in [parse(old, &[]), parse("", &["optimizer.matrix_learning_rate=0.25"])] {
+            assert_eq!(recipe.expect("sound").optimizer.muon_learning_rate, 0.25);
+        }
+        let recipe = parse(old, &["optimizer.muon_learning_rate=0.5"]).expect("sound");
+        assert_eq!(recipe.optimizer.muon_learning_rate, 0.5);
+        let both = parse(&format!("{old}\nmuon_learning_rate = 0.5"), &[]).expect_err("both");
+        assert!(both.to_string().contains("its old name"), "{both}");
     }
 
     #[test]

@@ -12,7 +12,9 @@ use burn::tensor::Device;
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
 use tril_text::{Corpus, Tokenizer};
-use tril_train::{Best, Evaluation, Hashes, Outcome, RunDir, Session, TrainError, Trainer, TrainingText};
+use tril_train::{
+    BestCheckpoint, CheckpointHashes, Evaluation, RunDir, TrainError, TrainOutcome, Trainer, TrainingRun, TrainingText,
+};
 
 use crate::args::TrainArgs;
 use crate::progress::{Progress, Samples};
@@ -36,16 +38,16 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut progress = Progress::new(session.trainer.step_count(), recipe.train.steps, tokenizer.clone(), samples);
     let notice = "stopping after this step and saving; Ctrl-C again stops at once and loses it";
     interrupt::listen(&stop, Some(notice))?;
-    let outcome = tril_train::run(&mut session, &mut progress, &stop);
+    let outcome = tril_train::train(&mut session, &mut progress, &stop);
     progress.finish();
     match outcome? {
-        Outcome::Stopped { step, checkpoint } => {
+        TrainOutcome::Stopped { step, checkpoint } => {
             let mut out = std::io::stdout().lock();
             writeln!(out, "stopped after step {step}, saved as {}", checkpoint.display())?;
             writeln!(out, "continue with: {} train --resume {}", open::program(), open::quoted(session.dir.path()))?;
             Ok(ExitCode::from(130))
         }
-        Outcome::Finished { evaluation, best } => {
+        TrainOutcome::Finished { evaluation, best } => {
             let mut out = std::io::stdout().lock();
             writeln!(out, "\n--- a sample of the trained model")?;
             write!(out, "{}", recipe.sample.prompt)?;
@@ -65,7 +67,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 fn write_losses(
     out: &mut impl Write,
     evaluation: &Evaluation,
-    best: Best,
+    best: BestCheckpoint,
     recipe: &Recipe,
     text: &Text,
 ) -> std::io::Result<()> {
@@ -93,12 +95,12 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
     let Some(last) = dir.last() else { return Ok(()) };
     let best = dir.best().filter(|best| *best != last);
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Hashes { model, optimizer } = Hashes::of(&last)?;
+    let CheckpointHashes { model, optimizer } = CheckpointHashes::of(&last)?;
     let which = if best.is_some() { ", the last" } else { "" };
     writeln!(out, "sha256           {model}  {}/model.safetensors{which}", name(&last))?;
     writeln!(out, "                 {optimizer}  {}/optimizer.safetensors{which}", name(&last))?;
     if let Some(best) = best {
-        let Hashes { model, .. } = Hashes::of(&best)?;
+        let CheckpointHashes { model, .. } = CheckpointHashes::of(&best)?;
         writeln!(
             out,
             "                 {model}  {}/model.safetensors, the best: sample, eval and prove read it",
@@ -110,7 +112,7 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
 
 /// A run that is ready to go.
 struct Prepared {
-    session: Session,
+    session: TrainingRun,
     recipe: Recipe,
     tokenizer: Tokenizer,
     text: Text,
@@ -209,10 +211,10 @@ fn session(
     training: TrainingText,
     text: &Text,
     tokenizer: &Tokenizer,
-    best: Option<tril_train::Best>,
-) -> Session {
+    best: Option<tril_train::BestCheckpoint>,
+) -> TrainingRun {
     let first = text.validation.ids.first().map_or(0, |id| tokenizer.byte_len(*id));
-    Session {
+    TrainingRun {
         trainer,
         dir,
         config: recipe.train.clone(),
@@ -247,7 +249,7 @@ fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {
 }
 
 /// Says what is about to happen.
-fn introduce(session: &Session, recipe: &Recipe, text: &Text, device_name: &str) {
+fn introduce(session: &TrainingRun, recipe: &Recipe, text: &Text, device_name: &str) {
     let Recipe { model, train, .. } = recipe;
     let positions = match model.positions {
         Positions::Learned => "learned positions",

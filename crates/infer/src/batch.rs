@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use tril_model::{Gpt, KvCache, Pass};
+use tril_model::{ForwardContext, Gpt, KvCache};
 
 use crate::InferError;
 use crate::sequence::{CacheMode, Ended, Event, Finish, GenerateOptions, Remembered, Sequence, Step};
@@ -141,7 +141,7 @@ impl<'a> Batch<'a> {
             return Ok(found.into_iter().flatten().collect());
         }
         let rows = ids.len();
-        let pass = Pass { caches: &mut caches, ..Pass::default() };
+        let pass = ForwardContext { caches: &mut caches, ..ForwardContext::default() };
         let logits = self.gpt.last_logits(self.input(&ids, rows), pass); // [rows, vocab_size]
         let logits = numbers(logits)?;
         let rows = logits.chunks_exact(self.gpt.config().vocab_size).zip(caches);
@@ -158,7 +158,7 @@ impl<'a> Batch<'a> {
         let sequence = &self.members[place].1;
         if sequence.options.cache == CacheMode::Recompute {
             let context = sequence.context();
-            let logits = self.gpt.last_logits(self.input(context, 1), Pass::default());
+            let logits = self.gpt.last_logits(self.input(context, 1), ForwardContext::default());
             return Ok(Last { logits: numbers(logits)?, computed: context.len() });
         }
         // Samples of one prompt begin alike: what one has computed serves the others.
@@ -176,7 +176,7 @@ impl<'a> Batch<'a> {
         let mut cache = self.members[place].1.cache.take().unwrap_or_else(|| self.new_cache());
         let mut logits = None;
         for chunk in fresh.chunks(self.prefill_chunk.get()) {
-            logits = Some(self.gpt.last_logits(self.input(chunk, 1), Pass::cached(&mut cache)));
+            logits = Some(self.gpt.last_logits(self.input(chunk, 1), ForwardContext::cached(&mut cache)));
         }
         self.members[place].1.cache = Some(cache);
         // There is always a token that the cache has not seen: the one appended last.
@@ -187,7 +187,7 @@ impl<'a> Batch<'a> {
     /// An empty cache, which shares what it can with those there are.
     fn new_cache(&self) -> KvCache {
         let any = self.members.iter().find_map(|(_, sequence)| sequence.cache.as_ref());
-        any.map_or_else(|| self.gpt.new_cache(1), |cache| cache.another())
+        any.map_or_else(|| self.gpt.new_cache(1), |cache| cache.empty_like())
     }
 
     /// - returns: `[rows, len / rows]`

@@ -53,7 +53,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use burn::tensor::{Device, Int, Tensor, TensorData};
-    use tril_model::{Gpt, MlpKind, Pass, Positions, parameters};
+    use tril_model::{ForwardContext, Gpt, MlpKind, Positions, parameters};
 
     use super::*;
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     /// Operations of a pass, added up over the shapes of what it made and over the attention that was not zero.
-    fn observed_flops(gpt: &Gpt, ids: std::ops::Range<i32>, pass: Pass<'_>) -> u64 {
+    fn observed_flops(gpt: &Gpt, ids: std::ops::Range<i32>, pass: ForwardContext<'_>) -> u64 {
         let device = gpt.device();
         let config = gpt.config();
         let mut made: BTreeMap<String, Vec<f32>> = BTreeMap::new();
@@ -110,7 +110,7 @@ mod tests {
         };
         let len = ids.len();
         let input = Tensor::<2, Int>::from_data(TensorData::new(ids.collect::<Vec<_>>(), [1, len]), &device);
-        let logits = gpt.last_logits(input, Pass { observer: Some(&mut observer), ..pass });
+        let logits = gpt.last_logits(input, ForwardContext { observer: Some(&mut observer), ..pass });
         let mut flops = 2 * logits.shape().num_elements() * config.d_model;
         let outputs = [
             ("attention.qkv", "attention.qkv"),
@@ -144,10 +144,10 @@ mod tests {
         for config in configs() {
             let gpt = Gpt::new(config, 1, &Device::flex()).expect("a sound config");
             let expected = |start, len| pass_flops(gpt.config(), start, len, 1);
-            assert_eq!(observed_flops(&gpt, 0..9, Pass::default()), expected(0, 9), "{:?}", gpt.config());
+            assert_eq!(observed_flops(&gpt, 0..9, ForwardContext::default()), expected(0, 9), "{:?}", gpt.config());
             let mut cache = gpt.new_cache(1);
             for (start, end) in [(0, 5), (5, 6), (6, 9), (9, 10)] {
-                let observed = observed_flops(&gpt, start..end, Pass::cached(&mut cache));
+                let observed = observed_flops(&gpt, start..end, ForwardContext::cached(&mut cache));
                 let (start, len) = (start as usize, (end - start) as usize);
                 assert_eq!(observed, expected(start, len), "{start}, {len}: {:?}", gpt.config());
             }

@@ -53,7 +53,7 @@ impl KvCache {
     }
 
     /// An empty cache of the same size for the same model.
-    pub fn another(&self) -> Self {
+    pub fn empty_like(&self) -> Self {
         let empty =
             |buffers: &Buffers| Buffers { keys: buffers.keys.zeros_like(), values: buffers.values.zeros_like() };
         Self { layers: self.layers.iter().map(empty).collect(), held: 0, position: 0, ..self.clone() }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::parameters::{self, Init, Source};
+use crate::parameters::{self, Init, WeightSource};
 use crate::{Gpt, GptConfig, ModelError, hugging_face};
 
 /// The model's config, as JSON.
@@ -127,7 +127,7 @@ struct FileSource {
     tensors: NamedTensors,
 }
 
-impl Source for FileSource {
+impl WeightSource for FileSource {
     fn values(&mut self, path: &str, shape: &[usize], _init: Init) -> Result<Vec<f32>, ModelError> {
         let corrupt = |detail: String| ModelError::Corrupt { path: self.path.clone(), detail };
         match self.tensors.remove(path) {

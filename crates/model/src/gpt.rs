@@ -1,17 +1,18 @@
 //! The model, from token ids to logits.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use tril_kernels::{RotaryTable, linear, row_major, together};
 
-use crate::attention::Span;
 use crate::block::Block;
 use crate::dropout::Site;
+use crate::forward_context::RowGroup;
 use crate::norm::Norm;
-use crate::parameters::{Fresh, Init, Maker, Source};
-use crate::pass::Group;
-use crate::{GptConfig, KvCache, ModelError, Pass, Positions};
+use crate::parameters::{Init, Initializer, ParamBuilder, WeightSource};
+use crate::{ForwardContext, GptConfig, KvCache, ModelError, Positions};
 
 /// Standard deviation of fresh matrices and embeddings (GPT-2, Radford et al. 2019).
 pub(crate) const INIT_STD: f64 = 0.02;
@@ -45,34 +46,34 @@ impl Gpt {
     /// # Errors
     /// [`ModelError::Config`] for a config that no model can have.
     pub fn new(config: GptConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
-        Self::from_source(config, &mut Fresh { seed }, device)
+        Self::from_source(config, &mut Initializer { seed }, device)
     }
 
     /// A model whose parameters come from `source`.
     ///
     /// # Errors
     /// [`ModelError::Config`], and what the source returns.
-    pub fn from_source(config: GptConfig, source: &mut dyn Source, device: &Device) -> Result<Self, ModelError> {
+    pub fn from_source(config: GptConfig, source: &mut dyn WeightSource, device: &Device) -> Result<Self, ModelError> {
         let config = config.resolve()?;
-        let maker = &mut Maker { source, device };
-        let embedding = |maker: &mut Maker<'_>, path: &str, rows: usize| -> Result<Embedding, ModelError> {
-            let weight: Param<Tensor<2>> = maker.param(path, [rows, config.d_model], Init::Normal(INIT_STD))?;
+        let builder = &mut ParamBuilder { source, device };
+        let embedding = |builder: &mut ParamBuilder<'_>, path: &str, rows: usize| -> Result<Embedding, ModelError> {
+            let weight: Param<Tensor<2>> = builder.param(path, [rows, config.d_model], Init::Normal(INIT_STD))?;
             Ok(Embedding { weight })
         };
         Ok(Self {
-            token_embedding: embedding(maker, "token_embedding.weight", config.vocab_size)?,
+            token_embedding: embedding(builder, "token_embedding.weight", config.vocab_size)?,
             position_embedding: match config.positions {
-                Positions::Learned => Some(embedding(maker, "position_embedding.weight", config.max_seq_len)?),
+                Positions::Learned => Some(embedding(builder, "position_embedding.weight", config.max_seq_len)?),
                 Positions::Rotary => None,
             },
             blocks: (0..config.n_layers)
-                .map(|layer| Block::new(&config, &format!("blocks.{layer}"), maker))
+                .map(|layer| Block::new(&config, &format!("blocks.{layer}"), builder))
                 .collect::<Result<_, _>>()?,
-            final_norm: Norm::new(&config, "final_norm", maker)?,
+            final_norm: Norm::new(&config, "final_norm", builder)?,
             head: if config.tied_head {
                 None
             } else {
-                Some(maker.linear("head", [config.d_model, config.vocab_size], false, head_init(&config))?)
+                Some(builder.linear("head", [config.d_model, config.vocab_size], false, head_init(&config))?)
             },
             config,
         })
@@ -99,7 +100,7 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn forward(&self, inputs: Tensor<2, Int>) -> Tensor<3> {
-        self.forward_with(inputs, Pass::default())
+        self.forward_with(inputs, ForwardContext::default())
     }
 
     /// The same for tokens that follow those in `cache`, and adds them to it.
@@ -107,28 +108,28 @@ impl Gpt {
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn forward_cached(&self, inputs: Tensor<2, Int>, cache: &mut KvCache) -> Tensor<3> {
-        self.forward_with(inputs, Pass::cached(cache))
+        self.forward_with(inputs, ForwardContext::cached(cache))
     }
 
     /// Any pass; the two above are this one with other options.
     ///
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
-    pub fn forward_with(&self, inputs: Tensor<2, Int>, pass: Pass<'_>) -> Tensor<3> {
-        let head = self.head_for(&pass);
-        linear(self.hidden(inputs, pass), head, None)
+    pub fn forward_with(&self, inputs: Tensor<2, Int>, ctx: ForwardContext<'_>) -> Tensor<3> {
+        let head = self.head_for(&ctx);
+        linear(self.hidden(inputs, ctx), head, None)
     }
 
     /// The logits that a generator asks for: those of the last position alone.
     ///
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, vocab_size]`
-    pub fn last_logits(&self, inputs: Tensor<2, Int>, pass: Pass<'_>) -> Tensor<2> {
+    pub fn last_logits(&self, inputs: Tensor<2, Int>, ctx: ForwardContext<'_>) -> Tensor<2> {
         let [batch_size, seq_len] = inputs.dims();
-        let head = self.head_for(&pass);
+        let head = self.head_for(&ctx);
         let multiply_adds = batch_size * seq_len * self.config.block_weights();
         together(&self.device(), multiply_adds, || {
-            let hidden = self.hidden(inputs, pass).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
+            let hidden = self.hidden(inputs, ctx).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
             linear(hidden, head, None).squeeze_dim(1)
         })
     }
@@ -137,20 +138,21 @@ impl Gpt {
     ///
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, seq_len, d_model]`
-    pub fn hidden(&self, inputs: Tensor<2, Int>, mut pass: Pass<'_>) -> Tensor<3> {
+    pub fn hidden(&self, inputs: Tensor<2, Int>, mut ctx: ForwardContext<'_>) -> Tensor<3> {
         let [batch_size, _] = inputs.dims();
-        let mut x = match &pass.groups(batch_size)[..] {
-            [all] => self.embed(inputs, all.start),
-            groups => {
-                let embed = |group: &Group| self.embed(inputs.clone().slice_dim(0, group.rows.clone()), group.start);
-                Tensor::cat(groups.iter().map(embed).collect(), 0)
+        let mut x = match &ctx.row_ranges(batch_size)[..] {
+            [(_, start)] => self.embed(inputs, *start),
+            ranges => {
+                let embed =
+                    |(rows, start): &(_, _)| self.embed(inputs.clone().slice_dim(0, Range::clone(rows)), *start);
+                Tensor::cat(ranges.iter().map(embed).collect(), 0)
             }
         }; // [batch_size, seq_len, d_model]
-        if let Some(dropout) = pass.dropout {
+        if let Some(dropout) = ctx.dropout {
             x = dropout.apply(x, 0, Site::Embedding);
         }
-        pass.observe("embedding", &x);
-        self.hidden_from(x, pass)
+        ctx.observe("embedding", &x);
+        self.hidden_from(x, ctx)
     }
 
     /// What enters block 0: each token's embedding, plus its position's where positions are learned.
@@ -175,42 +177,41 @@ impl Gpt {
     ///
     /// - embedded: `[batch_size, seq_len, d_model]`
     /// - returns: `[batch_size, seq_len, d_model]`
-    pub fn hidden_from(&self, embedded: Tensor<3>, mut pass: Pass<'_>) -> Tensor<3> {
+    pub fn hidden_from(&self, embedded: Tensor<3>, mut ctx: ForwardContext<'_>) -> Tensor<3> {
         let [batch_size, seq_len, _] = embedded.dims();
         let device = embedded.device();
-        let spans: Vec<Span> =
-            pass.groups(batch_size).into_iter().map(|group| self.span(group, seq_len, &device)).collect();
+        let ranges = ctx.row_ranges(batch_size).into_iter();
+        let groups: Vec<RowGroup> = ranges.map(|(rows, start)| self.row_group(rows, start, seq_len, &device)).collect();
         let mut x = embedded;
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, &spans, &mut pass.layer(index));
+            x = block.forward(x, &groups, &mut ctx.layer(index));
         }
         let x = self.final_norm.forward(x); // [batch_size, seq_len, d_model]
-        pass.observe("final_norm", &x);
-        for cache in pass.caches {
+        ctx.observe("final_norm", &x);
+        for cache in ctx.caches {
             cache.advance(seq_len);
         }
         x
     }
 
     /// What attention must know of rows that stand at one position.
-    fn span(&self, group: Group, seq_len: usize, device: &Device) -> Span {
-        let Group { rows, start } = group;
+    fn row_group(&self, rows: Range<usize>, start: usize, seq_len: usize, device: &Device) -> RowGroup {
         if let Some(limit) = self.config.context_limit() {
             assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
         }
         let GptConfig { positions, d_head, rope_theta, .. } = self.config;
         let rotary =
             (positions == Positions::Rotary).then(|| RotaryTable::new(start, seq_len, d_head, rope_theta, device));
-        Span { rows, rotary }
+        RowGroup { rows, rotary }
     }
 
     /// The rest of [`Gpt::forward_with`], for a caller that holds what enters block 0.
     ///
     /// - embedded: `[batch_size, seq_len, d_model]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
-    pub fn logits_from(&self, embedded: Tensor<3>, pass: Pass<'_>) -> Tensor<3> {
-        let head = self.head_for(&pass);
-        linear(self.hidden_from(embedded, pass), head, None)
+    pub fn logits_from(&self, embedded: Tensor<3>, ctx: ForwardContext<'_>) -> Tensor<3> {
+        let head = self.head_for(&ctx);
+        linear(self.hidden_from(embedded, ctx), head, None)
     }
 
     /// The last step of [`Gpt::forward`] alone, for a caller that wants the logits of a few positions at a time.
@@ -230,7 +231,7 @@ impl Gpt {
     }
 
     /// The same, laid out for single rows where a cache keeps it so.
-    fn head_for(&self, pass: &Pass<'_>) -> Tensor<2> {
-        pass.caches.first().map_or_else(|| self.head(), KvCache::head)
+    fn head_for(&self, ctx: &ForwardContext<'_>) -> Tensor<2> {
+        ctx.caches.first().map_or_else(|| self.head(), KvCache::head)
     }
 }

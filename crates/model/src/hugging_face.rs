@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::Deserialize;
 
 use crate::checkpoint::{self, NamedTensors};
-use crate::parameters::{Init, Source};
+use crate::parameters::{Init, WeightSource};
 use crate::{Gpt, GptConfig, MlpKind, ModelError, NormKind, Positions};
 
 /// The fields of a Hugging Face GPT-2 config that change what the model computes.
@@ -106,7 +106,7 @@ struct Gpt2Source {
     tensors: NamedTensors,
 }
 
-impl Source for Gpt2Source {
+impl WeightSource for Gpt2Source {
     /// GPT-2's `Conv1D` weights are `[in, out]` as ours are; the head is a `Linear`, `[out, in]`, and is transposed.
     fn values(&mut self, path: &str, shape: &[usize], _init: Init) -> Result<Vec<f32>, ModelError> {
         let corrupt = |detail: String| ModelError::Corrupt { path: self.path.clone(), detail };

@@ -5,8 +5,8 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use tril_kernels::{gelu, gelu_tanh, relu2, swiglu};
 
-use crate::parameters::{Init, Maker, apply};
-use crate::pass::LayerPass;
+use crate::forward_context::LayerContext;
+use crate::parameters::{Init, ParamBuilder, apply};
 use crate::{GptConfig, MlpKind, ModelError};
 
 /// Position-wise feed-forward network.
@@ -20,16 +20,16 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    pub(crate) fn new(config: &GptConfig, path: &str, maker: &mut Maker<'_>) -> Result<Self, ModelError> {
+    pub(crate) fn new(config: &GptConfig, path: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
         let up_width = if config.mlp == MlpKind::Swiglu { 2 * config.d_ff } else { config.d_ff };
         Ok(Self {
-            up: maker.linear(
+            up: builder.linear(
                 &format!("{path}.up"),
                 [config.d_model, up_width],
                 config.mlp_bias,
                 Init::Normal(super::gpt::INIT_STD),
             )?,
-            down: maker.linear(
+            down: builder.linear(
                 &format!("{path}.down"),
                 [config.d_ff, config.d_model],
                 config.mlp_bias,
@@ -40,18 +40,18 @@ impl Mlp {
     }
 
     /// - x: `[batch_size, seq_len, d_model]`
-    pub(crate) fn forward(&self, x: Tensor<3>, pass: &mut LayerPass<'_>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, ctx: &mut LayerContext<'_>) -> Tensor<3> {
         let raised = apply(&self.up, x); // [batch_size, seq_len, d_ff], twice as wide for swiglu
-        pass.observe("mlp.up", || raised.clone());
+        ctx.observe("mlp.up", || raised.clone());
         let active = match self.kind {
             MlpKind::Gelu => gelu(raised),
             MlpKind::GeluTanh => gelu_tanh(raised),
             MlpKind::Relu2 => relu2(raised),
             MlpKind::Swiglu => swiglu(raised),
         }; // [batch_size, seq_len, d_ff]
-        pass.observe("mlp.active", || active.clone());
+        ctx.observe("mlp.active", || active.clone());
         let output = apply(&self.down, active); // [batch_size, seq_len, d_model]
-        pass.observe("mlp", || output.clone());
+        ctx.observe("mlp", || output.clone());
         output
     }
 }

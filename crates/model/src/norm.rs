@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use tril_kernels::{layer_norm, rms_norm};
 
-use crate::parameters::{Init, Maker};
+use crate::parameters::{Init, ParamBuilder};
 use crate::{GptConfig, ModelError, NormKind};
 
 /// Normalises each position over d_model.
@@ -19,13 +19,17 @@ pub struct Norm {
 }
 
 impl Norm {
-    pub(crate) fn new(config: &GptConfig, path: &str, maker: &mut Maker<'_>) -> Result<Self, ModelError> {
-        Self::with_width(config, config.norm, config.d_model, path, maker)
+    pub(crate) fn new(config: &GptConfig, path: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
+        Self::with_width(config, config.norm, config.d_model, path, builder)
     }
 
     /// The RMS norm over a head that `qk_norm` puts on queries and keys.
-    pub(crate) fn for_heads(config: &GptConfig, path: &str, maker: &mut Maker<'_>) -> Result<Self, ModelError> {
-        Self::with_width(config, NormKind::Rms, config.d_head, path, maker)
+    pub(crate) fn for_heads(
+        config: &GptConfig,
+        path: &str,
+        builder: &mut ParamBuilder<'_>,
+    ) -> Result<Self, ModelError> {
+        Self::with_width(config, NormKind::Rms, config.d_head, path, builder)
     }
 
     fn with_width(
@@ -33,12 +37,12 @@ impl Norm {
         kind: NormKind,
         width: usize,
         path: &str,
-        maker: &mut Maker<'_>,
+        builder: &mut ParamBuilder<'_>,
     ) -> Result<Self, ModelError> {
         let has_bias = config.norm_bias && kind == NormKind::Layer;
         let gain =
-            if config.norm_gain { Some(maker.param(&format!("{path}.gain"), [width], Init::Ones)?) } else { None };
-        let bias = if has_bias { Some(maker.param(&format!("{path}.bias"), [width], Init::Zeros)?) } else { None };
+            if config.norm_gain { Some(builder.param(&format!("{path}.gain"), [width], Init::Ones)?) } else { None };
+        let bias = if has_bias { Some(builder.param(&format!("{path}.bias"), [width], Init::Zeros)?) } else { None };
         Ok(Self { gain, bias, kind, eps: config.norm_eps })
     }
 

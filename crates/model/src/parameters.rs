@@ -21,7 +21,7 @@ pub enum Init {
 }
 
 /// Where the values of a new model come from: fresh random numbers, a checkpoint, another project's file.
-pub trait Source {
+pub trait WeightSource {
     /// The values of the parameter at `path`, row-major.
     ///
     /// # Errors
@@ -29,14 +29,14 @@ pub trait Source {
     fn values(&mut self, path: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError>;
 }
 
-/// Fresh values; each parameter's depend on the seed and its own path alone.
+/// Initializer values; each parameter's depend on the seed and its own path alone.
 #[derive(Debug, Clone, Copy)]
-pub struct Fresh {
+pub struct Initializer {
     /// The seed of the run.
     pub seed: u64,
 }
 
-impl Source for Fresh {
+impl WeightSource for Initializer {
     fn values(&mut self, path: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
         let len = shape.iter().product();
         Ok(match init {
@@ -57,12 +57,12 @@ impl Source for Fresh {
 }
 
 /// Makes parameters on a device while walking down the model's path.
-pub(crate) struct Maker<'a> {
-    pub source: &'a mut dyn Source,
+pub(crate) struct ParamBuilder<'a> {
+    pub source: &'a mut dyn WeightSource,
     pub device: &'a Device,
 }
 
-impl Maker<'_> {
+impl ParamBuilder<'_> {
     /// The parameter at `path` with the given shape.
     pub fn param<const D: usize>(
         &mut self,

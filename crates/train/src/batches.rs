@@ -35,7 +35,7 @@ struct Epoch {
 
 /// Inputs and the tokens that follow each of them.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct TrainBatch {
     /// `[rows, seq_len]`
     pub inputs: Tensor<2, Int>,
     /// `[rows, seq_len]`: the inputs shifted by one.
@@ -88,14 +88,14 @@ impl TrainingText {
     }
 
     /// Some rows of a step's effective batch of `batch_size`.
-    pub fn batch(&self, seed: u64, step: u64, rows: Range<usize>, batch_size: usize, device: &Device) -> Batch {
+    pub fn batch(&self, seed: u64, step: u64, rows: Range<usize>, batch_size: usize, device: &Device) -> TrainBatch {
         let starts: Vec<usize> = rows.map(|row| self.window_start(seed, step, row, batch_size)).collect();
         let tensor = |offset: usize| {
             let windows = starts.iter().flat_map(|start| &self.ids[start + offset..start + offset + self.seq_len]);
             let values: Vec<i32> = windows.map(|id| *id as i32).collect();
             Tensor::from_data(TensorData::new(values, [starts.len(), self.seq_len]), device)
         };
-        Batch { inputs: tensor(0), targets: tensor(1) }
+        TrainBatch { inputs: tensor(0), targets: tensor(1) }
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
     fn a_row_depends_on_seed_step_and_row_alone() {
         let text = text(10_000);
         let all: Vec<usize> = (0..8).map(|row| text.window_start(1, 2, row, 8)).collect();
-        let read = |batch: Batch| batch.inputs.try_into_vec_as::<i32>().expect("ids");
+        let read = |batch: TrainBatch| batch.inputs.try_into_vec_as::<i32>().expect("ids");
         // Whatever was asked before, and in whatever pieces.
         text.window_start(9, 900, 0, 8);
         let later = read(text.batch(1, 2, 5..8, 8, &Device::flex()));

@@ -75,7 +75,8 @@ pub struct OptimizerConfig {
     pub min_learning_rate: f64,
     /// Muon's highest learning rate: the root-mean-square change of an element is about this over √(the matrix's longer
     /// side). It rises and falls in proportion to AdamW's.
-    pub matrix_learning_rate: f64,
+    #[serde(alias = "matrix_learning_rate")]
+    pub muon_learning_rate: f64,
     /// Steps of linear warm-up.
     pub warmup_steps: u64,
     /// The way from the highest rate to the lowest.
@@ -109,7 +110,7 @@ impl Default for OptimizerConfig {
             kind: OptimizerKind::Adamw,
             learning_rate: 1e-3,
             min_learning_rate: 1e-4,
-            matrix_learning_rate: 0.02,
+            muon_learning_rate: 0.02,
             warmup_steps: 100,
             decay: Decay::Cosine,
             decay_start: 0,
@@ -162,7 +163,7 @@ impl OptimizerConfig {
                 self.min_learning_rate, self.learning_rate
             )));
         }
-        within("optimizer.matrix_learning_rate", self.matrix_learning_rate, 0.0..f64::INFINITY)?;
+        within("optimizer.muon_learning_rate", self.muon_learning_rate, 0.0..f64::INFINITY)?;
         if self.decay_start != 0 && self.decay_start < self.warmup_steps {
             return Err(TrainError::Config(format!(
                 "optimizer.decay_start = {} is before the warm-up's end, optimizer.warmup_steps = {}: raise the first or lower the second",

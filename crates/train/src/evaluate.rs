@@ -6,7 +6,7 @@ use tril_kernels::cross_entropy;
 use tril_model::Gpt;
 
 use crate::TrainError;
-use crate::lanes::Lanes;
+use crate::worker_pools::WorkerPools;
 
 /// A model's loss on a text.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -52,7 +52,7 @@ pub fn evaluate(
         (Ok(_), Err(error)) => *nats = Err(error),
         (Err(_), _) => {}
     };
-    let mut nats = Lanes::new(&gpt.device())?.fold(whole.div_ceil(batch_size), Ok(0.0), batch, add)?;
+    let mut nats = WorkerPools::new(&gpt.device())?.fold(whole.div_ceil(batch_size), Ok(0.0), batch, add)?;
     if !tokens.is_multiple_of(seq_len) {
         nats += total_loss(gpt, &ids[whole * seq_len..], 1, tokens % seq_len)?;
     }

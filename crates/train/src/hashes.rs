@@ -13,14 +13,14 @@ use crate::run_dir::OPTIMIZER;
 
 /// SHA-256 of a checkpoint's files, in hexadecimal digits as `sha256sum` prints them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hashes {
+pub struct CheckpointHashes {
     /// Of `model.safetensors`, the weights.
     pub model: String,
     /// Of `optimizer.safetensors`, the optimizer's state.
     pub optimizer: String,
 }
 
-impl Hashes {
+impl CheckpointHashes {
     /// Of the files that lie in a checkpoint's directory.
     ///
     /// # Errors
@@ -33,7 +33,7 @@ impl Hashes {
 /// The first of them alone, for a checkpoint that may have no optimizer's state.
 ///
 /// # Errors
-/// As [`Hashes::of`].
+/// As [`CheckpointHashes::of`].
 pub fn model_sha256(checkpoint: &Path) -> Result<String, TrainError> {
     sha256(&checkpoint.join(checkpoint::WEIGHTS))
 }

@@ -12,7 +12,7 @@ use crate::{Evaluation, StepReport, TrainError};
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Record {
+pub enum MetricsRecord {
     /// One optimizer step.
     Step {
         /// Its number, from 1.
@@ -36,7 +36,7 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl MetricsRecord {
     /// The line for a step that took `seconds` for `tokens` targets.
     pub fn step(report: StepReport, tokens: usize, seconds: f64) -> Self {
         let StepReport { step, loss, grad_norm, learning_rate } = report;
@@ -45,12 +45,12 @@ impl Record {
 }
 
 /// The open file.
-pub struct Metrics {
+pub struct MetricsFile {
     path: PathBuf,
     file: File,
 }
 
-impl Metrics {
+impl MetricsFile {
     /// Opens the file for appending after cutting off what lies beyond `step`, half-written lines included.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`TrainError::Model`] for what the file system refuses.
-    pub fn push(&mut self, record: &Record) -> Result<(), TrainError> {
+    pub fn push(&mut self, record: &MetricsRecord) -> Result<(), TrainError> {
         let line = serde_json::to_string(record).map_err(|source| failed(&self.path, source.into()))? + "\n";
         self.file.write_all(line.as_bytes()).map_err(|source| failed(&self.path, source))
     }

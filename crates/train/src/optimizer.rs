@@ -10,8 +10,8 @@ use tril_model::checkpoint::NamedTensors;
 use tril_model::parameters::{NamedGradients, PathStack};
 use tril_model::{Gpt, GptConfig, MlpKind, ModelError};
 
-use crate::lanes::Lanes;
-use crate::schedule::{learning_rate, matrix_learning_rate, momentum};
+use crate::schedule::{learning_rate, momentum, muon_learning_rate};
+use crate::worker_pools::WorkerPools;
 use crate::{OptimizerConfig, OptimizerKind};
 
 /// What AdamW and Muon remember, each of the parameters that it trains.
@@ -24,7 +24,7 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Takes step number `step` (from 1) of `steps` with gradients already scaled. Whoever gives work to `lanes` must not
+    /// Takes step number `step` (from 1) of `steps` with gradients already scaled. Whoever gives work to `pools` must not
     /// be one of them.
     pub fn step(
         &mut self,
@@ -32,14 +32,14 @@ impl Optimizer {
         mut gradients: NamedGradients,
         [step, steps]: [u64; 2],
         config: &OptimizerConfig,
-        lanes: &Lanes,
+        pools: &WorkerPools,
     ) -> Gpt {
         let rate = learning_rate(step, steps, config);
         let mut matrices = BTreeMap::new();
         if config.kind == OptimizerKind::Muon {
-            let rate = matrix_learning_rate(step, steps, config);
+            let rate = muon_learning_rate(step, steps, config);
             let muon = MuonStep { rate, decay: rate * config.weight_decay, momentum: momentum(step, config) };
-            matrices = self.step_matrices(&gpt, &mut gradients, &muon, lanes);
+            matrices = self.step_matrices(&gpt, &mut gradients, &muon, pools);
         }
         let update = Update {
             stack: PathStack::default(),
@@ -60,7 +60,7 @@ impl Optimizer {
         gpt: &Gpt,
         gradients: &mut NamedGradients,
         step: &MuonStep,
-        lanes: &Lanes,
+        pools: &WorkerPools,
     ) -> BTreeMap<String, Tensor<2>> {
         let mut found = Matrices::default();
         gpt.visit(&mut found);
@@ -74,9 +74,9 @@ impl Optimizer {
                 Some((path, weight, mean, gradient, widths))
             })
             .collect();
-        // The longest work first, so that lanes get about equal shares.
+        // The longest work first, so that pools get about equal shares.
         work.sort_by_key(|(_, weight, _, _, widths)| std::cmp::Reverse(cost(weight.dims()[0], widths)));
-        let results = lanes.map(work.len(), |index| {
+        let results = pools.map(work.len(), |index| {
             let (_, weight, mean, gradient, widths) = work[index].clone();
             muon(step, weight, mean, gradient, &widths)
         });
@@ -89,21 +89,23 @@ impl Optimizer {
             .collect()
     }
 
-    /// The state as named tensors, sorted: `{path}.first` and `{path}.second`, or `{path}.momentum`.
+    /// The state as named tensors, sorted: `{path}.exp_avg` and `{path}.exp_avg_sq`, or `{path}.momentum`.
     pub fn tensors(&self) -> Vec<(String, TensorData)> {
         let data = |path: &str, name: &str, tensor: &Tensor<1>| {
             (format!("{path}.{name}"), tensor.clone().into_data_dtype(DType::F32))
         };
         let moments = self.moments.iter();
-        let moments =
-            moments.flat_map(|(path, [first, second])| [data(path, "first", first), data(path, "second", second)]);
+        let moments = moments.flat_map(|(path, [exp_avg, exp_avg_sq])| {
+            [data(path, "exp_avg", exp_avg), data(path, "exp_avg_sq", exp_avg_sq)]
+        });
         let momentum = self.momentum.iter().map(|(path, mean)| data(path, "momentum", mean));
         let mut tensors: Vec<_> = moments.chain(momentum).collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         tensors
     }
 
-    /// The state that [`Optimizer::tensors`] gave, of an optimizer of this kind.
+    /// The state that [`Optimizer::tensors`] gave, of an optimizer of this kind. Names of earlier releases, `first` for
+    /// `exp_avg` and `second` for `exp_avg_sq`, are read too.
     ///
     /// # Errors
     /// [`ModelError::Parameter`] if a parameter's state is missing or of another length.
@@ -116,9 +118,10 @@ impl Optimizer {
         let mut optimizer = Self::default();
         for (path, data) in tril_model::parameters::list(gpt) {
             let len: usize = data.shape().iter().product();
-            let mut take = |name: &str| {
+            let mut take = |name: &str, old_name: &str| {
                 let (shape, values) = tensors
                     .remove(&format!("{path}.{name}"))
+                    .or_else(|| tensors.remove(&format!("{path}.{old_name}")))
                     .ok_or_else(|| ModelError::Parameter(format!("it lacks `{path}.{name}`")))?;
                 if shape != [len] {
                     return Err(ModelError::Parameter(format!("`{path}.{name}` has shape {shape:?}, not [{len}]")));
@@ -126,10 +129,10 @@ impl Optimizer {
                 Ok(Tensor::from_data(TensorData::new(values, [len]), device))
             };
             if kind == OptimizerKind::Muon && is_block_matrix(&path, data.shape().len()) {
-                let mean = take("momentum")?;
+                let mean = take("momentum", "momentum")?;
                 optimizer.momentum.insert(path, mean);
             } else {
-                let moments = [take("first")?, take("second")?];
+                let moments = [take("exp_avg", "first")?, take("exp_avg_sq", "second")?];
                 optimizer.moments.insert(path, moments);
             }
         }

@@ -7,13 +7,13 @@ use std::time::Instant;
 use tril_model::Gpt;
 
 use crate::evaluate::{Evaluation, evaluate};
-use crate::metrics::{Metrics, Record};
-use crate::run_dir::{Best, Progress, RunDir};
+use crate::metrics::{MetricsFile, MetricsRecord};
+use crate::run_dir::{BestCheckpoint, RunDir, TrainProgress};
 use crate::trainer::finite;
 use crate::{StepReport, TrainConfig, TrainError, Trainer, TrainingText};
 
 /// Sees a run as it goes: a progress bar, a log, a test.
-pub trait Observer {
+pub trait TrainObserver {
     /// After each step; `tokens` target tokens took `seconds`.
     fn step(&mut self, report: &StepReport, tokens: usize, seconds: f64);
     /// After each evaluation; `is_best` if no loss was lower.
@@ -23,7 +23,7 @@ pub trait Observer {
 }
 
 /// A run and all that it works with.
-pub struct Session {
+pub struct TrainingRun {
     /// The model and optimizer.
     pub trainer: Trainer,
     /// Where files go.
@@ -36,19 +36,19 @@ pub struct Session {
     pub validation: Vec<u32>,
     /// Bytes that the validation tokens after the first stand for.
     pub validation_bytes: usize,
-    /// The best evaluation before this session.
-    pub best: Option<Best>,
+    /// The best evaluation before this run.
+    pub best: Option<BestCheckpoint>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum TrainOutcome {
     /// All steps are taken. The evaluation is of the last model.
     Finished {
         /// On the whole validation text.
         evaluation: Evaluation,
         /// The lowest loss of the run.
-        best: Best,
+        best: BestCheckpoint,
     },
     /// It was asked to stop, and saved.
     Stopped {
@@ -63,58 +63,62 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`TrainError`]; checkpoints written before stay as they are.
-pub fn run(session: &mut Session, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
-    let TrainConfig { steps, batch_size, seq_len, eval_interval, checkpoint_interval, .. } = session.config;
+pub fn train(
+    run: &mut TrainingRun,
+    observer: &mut dyn TrainObserver,
+    stop: &AtomicBool,
+) -> Result<TrainOutcome, TrainError> {
+    let TrainConfig { steps, batch_size, seq_len, eval_interval, checkpoint_interval, .. } = run.config;
     let tokens = batch_size * seq_len;
-    let mut metrics = Metrics::open(&session.dir.metrics(), session.trainer.step_count())?;
+    let mut metrics = MetricsFile::open(&run.dir.metrics(), run.trainer.step_count())?;
     let mut saved_at = None;
     let mut last_evaluation = None;
-    while session.trainer.step_count() < steps {
+    while run.trainer.step_count() < steps {
         let begin = Instant::now();
-        let report = session.trainer.step(&session.training)?;
+        let report = run.trainer.step(&run.training)?;
         let seconds = begin.elapsed().as_secs_f64();
         let step = report.step;
-        metrics.push(&Record::step(report, tokens, seconds))?;
+        metrics.push(&MetricsRecord::step(report, tokens, seconds))?;
         observer.step(&report, tokens, seconds);
 
         let mut is_best = false;
         if step.is_multiple_of(eval_interval) || step == steps {
-            let evaluation = session.evaluate()?;
+            let evaluation = run.evaluate()?;
             finite(step, "the validation loss", evaluation.loss)?;
-            is_best = session.best.is_none_or(|best| evaluation.loss < best.loss);
+            is_best = run.best.is_none_or(|best| evaluation.loss < best.loss);
             if is_best {
-                session.best = Some(Best { step, loss: evaluation.loss });
+                run.best = Some(BestCheckpoint { step, loss: evaluation.loss });
             }
             last_evaluation = Some(evaluation);
-            metrics.push(&Record::Evaluation { step, evaluation })?;
+            metrics.push(&MetricsRecord::Evaluation { step, evaluation })?;
             observer.evaluation(step, &evaluation, is_best);
         }
         let stopping = stop.load(Ordering::Relaxed);
         if is_best || step.is_multiple_of(checkpoint_interval) || step == steps || stopping {
-            saved_at = Some(session.save()?);
+            saved_at = Some(run.save()?);
         }
-        observer.model(step, &|| session.trainer.model());
+        observer.model(step, &|| run.trainer.model());
         if let (true, Some(checkpoint)) = (stopping && step < steps, saved_at.take()) {
-            return Ok(Outcome::Stopped { step, checkpoint });
+            return Ok(TrainOutcome::Stopped { step, checkpoint });
         }
     }
-    if steps == 0 && session.best.is_none() {
+    if steps == 0 && run.best.is_none() {
         // A model as it begins, for whoever wants to look at one.
-        let evaluation = session.evaluate()?;
+        let evaluation = run.evaluate()?;
         finite(0, "the validation loss", evaluation.loss)?;
-        metrics.push(&Record::Evaluation { step: 0, evaluation })?;
+        metrics.push(&MetricsRecord::Evaluation { step: 0, evaluation })?;
         observer.evaluation(0, &evaluation, true);
-        session.best = Some(Best { step: 0, loss: evaluation.loss });
-        session.save()?;
+        run.best = Some(BestCheckpoint { step: 0, loss: evaluation.loss });
+        run.save()?;
         last_evaluation = Some(evaluation);
     }
     // A run that is resumed after its last step has nothing to do but to say how good it is.
-    let evaluation = last_evaluation.map_or_else(|| session.evaluate(), Ok)?;
-    let best = session.best.unwrap_or(Best { step: steps, loss: evaluation.loss });
-    Ok(Outcome::Finished { evaluation, best })
+    let evaluation = last_evaluation.map_or_else(|| run.evaluate(), Ok)?;
+    let best = run.best.unwrap_or(BestCheckpoint { step: steps, loss: evaluation.loss });
+    Ok(TrainOutcome::Finished { evaluation, best })
 }
 
-impl Session {
+impl TrainingRun {
     fn evaluate(&self) -> Result<Evaluation, TrainError> {
         let TrainConfig { batch_size, seq_len, .. } = self.config;
         evaluate(&self.trainer.model(), &self.validation, self.validation_bytes, seq_len, batch_size)
@@ -122,7 +126,8 @@ impl Session {
 
     fn save(&mut self) -> Result<PathBuf, TrainError> {
         self.trainer.check_weights()?;
-        let progress = Progress { step: self.trainer.step_count(), best: self.best, text_key: self.training.key() };
+        let progress =
+            TrainProgress { step: self.trainer.step_count(), best: self.best, text_key: self.training.key() };
         self.dir.save(&self.trainer, &progress)
     }
 }

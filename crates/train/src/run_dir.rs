@@ -19,12 +19,12 @@ const METRICS: &str = "metrics.jsonl";
 const INDEX: &str = "checkpoints.json";
 /// The optimizer's state, beside the model in a checkpoint.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
-/// [`Progress`], beside the model in a checkpoint.
+/// [`TrainProgress`], beside the model in a checkpoint.
 const PROGRESS: &str = "train.json";
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Best {
+pub struct BestCheckpoint {
     /// Steps taken before it.
     pub step: u64,
     /// In nats a token.
@@ -33,11 +33,11 @@ pub struct Best {
 
 /// Where a run stands: with the weights and moments beside it, all that resuming needs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct TrainProgress {
     /// Steps taken.
     pub step: u64,
     /// The best evaluation so far.
-    pub best: Option<Best>,
+    pub best: Option<BestCheckpoint>,
     /// [`crate::TrainingText::key`] of the training text.
     pub text_key: u64,
 }
@@ -176,7 +176,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`TrainError::Model`] for what the file system refuses.
-    pub fn rewind(&mut self, progress: &Progress) -> Result<(), TrainError> {
+    pub fn rewind(&mut self, progress: &TrainProgress) -> Result<(), TrainError> {
         self.refer(progress.best.map(|best| best.step), progress.step)
     }
 
@@ -184,7 +184,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`TrainError::Model`] for what the file system refuses.
-    pub fn save(&mut self, trainer: &Trainer, progress: &Progress) -> Result<PathBuf, TrainError> {
+    pub fn save(&mut self, trainer: &Trainer, progress: &TrainProgress) -> Result<PathBuf, TrainError> {
         let target = self.checkpoint(progress.step);
         let mut files = checkpoint::model_files(&trainer.model())?;
         files.push((checkpoint::TOKENIZER, self.tokenizer.clone()));
@@ -205,9 +205,9 @@ impl RunDir {
         gpt: &tril_model::Gpt,
         kind: OptimizerKind,
         device: &Device,
-    ) -> Result<(Optimizer, Progress), TrainError> {
+    ) -> Result<(Optimizer, TrainProgress), TrainError> {
         let path = from.join(PROGRESS);
-        let progress: Progress = serde_json::from_slice(&read_part(&path)?)
+        let progress: TrainProgress = serde_json::from_slice(&read_part(&path)?)
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
         let path = from.join(OPTIMIZER);
         require(&path)?;

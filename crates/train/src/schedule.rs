@@ -11,10 +11,10 @@ pub fn learning_rate(step: u64, steps: u64, config: &OptimizerConfig) -> f64 {
 }
 
 /// Muon's learning rate at that step: the same share of its peak.
-pub fn matrix_learning_rate(step: u64, steps: u64, config: &OptimizerConfig) -> f64 {
-    let OptimizerConfig { learning_rate, min_learning_rate, matrix_learning_rate, .. } = *config;
+pub fn muon_learning_rate(step: u64, steps: u64, config: &OptimizerConfig) -> f64 {
+    let OptimizerConfig { learning_rate, min_learning_rate, muon_learning_rate, .. } = *config;
     let share = if learning_rate > 0.0 { min_learning_rate / learning_rate } else { 0.0 };
-    rate(step, steps, config, [matrix_learning_rate, matrix_learning_rate * share])
+    rate(step, steps, config, [muon_learning_rate, muon_learning_rate * share])
 }
 
 /// Muon's momentum at that step: from `momentum_start` to `momentum` in a straight line.
@@ -85,13 +85,13 @@ mod tests {
 
     #[test]
     fn matrices_have_the_same_share_of_a_rate_of_their_own() {
-        let config = OptimizerConfig { matrix_learning_rate: 0.03, ..config() };
+        let config = OptimizerConfig { muon_learning_rate: 0.03, ..config() };
         for step in [1, 50, 100, 700, 1999, 2000, 3000] {
-            let [ours, theirs] = [learning_rate, matrix_learning_rate].map(|rate| rate(step, 2000, &config));
+            let [ours, theirs] = [learning_rate, muon_learning_rate].map(|rate| rate(step, 2000, &config));
             assert!((theirs / ours - 30.0).abs() < 1e-9, "step {step}: {ours} and {theirs}");
         }
         let none = OptimizerConfig { learning_rate: 0.0, min_learning_rate: 0.0, ..config };
-        assert_eq!([100, 2000].map(|step| matrix_learning_rate(step, 2000, &none)), [0.03, 0.0]);
+        assert_eq!([100, 2000].map(|step| muon_learning_rate(step, 2000, &none)), [0.03, 0.0]);
     }
 
     #[test]

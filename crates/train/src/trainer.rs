@@ -6,13 +6,13 @@ use burn::module::Module;
 use burn::tensor::Device;
 use tril_kernels::cross_entropy;
 use tril_model::parameters::{self, NamedGradients};
-use tril_model::{Dropout, Gpt, Pass};
+use tril_model::{Dropout, ForwardContext, Gpt};
 
 use crate::gradient_norm::{clip, global_norm};
-use crate::lanes::Lanes;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
-use crate::{Batch, OptimizerConfig, TrainConfig, TrainError, TrainingText};
+use crate::worker_pools::WorkerPools;
+use crate::{OptimizerConfig, TrainBatch, TrainConfig, TrainError, TrainingText};
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Trainer {
     optimizer_config: OptimizerConfig,
     /// With gradients.
     device: Device,
-    lanes: Lanes,
+    pools: WorkerPools,
 }
 
 impl Trainer {
@@ -61,9 +61,9 @@ impl Trainer {
                 train.seq_len
             )));
         }
-        let lanes = Lanes::new(&gpt.device())?;
+        let pools = WorkerPools::new(&gpt.device())?;
         let device = gpt.device().autodiff();
-        Ok(Self { gpt: Some(gpt.train()), optimizer, step, train, optimizer_config, device, lanes })
+        Ok(Self { gpt: Some(gpt.train()), optimizer, step, train, optimizer_config, device, pools })
     }
 
     /// Steps taken so far.
@@ -112,7 +112,7 @@ impl Trainer {
         let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
         let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
         let steps = [step, self.train.steps];
-        let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, &self.optimizer_config, &self.lanes);
+        let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, &self.optimizer_config, &self.pools);
         self.gpt = self.gpt.take().map(stepped);
         self.step = step;
         Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
@@ -146,16 +146,16 @@ impl Trainer {
             (Ok(_), Err(error)) => *sum = Err(error),
             (Err(_), _) => {}
         };
-        self.lanes.fold(micro_batches, Ok((0.0, BTreeMap::new())), piece, add)
+        self.pools.fold(micro_batches, Ok((0.0, BTreeMap::new())), piece, add)
     }
 
     /// A micro-batch's share of the mean loss and of its gradient.
-    fn micro_batch(&self, batch: Batch, dropout: Option<&Dropout>) -> Result<(f64, NamedGradients), TrainError> {
+    fn micro_batch(&self, batch: TrainBatch, dropout: Option<&Dropout>) -> Result<(f64, NamedGradients), TrainError> {
         let [rows, seq_len] = batch.inputs.dims();
         let share = rows as f64 / self.train.batch_size as f64;
         // Parameters of its own: passes that share some wait for each other.
         let gpt = self.gpt().valid().train();
-        let logits = gpt.forward_with(batch.inputs, Pass { dropout, ..Pass::default() });
+        let logits = gpt.forward_with(batch.inputs, ForwardContext { dropout, ..ForwardContext::default() });
         let targets = batch.targets.reshape([rows * seq_len]);
         let losses = cross_entropy(logits.flatten(0, 1), targets); // [rows · seq_len]
         let mut gradients = (losses.clone().mean() * share).backward();

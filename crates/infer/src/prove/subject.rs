@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use tril_model::parameters::{self, NamedGradients, PathStack};
-use tril_model::{Gpt, GptConfig, KvCache, Pass};
+use tril_model::{ForwardContext, Gpt, GptConfig, KvCache};
 
 /// A model that can be proved.
 pub trait Subject: Sync {
@@ -91,11 +91,11 @@ impl Subject for Gpt {
     }
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.logits_from(embedded, cache.map_or_else(Pass::default, Pass::cached))
+        self.logits_from(embedded, cache.map_or_else(ForwardContext::default, ForwardContext::cached))
     }
 
     fn last_logits(&self, inputs: Tensor<2, Int>, cache: Option<&mut KvCache>) -> Tensor<2> {
-        self.last_logits(inputs, cache.map_or_else(Pass::default, Pass::cached))
+        self.last_logits(inputs, cache.map_or_else(ForwardContext::default, ForwardContext::cached))
     }
 
     fn with_gradients(&self) -> Self {

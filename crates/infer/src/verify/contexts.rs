@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
-use tril_model::{Gpt, Pass};
+use tril_model::{ForwardContext, Gpt};
 
 use crate::InferError;
 use crate::sequence::context_start;
@@ -56,7 +56,7 @@ impl Context {
         let mut cache = (seen.len() > PASS).then(|| gpt.new_cache(1));
         let mut judged = Vec::with_capacity(self.predicted.len());
         for (number, piece) in seen.chunks(PASS).enumerate() {
-            let pass = cache.as_mut().map_or_else(Pass::default, Pass::cached);
+            let pass = cache.as_mut().map_or_else(ForwardContext::default, ForwardContext::cached);
             let values: Vec<i32> = piece.iter().map(|id| *id as i32).collect();
             let input = Tensor::<2, Int>::from_data(TensorData::new(values, [1, piece.len()]), &gpt.device());
             let hidden = gpt.hidden(input, pass); // [1, piece, d_model]

@@ -17,12 +17,12 @@ use crate::TrainError;
 /// pool, where training hung: a thread that waits in a pool takes up other work, and one that takes up a second backward
 /// pass while it holds a lock of the first would wait for itself.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct WorkerPools {
     pools: Vec<ThreadPool>,
 }
 
-impl Lanes {
-    /// As many lanes as the CPU device may use threads; one for other devices, which order their work themselves.
+impl WorkerPools {
+    /// As many pools as the CPU device may use threads; one for other devices, which order their work themselves.
     ///
     /// # Errors
     /// [`TrainError::Device`] if the system gives no threads.
@@ -38,7 +38,7 @@ impl Lanes {
         self.fold(pieces, Vec::with_capacity(pieces), work, Vec::push)
     }
 
-    /// Does all pieces, at most one a lane at any time, and adds their results to `total` in their order: each as soon
+    /// Does all pieces, at most one a worker at any time, and adds their results to `total` in their order: each as soon
     /// as those before it are in, so that few wait at a time.
     pub fn fold<T: Send, A: Send>(
         &self,
@@ -53,22 +53,22 @@ impl Lanes {
             return sum.total;
         }
         let (next, sum) = (AtomicUsize::new(0), Mutex::new(sum));
-        // A lane takes the next piece as soon as it is free; what is added in which order does not depend on it.
-        let lane = || {
+        // A worker takes the next piece as soon as it is free; what is added in which order does not depend on it.
+        let worker = || {
             loop {
                 let piece = next.fetch_add(1, Ordering::Relaxed);
                 if piece >= pieces {
                     return;
                 }
                 let result = work(piece);
-                // Poisoned only if another lane panicked, which the scope passes on.
+                // Poisoned only if another worker panicked, which the scope passes on.
                 sum.lock().unwrap_or_else(PoisonError::into_inner).take(piece, result);
             }
         };
-        let lane = &lane;
+        let worker = &worker;
         std::thread::scope(|scope| {
             for pool in &self.pools {
-                scope.spawn(move || pool.install(lane));
+                scope.spawn(move || pool.install(worker));
             }
         });
         sum.into_inner().unwrap_or_else(PoisonError::into_inner).total
@@ -101,13 +101,13 @@ mod tests {
     fn pieces_are_added_in_their_order_whichever_is_done_first() {
         for threads in [1, 2, 3] {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            let lanes = pool.install(|| Lanes::new(&Device::flex())).expect("threads");
+            let pools = pool.install(|| WorkerPools::new(&Device::flex())).expect("threads");
             for pieces in [0, 1, 2, 7, 20] {
                 let work = |piece: usize| {
                     std::thread::sleep(std::time::Duration::from_micros(piece as u64 * 7919 % 500));
                     piece
                 };
-                let order = lanes.fold(pieces, Vec::new(), work, |order, piece| order.push(piece));
+                let order = pools.fold(pieces, Vec::new(), work, |order, piece| order.push(piece));
                 assert_eq!(order, (0..pieces).collect::<Vec<_>>(), "{threads} threads");
             }
         }
