@@ -32,11 +32,11 @@ for set in avx2 plain; do
 done
 
 say "the equality tests on a second backend"
-cargo test --release --locked -p tril --features ndarray --test tests -- equivalence generation learning reference checkpoints proofs
+cargo test --release --locked -p tril-cli --features ndarray --test tests -- equivalence generation learning reference checkpoints proofs
 
 say "the README's first command"
 cargo run --release --locked -- train --out "$work/run"
 cargo run --release --locked -- sample "$work/run" --max-tokens 100
 
 say "GPU features compile"
-cargo check --release --locked -p tril --features vulkan,webgpu
+cargo check --release --locked -p tril-cli --features vulkan,webgpu

@@ -54,7 +54,7 @@ if command -v taskset >/dev/null; then pin=(taskset -c "$cores"); else echo "no 
 if [ -n "${TRIL:-}" ]; then
   tril=$TRIL
 else
-  cargo build --release --locked -p tril
+  cargo build --release --locked -p tril-cli
   tril=${CARGO_TARGET_DIR:-target}/release/tril
 fi
 [ -x "$tril" ] || refuse "$tril is no program; set TRIL to the binary"

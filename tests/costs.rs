@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
-use tril_infer::cost::{CostOptions, CostReport, Route, cost};
-use tril_infer::prove::{Demand, Subject};
-use tril_infer::work::{pass_bytes, pass_flops};
 use tril_infer::{InferError, SamplerConfig};
 use tril_model::GptConfig;
+use tril_prove::cost::{CostOptions, CostReport, Route, cost};
+use tril_prove::work::{pass_bytes, pass_flops};
+use tril_prove::{ModelUnderTest, ProveError, Tolerance};
 
 use crate::faults::twin::{Fault, Twin};
 use crate::support::*;
@@ -19,7 +19,7 @@ fn options(device: &Device, max_tokens: usize) -> CostOptions {
         max_tokens,
         sampler: SamplerConfig { temperature: 1.0, seed: 5, ..SamplerConfig::default() },
         prefill_chunk: NonZeroUsize::new(CHUNK).expect("not zero"),
-        demand: Demand::of(device),
+        demand: Tolerance::of(device),
         runs: 2,
         seconds: 0.01,
     }
@@ -122,6 +122,9 @@ fn more_tokens_than_the_context_holds_are_refused_and_as_many_as_it_holds_are_no
     assert!(error.to_string().ends_with(&format!("at most {} fit after it", limit - 2)), "{error}");
     let error = with(limit + 1, 1).expect_err("the prompt alone is too long");
     assert!(error.to_string().contains("give a shorter one"), "{error}");
-    assert!(matches!(with(0, 3), Err(InferError::EmptyPrompt)));
-    assert!(matches!(cost(&gpt, &[17], &options(&device, 3)), Err(InferError::UnknownToken { id: 17, .. })));
+    assert!(matches!(with(0, 3), Err(ProveError::Infer(InferError::EmptyPrompt))));
+    assert!(matches!(
+        cost(&gpt, &[17], &options(&device, 3)),
+        Err(ProveError::Infer(InferError::UnknownToken { id: 17, .. }))
+    ));
 }

@@ -8,10 +8,10 @@ mod attention;
 pub mod twin;
 
 use burn::tensor::{Device, Tensor};
-use tril_infer::prove::ProofId::*;
-use tril_infer::prove::{Outcome, ProofId, ProveOptions, Report, Subject, prove};
 use tril_model::GptConfig;
 use tril_model::parameters::NamedGradients;
+use tril_prove::ProofId::*;
+use tril_prove::{ModelUnderTest, ProofId, ProofOutcome, ProofReport, ProveOptions, prove};
 
 use self::twin::{Fault, Twin};
 use crate::support::*;
@@ -33,7 +33,7 @@ fn text(twin: &Twin) -> Vec<u32> {
     some_ids(1, config.max_seq_len, config.vocab_size).iter().map(|id| *id as u32).collect()
 }
 
-fn report(twin: &Twin) -> Report {
+fn report(twin: &Twin) -> ProofReport {
     prove(twin, &text(twin), &ProveOptions::default()).expect("a text long enough")
 }
 
@@ -46,7 +46,7 @@ const ANYWHERE: Option<usize> = None;
 /// The proofs that fail, in the order of the report.
 fn failures(twin: &Twin) -> Vec<Failure> {
     let report = report(twin);
-    let failed = report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail);
+    let failed = report.proofs.iter().filter(|proof| proof.outcome == ProofOutcome::Fail);
     failed.map(|proof| (proof.id, proof.first_difference)).collect()
 }
 
@@ -89,14 +89,14 @@ fn first_prefix_apart(twin: &Twin) -> Option<usize> {
 }
 
 /// Logits of two texts of another order, `[2, max_seq_len, vocab_size]`, on the subject's device.
-fn logits_of_two(subject: &impl Subject) -> Tensor<3> {
+fn logits_of_two(subject: &impl ModelUnderTest) -> Tensor<3> {
     let GptConfig { max_seq_len, vocab_size, .. } = *subject.config();
     let inputs = input(&some_ids(2, max_seq_len, vocab_size), 2, &subject.device());
     subject.logits(subject.embed(inputs, 0), None)
 }
 
 /// The gradients of all parameters for a loss that weighs no two logits alike.
-fn gradients(subject: &impl Subject) -> NamedGradients {
+fn gradients(subject: &impl ModelUnderTest) -> NamedGradients {
     let logits = logits_of_two(subject);
     subject.take_gradients(&mut (logits.clone() * logits).sum().backward())
 }
@@ -107,7 +107,7 @@ fn the_twin_without_a_fault_has_the_logits_of_the_model_bit_for_bit_scaled_or_no
         let gpt = model(config, &Device::flex());
         let twin = Twin::of(&gpt);
         let plain = [logits_of_two(&gpt), logits_of_two(&twin)];
-        let scaled = [logits_of_two(&Subject::scaled(&gpt, 1e3)), logits_of_two(&twin.scaled(1e3))];
+        let scaled = [logits_of_two(&ModelUnderTest::scaled(&gpt, 1e3)), logits_of_two(&twin.scaled(1e3))];
         for [real, own] in [plain, scaled].map(|pair| pair.map(values)) {
             assert!(real.iter().zip(&own).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
         }

@@ -2,8 +2,8 @@
 //! shown elsewhere.
 
 use tril_infer::InferError;
-use tril_infer::prove::{Demand, Limits, Outcome, ProofId, ProveOptions, Report, prove};
 use tril_model::{Gpt, GptConfig};
+use tril_prove::{Limits, ProofId, ProofOutcome, ProofReport, ProveError, ProveOptions, Tolerance, prove};
 
 use crate::support::*;
 
@@ -17,7 +17,7 @@ fn ids(count: usize, config: &GptConfig) -> Vec<u32> {
     some_ids(1, count, config.vocab_size).into_iter().map(|id| id as u32).collect()
 }
 
-fn outcome(report: &Report, id: ProofId) -> Outcome {
+fn outcome(report: &ProofReport, id: ProofId) -> ProofOutcome {
     report.proof(id).expect("a row for every proof").outcome
 }
 
@@ -35,10 +35,10 @@ fn every_proof_holds_for_every_kind_of_model_or_does_not_apply() {
                     ProofId::Ring => window > 0,
                     ProofId::Threads => device_name == "cpu",
                     // A window of one keeps nothing that an edit could make stale.
-                    ProofId::Rewound => proof.outcome == Outcome::Pass || window != 1,
+                    ProofId::Rewound => proof.outcome == ProofOutcome::Pass || window != 1,
                     _ => !(scaled && bounded),
                 };
-                let expected = if applies { Outcome::Pass } else { Outcome::NotApplicable };
+                let expected = if applies { ProofOutcome::Pass } else { ProofOutcome::NotApplicable };
                 assert_eq!(proof.outcome, expected, "{device_name}, {name}: {proof:#?}");
                 assert_eq!(proof.positions > 0, applies, "{device_name}, {name}: {proof:#?}");
                 assert_eq!(proof.reason.is_none(), applies, "{device_name}, {name}: {proof:#?}");
@@ -52,9 +52,9 @@ fn a_proof_on_the_cpu_demands_equal_bits_and_finds_them() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);
     let options = options(&gpt);
-    assert_eq!(options.demand, Demand::EqualBits);
+    assert_eq!(options.demand, Tolerance::EqualBits);
     let report = prove(&gpt, &ids(60, gpt.config()), &options).expect("a text that can be proved on");
-    for proof in report.proofs.iter().filter(|proof| proof.claim <= 3 && proof.outcome == Outcome::Pass) {
+    for proof in report.proofs.iter().filter(|proof| proof.claim <= 3 && proof.outcome == ProofOutcome::Pass) {
         assert_eq!((proof.tolerance, proof.max_difference), (None, Some(0.0)), "{proof:?}");
         assert!(proof.max_ulps.is_none_or(|ulps| ulps == 0), "{proof:?}");
     }
@@ -64,14 +64,14 @@ fn a_proof_on_the_cpu_demands_equal_bits_and_finds_them() {
 fn where_a_tolerance_is_demanded_every_row_says_which() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    let options = ProveOptions { demand: Demand::Within(1e-4), ..options(&gpt) };
+    let options = ProveOptions { demand: Tolerance::Within(1e-4), ..options(&gpt) };
     let report = prove(&gpt, &ids(40, gpt.config()), &options).expect("a text that can be proved on");
     for proof in &report.proofs {
         let zeros = matches!(proof.id, ProofId::LaterGradients | ProofId::ScaledLaterGradients);
         assert_eq!(proof.tolerance.is_some(), !zeros, "{proof:?}");
         let stated = proof.id == ProofId::PrefixProblems || proof.tolerance.is_none_or(|tolerance| tolerance >= 1e-4);
         assert!(stated, "{proof:?}");
-        assert_ne!(proof.outcome, Outcome::Fail, "{proof:?}");
+        assert_ne!(proof.outcome, ProofOutcome::Fail, "{proof:?}");
     }
 }
 
@@ -89,7 +89,7 @@ fn a_text_longer_than_the_context_is_proved_in_pieces_and_a_very_long_one_in_som
     assert_eq!((some.tokens, some.segments, some.proved_segments, some.proved_tokens), (169, 8, 2, 25));
     let cached = some.proof(ProofId::Cached).expect("a row");
     assert_eq!((cached.cases, cached.possible_cases), (25, Some(169)));
-    assert_eq!(some.count(Outcome::Fail), 0);
+    assert_eq!(some.count(ProofOutcome::Fail), 0);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_same_seed_gives_the_same_report_but_for_seconds() {
         report
     };
     assert_eq!(report(3), report(3));
-    let edits = |report: Report| report.proof(ProofId::LaterTokens).map(|proof| proof.positions);
+    let edits = |report: ProofReport| report.proof(ProofId::LaterTokens).map(|proof| proof.positions);
     assert_ne!(edits(report(3)), edits(report(4)), "another seed samples other positions");
 }
 
@@ -114,10 +114,10 @@ fn the_smallest_text_is_proved_as_far_as_it_goes() {
     for (name, config) in all_configs() {
         let gpt = model(config, &device);
         let report = prove(&gpt, &[3, 1], &options(&gpt)).expect("two tokens are enough");
-        assert_eq!(report.count(Outcome::Fail), 0, "{name}: {report:#?}");
-        assert_eq!(outcome(&report, ProofId::Cached), Outcome::Pass);
-        assert_eq!(outcome(&report, ProofId::LaterTokens), Outcome::Pass);
-        assert_eq!(outcome(&report, ProofId::PrefixProblems), Outcome::Pass);
+        assert_eq!(report.count(ProofOutcome::Fail), 0, "{name}: {report:#?}");
+        assert_eq!(outcome(&report, ProofId::Cached), ProofOutcome::Pass);
+        assert_eq!(outcome(&report, ProofId::LaterTokens), ProofOutcome::Pass);
+        assert_eq!(outcome(&report, ProofId::PrefixProblems), ProofOutcome::Pass);
     }
 }
 
@@ -126,13 +126,13 @@ fn a_context_of_one_token_or_a_vocabulary_of_one_leaves_proofs_without_a_case() 
     let (_, device) = devices().remove(0);
     let one_position = model(GptConfig { max_seq_len: 1, ..gpt2_config() }, &device);
     let report = prove(&one_position, &[3, 1, 4], &options(&one_position)).expect("two tokens are enough");
-    assert_eq!((report.segments, report.count(Outcome::Fail)), (3, 0));
-    assert_eq!(outcome(&report, ProofId::LaterTokens), Outcome::NotApplicable);
-    assert_eq!(outcome(&report, ProofId::Cached), Outcome::Pass);
+    assert_eq!((report.segments, report.count(ProofOutcome::Fail)), (3, 0));
+    assert_eq!(outcome(&report, ProofId::LaterTokens), ProofOutcome::NotApplicable);
+    assert_eq!(outcome(&report, ProofId::Cached), ProofOutcome::Pass);
     let one_token = model(GptConfig { vocab_size: 1, ..llama_config() }, &device);
     let report = prove(&one_token, &[0, 0, 0, 0], &options(&one_token)).expect("two tokens are enough");
     for id in [ProofId::LaterTokens, ProofId::LaterGradients, ProofId::Batched, ProofId::Rewound] {
-        assert_eq!(outcome(&report, id), Outcome::NotApplicable, "{id:?}");
+        assert_eq!(outcome(&report, id), ProofOutcome::NotApplicable, "{id:?}");
     }
 }
 
@@ -142,8 +142,8 @@ fn what_cannot_be_proved_on_is_refused() {
     let gpt = model(gpt2_config(), &device);
     for text in [&[][..], &[3]] {
         let error = prove(&gpt, text, &options(&gpt)).expect_err("too short");
-        assert!(matches!(error, InferError::TooShortToProve { tokens } if tokens == text.len()), "{error}");
+        assert!(matches!(error, ProveError::TooShort { tokens } if tokens == text.len()), "{error}");
     }
     let error = prove(&gpt, &[1, 17], &options(&gpt)).expect_err("no such token");
-    assert!(matches!(error, InferError::UnknownToken { id: 17, vocab_size: 17 }), "{error}");
+    assert!(matches!(error, ProveError::Infer(InferError::UnknownToken { id: 17, vocab_size: 17 })), "{error}");
 }

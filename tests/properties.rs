@@ -6,8 +6,8 @@
 use burn::tensor::{Device, Int, Tensor};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
-use tril_infer::prove::{Outcome, Proof, ProveOptions, Subject, prove};
 use tril_model::{GptConfig, MlpKind, NormKind, Positions};
+use tril_prove::{ModelUnderTest, Proof, ProofOutcome, ProveOptions, prove};
 
 use crate::faults::twin::{Fault, Twin};
 use crate::support::*;
@@ -79,11 +79,11 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// Requires every proof to pass, and each row of a batch to have the bits that it has alone.
-fn check<S: Subject>(subject: &S, case: &Case) -> Result<(), TestCaseError> {
+fn check<S: ModelUnderTest>(subject: &S, case: &Case) -> Result<(), TestCaseError> {
     let Case { config, seq_len, batch_size, chunk } = case;
     let ids: Vec<u32> = some_ids(1, *seq_len, config.vocab_size).iter().map(|id| *id as u32).collect();
     let report = prove(subject, &ids, &ProveOptions::default()).expect("a text of two tokens or more");
-    let failed: Vec<&Proof> = report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail).collect();
+    let failed: Vec<&Proof> = report.proofs.iter().filter(|proof| proof.outcome == ProofOutcome::Fail).collect();
     prop_assert!(failed.is_empty(), "{:#?}", failed);
 
     let seq_len = (*seq_len).min(config.max_seq_len);
@@ -103,7 +103,7 @@ fn check<S: Subject>(subject: &S, case: &Case) -> Result<(), TestCaseError> {
 
 /// - ids: `[batch_size, seq_len]`
 /// - returns: logits by the cache, `[batch_size, seq_len, vocab_size]`
-fn by_chunks<S: Subject>(subject: &S, ids: Tensor<2, Int>, chunk: usize) -> Tensor<3> {
+fn by_chunks<S: ModelUnderTest>(subject: &S, ids: Tensor<2, Int>, chunk: usize) -> Tensor<3> {
     let [batch_size, seq_len] = ids.dims();
     let mut cache = subject.new_cache(batch_size);
     let parts = (0..seq_len).step_by(chunk).map(|start| {

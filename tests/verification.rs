@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
-use tril_infer::prove::Demand;
-use tril_infer::{
-    CacheMode, Claim, Fault, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig, Transcript,
-    Verification, verify,
-};
+use tril_infer::{CacheMode, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig};
 use tril_model::{Gpt, GptConfig};
+use tril_prove::{Fault, TokenClaim, Tolerance, Transcript, Verification, verify};
 
 use crate::support::*;
 
@@ -28,13 +25,13 @@ fn transcript(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Transcript
     Transcript {
         prompt: prompt.to_vec(),
         options,
-        tokens: steps.iter().map(Claim::from).collect(),
+        tokens: steps.iter().map(TokenClaim::from).collect(),
         finish: Some(ended.finish),
-        stop: ended.stop.as_ref().map(Claim::from),
+        stop: ended.stop.as_ref().map(TokenClaim::from),
     }
 }
 
-fn check(gpt: &Gpt, transcript: &Transcript, demand: Demand) -> Verification {
+fn check(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Verification {
     verify(gpt, transcript, demand).expect("it can be checked")
 }
 
@@ -52,7 +49,7 @@ fn samplers() -> Vec<SamplerConfig> {
 #[test]
 fn what_was_made_token_by_token_holds_in_one_pass_a_context_whatever_the_model_the_cache_and_the_settings() {
     for (device_name, device) in devices() {
-        let demand = Demand::of(&device);
+        let demand = Tolerance::of(&device);
         for (name, config) in all_configs() {
             let gpt = model(config, &device);
             for (number, sampler) in samplers().into_iter().enumerate() {
@@ -65,7 +62,7 @@ fn what_was_made_token_by_token_holds_in_one_pass_a_context_whatever_the_model_t
                     // 60 tokens after 3: the first `limit − 2` of them, and then half a context at a time.
                     let contexts = limit.map_or(1, |limit| 1 + (MAX_TOKENS - (limit - 2)).div_ceil(limit / 2));
                     assert_eq!(report.contexts, contexts, "{what}");
-                    if demand == Demand::EqualBits {
+                    if demand == Tolerance::EqualBits {
                         assert_eq!((report.max_logprob_difference, report.undecided), (0.0, 0), "{what}");
                     }
                 }
@@ -79,10 +76,10 @@ fn texts_longer_than_a_pass_and_vocabularies_larger_than_a_piece_hold_too() {
     let (_, device) = devices().remove(0);
     let endless = model(GptConfig { window: 5, ..llama_config() }, &device);
     let long = transcript(&endless, &[1], GenerateOptions { max_tokens: 2300, ..options() });
-    let report = check(&endless, &long, Demand::EqualBits);
+    let report = check(&endless, &long, Tolerance::EqualBits);
     assert!(report.passes() && (report.checked, report.contexts) == (2300, 1), "{report:?}");
     let wide = model(GptConfig { vocab_size: 70_000, max_seq_len: 128, ..llama_config() }, &device);
-    let report = check(&wide, &transcript(&wide, &[1, 69_999], options()), Demand::EqualBits);
+    let report = check(&wide, &transcript(&wide, &[1, 69_999], options()), Tolerance::EqualBits);
     assert!(report.passes() && report.checked == MAX_TOKENS, "{report:?}");
 }
 
@@ -91,7 +88,7 @@ fn a_prompt_longer_than_the_context_is_cut_as_it_was() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device); // 24 positions
     let prompt: Vec<u32> = some_ids(1, 50, 17).iter().map(|id| *id as u32).collect();
-    let report = check(&gpt, &transcript(&gpt, &prompt, options()), Demand::EqualBits);
+    let report = check(&gpt, &transcript(&gpt, &prompt, options()), Tolerance::EqualBits);
     assert!(report.passes() && report.checked == MAX_TOKENS, "{report:?}");
 }
 
@@ -103,7 +100,7 @@ fn fault(
 ) -> (Option<(usize, Fault)>, Verification) {
     let mut changed = transcript.clone();
     change(&mut changed);
-    let report = check(gpt, &changed, Demand::EqualBits);
+    let report = check(gpt, &changed, Tolerance::EqualBits);
     assert!(!report.passes(), "{report:?}");
     (report.first_failure.as_ref().map(|failure| (failure.index, failure.fault)), report)
 }
@@ -114,7 +111,7 @@ fn whatever_is_changed_is_found_where_it_was_changed() {
     let gpt = model(gpt2_config(), &device);
     let sampler = SamplerConfig { top_k: 12, repetition_penalty: 1.1, ..options().sampler };
     let sound = transcript(&gpt, &[3, 1, 4], GenerateOptions { sampler, ..options() });
-    assert!(check(&gpt, &sound, Demand::EqualBits).passes(), "the premise");
+    assert!(check(&gpt, &sound, Tolerance::EqualBits).passes(), "the premise");
     let first = |change: &dyn Fn(&mut Transcript)| fault(&gpt, &sound, change).0;
     let next = |value: f64| f64::from_bits(value.to_bits() + 1);
 
@@ -176,7 +173,7 @@ fn an_end_that_cannot_be_is_found() {
     let stop_token = Some(by_count.tokens[7].token);
     let by_token = transcript(&gpt, &[1], GenerateOptions { stop_token, ..options() });
     assert_eq!(by_token.finish, Some(Finish::EndOfText), "the premise");
-    let report = check(&gpt, &by_token, Demand::EqualBits);
+    let report = check(&gpt, &by_token, Tolerance::EqualBits);
     assert!(report.passes() && report.checked == by_token.tokens.len() + 1, "{report:?}");
     assert!(!by_token.tokens.is_empty(), "the premise");
     assert_eq!(
@@ -196,7 +193,7 @@ fn an_end_that_cannot_be_is_found() {
     let full = GenerateOptions { on_overflow: Overflow::Stop, ..options() };
     let by_room = transcript(&gpt, &[1], full);
     assert_eq!((by_room.finish, by_room.tokens.len()), (Some(Finish::ContextFull), 26), "the premise");
-    assert!(check(&gpt, &by_room, Demand::EqualBits).passes());
+    assert!(check(&gpt, &by_room, Tolerance::EqualBits).passes());
     assert_eq!(ending(&by_room, &|t| t.tokens.truncate(t.tokens.len() - 1)), (false, true));
     assert_eq!(ending(&by_room, &|t| t.finish = Some(Finish::MaxTokens)), (false, true));
 }
@@ -208,7 +205,7 @@ fn who_wanted_no_more_may_stop_anywhere() {
     let mut part = transcript(&gpt, &[1], options());
     part.tokens.truncate(9);
     part.finish = None;
-    assert!(check(&gpt, &part, Demand::EqualBits).passes());
+    assert!(check(&gpt, &part, Tolerance::EqualBits).passes());
 }
 
 #[test]
@@ -219,7 +216,7 @@ fn what_cannot_be_checked_is_an_error() {
     let error = |change: &dyn Fn(&mut Transcript)| {
         let mut changed = sound.clone();
         change(&mut changed);
-        verify(&gpt, &changed, Demand::EqualBits).expect_err("it cannot be checked")
+        verify(&gpt, &changed, Tolerance::EqualBits).expect_err("it cannot be checked")
     };
     assert!(matches!(error(&|t| t.prompt.clear()), InferError::EmptyPrompt));
     assert!(matches!(error(&|t| t.prompt[0] = 19), InferError::UnknownToken { id: 19, .. }));
@@ -247,17 +244,17 @@ fn logits_that_differ_within_the_tolerance_fail_where_bits_are_demanded_and_nowh
         let nearly = nearly(&gpt, 1e-6);
         for sampler in samplers() {
             let sound = transcript(&gpt, &[3, 1, 4], GenerateOptions { sampler, ..options() });
-            assert!(!check(&nearly, &sound, Demand::EqualBits).passes());
-            let report = check(&nearly, &sound, Demand::Within(1e-3));
+            assert!(!check(&nearly, &sound, Tolerance::EqualBits).passes());
+            let report = check(&nearly, &sound, Tolerance::Within(1e-3));
             assert!(report.passes() && report.max_logprob_difference > 0.0, "{report:?}");
             assert!(report.undecided < 6, "{report:?}");
             let mut changed = sound.clone();
             changed.tokens[20].token = (changed.tokens[20].token + 1) % 17;
-            let report = check(&nearly, &changed, Demand::Within(1e-3));
+            let report = check(&nearly, &changed, Tolerance::Within(1e-3));
             assert_eq!(report.first_failure.as_ref().map(|failure| failure.index), Some(20), "{report:?}");
             let mut changed = sound.clone();
             changed.tokens[20].draw = changed.tokens[20].draw.map_or(Some(0.5), |draw| Some(draw + 1e-15));
-            assert!(!check(&nearly, &changed, Demand::Within(1e-3)).passes(), "draws do not depend on logits");
+            assert!(!check(&nearly, &changed, Tolerance::Within(1e-3)).passes(), "draws do not depend on logits");
         }
     }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
-use tril_infer::prove::Subject;
 use tril_kernels::{RotaryTable, causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, swiglu};
 use tril_model::parameters::{NamedGradients, list};
 use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions};
+use tril_prove::ModelUnderTest;
 
 use super::attention::{Rules, spelled_attention};
 
@@ -299,7 +299,7 @@ fn swiglu_with_another_tail(gate_up: Tensor<3>) -> Tensor<3> {
     Tensor::cat(parts, 0).reshape([batch_size, seq_len, d_ff])
 }
 
-impl Subject for Twin {
+impl ModelUnderTest for Twin {
     type Cache = TwinCache;
 
     fn config(&self) -> &GptConfig {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use tril_infer::{GenerateOptions, Generator, SamplerConfig};
 use tril_model::checkpoint;
-use tril_text::Tokenizer;
+use tril_text::{TextStream, Tokenizer};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         alternatives: 3,
         ..GenerateOptions::default()
     };
-    let mut text = tokenizer.stream();
+    let mut text = TextStream::new(&tokenizer);
     for step in Generator::new(&gpt, &tokenizer.encode(&prompt)?, options)? {
         let step = step?;
         let piece = text.push(step.token)?.unwrap_or_default();

@@ -12,9 +12,9 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use tril_infer::work::{pass_bytes, pass_flops};
 use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
 use tril_model::{ForwardContext, Gpt, GptConfig, random};
+use tril_prove::work::{pass_bytes, pass_flops};
 use tril_train::{Trainer, TrainingText};
 
 use crate::args::{BenchCommand, BenchOptions};

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tril_infer::SamplerConfig;
-use tril_infer::cost::{CostOptions, CostReport, cost};
-use tril_infer::prove::Demand;
-use tril_infer::work::{attention_flops, pass_flops};
 use tril_model::{GptConfig, checkpoint};
+use tril_prove::Tolerance;
+use tril_prove::cost::{CostOptions, CostReport, cost};
+use tril_prove::work::{attention_flops, pass_flops};
 
 use crate::args::CostArgs;
 use crate::open;
@@ -56,7 +56,7 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
         max_tokens: args.max_tokens.map_or_else(|| max_tokens(config, prompt.len()), usize::from),
         sampler: SamplerConfig { temperature: 1.0, seed: args.seed, ..SamplerConfig::default() },
         prefill_chunk: args.prefill_chunk,
-        demand: Demand::of(&device),
+        demand: Tolerance::of(&device),
         runs: RUNS.0,
         seconds: RUNS.1,
     };

@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tril_infer::InferError;
 use tril_model::ModelError;
+use tril_prove::ProveError;
 use tril_train::TrainError;
 
 fn main() -> ExitCode {
@@ -60,7 +61,11 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let failed = error.chain().any(|cause| {
         matches!(cause.downcast_ref(), Some(TrainError::NonFinite { .. } | TrainError::Device(_)))
-            || matches!(cause.downcast_ref(), Some(InferError::Device(_) | InferError::Threads(_)))
+            || matches!(cause.downcast_ref(), Some(InferError::Device(_)))
+            || matches!(
+                cause.downcast_ref(),
+                Some(ProveError::Threads { .. } | ProveError::Infer(InferError::Device(_)))
+            )
             || matches!(cause.downcast_ref(), Some(ModelError::Io { action: "write" | "rename" | "remove", .. }))
     });
     if failed { 1 } else { 2 }

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tril_infer::prove::{Outcome, ProveOptions, Report, prove};
 use tril_infer::{GenerateOptions, Generator, InferError};
 use tril_model::Gpt;
+use tril_prove::{ProofOutcome, ProofReport, ProveOptions, prove};
 use tril_text::Tokenizer;
 
 use crate::args::ProveArgs;
@@ -32,7 +32,7 @@ struct Finding {
     /// No proof failed.
     pass: bool,
     #[serde(flatten)]
-    report: Report,
+    report: ProofReport,
 }
 
 pub fn run(args: &ProveArgs) -> Result<ExitCode> {
@@ -41,7 +41,7 @@ pub fn run(args: &ProveArgs) -> Result<ExitCode> {
     let begin = Instant::now();
     let (text, ids) = text(args, &gpt, &tokenizer)?;
     let report = prove(&gpt, &ids, &ProveOptions::for_device(&device)).with_context(|| text.clone())?;
-    let failed = report.count(Outcome::Fail) > 0;
+    let failed = report.count(ProofOutcome::Fail) > 0;
     let finding = Finding {
         checkpoint: path,
         device: device_name,

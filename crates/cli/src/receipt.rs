@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tril_infer::{CacheMode, Claim, Finish, GenerateOptions, Overflow, SamplerConfig, Step, Transcript};
+use tril_infer::{CacheMode, Finish, GenerateOptions, Overflow, SamplerConfig, Step};
 use tril_model::checkpoint;
+use tril_prove::{TokenClaim, Transcript};
 use tril_text::Tokenizer;
 
 use crate::ending::Ending;
@@ -277,14 +278,14 @@ impl Continued {
                 on_overflow,
                 alternatives: 0,
             },
-            tokens: sample.tokens.iter().map(Claim::from).collect(),
+            tokens: sample.tokens.iter().map(TokenClaim::from).collect(),
             finish: match sample.finish {
                 EndedBy::MaxTokens => Some(Finish::MaxTokens),
                 EndedBy::EndOfText => Some(Finish::EndOfText),
                 EndedBy::ContextFull => Some(Finish::ContextFull),
                 EndedBy::StopText | EndedBy::Interrupted => None,
             },
-            stop: sample.stop.as_ref().map(Claim::from),
+            stop: sample.stop.as_ref().map(TokenClaim::from),
         }
     }
 }
@@ -308,7 +309,7 @@ impl Token {
     }
 }
 
-impl From<&Token> for Claim {
+impl From<&Token> for TokenClaim {
     fn from(token: &Token) -> Self {
         let Token { id, logprob, share: [begin, end], draw, .. } = token;
         Self { token: *id, logprob: *logprob, share: *begin..*end, draw: *draw }

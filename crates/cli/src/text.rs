@@ -1,7 +1,8 @@
 //! A corpus as training sees it: two sides as ids, and the floor of the loss where the corpus knows its probability.
 
 use anyhow::{Result, bail};
-use tril_text::{Corpus, Encoded, Tokenizer, encode_side};
+use tril_data::{Corpus, Encoded, Split, encode_side};
+use tril_text::Tokenizer;
 
 /// A corpus in two sides, as ids.
 pub struct Text {
@@ -21,7 +22,7 @@ pub struct Floor {
 impl Text {
     /// Splits and encodes a corpus.
     pub fn encode(corpus: &Corpus, tokenizer: &Tokenizer, validation_fraction: f64) -> Result<Self> {
-        let split = corpus.split(validation_fraction)?;
+        let split = Split::new(corpus, validation_fraction)?;
         let stories: Option<Vec<(f64, f64)>> =
             split.validation.iter().map(|piece| Some((piece.nats?, piece.text.chars().count() as f64))).collect();
         Ok(Self {

@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
+use tril_data::Corpus;
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, Positions, checkpoint};
-use tril_text::{Corpus, Tokenizer};
+use tril_text::Tokenizer;
 use tril_train::{
     BestCheckpoint, CheckpointHashes, Evaluation, RunDir, TrainError, TrainOutcome, Trainer, TrainingRun, TrainingText,
 };

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tril_infer::prove::Demand;
-use tril_infer::{Verification, verify};
-use tril_text::{StopTexts, Tokenizer};
+use tril_prove::Tolerance;
+use tril_prove::{Verification, verify};
+use tril_text::{StopTexts, TextStream, Tokenizer};
 
 use crate::args::VerifyArgs;
 use crate::open;
@@ -33,7 +33,7 @@ struct Finding {
     /// What the samples were made on, and what they are checked on.
     made_on: Machine,
     checked_on: Machine,
-    demand: Demand,
+    demand: Tolerance,
     /// What is wrong with all samples, so that no token was looked at.
     fault: Option<String>,
     samples: Vec<Checked>,
@@ -61,8 +61,8 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let begin = Instant::now();
     let checked_on = Machine::this(&device, &device_name);
     let demand = match checked_on.computes_as(&receipt.machine) {
-        true => Demand::EqualBits,
-        false => Demand::Within(TOLERANCE),
+        true => Tolerance::EqualBits,
+        false => Tolerance::Within(TOLERANCE),
     };
     let is_stdin = args.receipt == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { args.receipt.display().to_string() };
@@ -157,7 +157,7 @@ fn fault_of_text(sample: &Sample, stops: &StopTexts, tokenizer: &Tokenizer) -> O
 /// The stop text that appears first, as in `tril sample`, and how many tokens come after it. None if the tokens have no
 /// text.
 fn first_stop<'a>(ids: &[u32], stops: &'a StopTexts, tokenizer: &Tokenizer) -> Option<Option<(&'a str, usize)>> {
-    let (mut text, mut watch) = (tokenizer.stream(), stops.watch());
+    let (mut text, mut watch) = (TextStream::new(tokenizer), stops.watch());
     for (place, id) in ids.iter().enumerate() {
         let Some(piece) = text.push(*id).ok()? else { continue };
         if let Some(stop) = watch.push(&piece).stop {

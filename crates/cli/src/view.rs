@@ -85,7 +85,7 @@ impl<'a> View<'a> {
         let parts = hidden.push(before);
         tally.parts(&parts);
         let seen = before.len() - parts.iter().map(|part| part.text().len()).sum::<usize>();
-        Self { text: tokenizer.stream(), filtered: Filtered { stops, hidden, tally, seen } }
+        Self { text: TextStream::new(tokenizer), filtered: Filtered { stops, hidden, tally, seen } }
     }
 
     /// Takes the next token.

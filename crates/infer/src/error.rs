@@ -1,6 +1,6 @@
-//! What can go wrong while generating, scoring and proving.
+//! What can go wrong while generating and scoring.
 
-/// Errors of sampling, generation, scoring and proofs.
+/// Errors of sampling, generation and scoring.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
     /// There is nothing to condition on.
@@ -14,31 +14,12 @@ pub enum InferError {
         /// How many there are.
         vocab_size: usize,
     },
-    /// Proofs compare predictions, and here is nothing to predict or nothing to predict from.
-    #[error("the text has {tokens} token{}: proofs take at least 2; give a longer one", if *tokens == 1 { "" } else { "s" })]
-    TooShortToProve {
-        /// Its length.
-        tokens: usize,
-    },
     /// A text to be scored has no token that another one predicts.
     #[error("{tokens} token{}: scoring takes at least 2, as the first is predicted by nothing; give a longer text", if *tokens == 1 { "" } else { "s" })]
     NothingToScore {
         /// Its length.
         tokens: usize,
     },
-    /// A context ends before the tokens do that are to be generated without cutting it.
-    #[error("a context of {limit} tokens has no room for a prompt of {prompt} and {new} new tokens: {}", room(*.limit, *.prompt))]
-    ContextTooShort {
-        /// Tokens of the longest context.
-        limit: usize,
-        /// Tokens of the prompt.
-        prompt: usize,
-        /// Tokens to generate.
-        new: usize,
-    },
-    /// The system gives no threads to compare.
-    #[error("threads to compare could not be had: {0}")]
-    Threads(String),
     /// A setting of the sampler has a value that means nothing.
     #[error("{field} = {value}: it must be {allowed}")]
     Setting {
@@ -63,12 +44,4 @@ pub enum InferError {
         /// "NaN", "no finite value", …
         what: &'static str,
     },
-}
-
-/// What would fit.
-fn room(limit: usize, prompt: usize) -> String {
-    match (limit + 1).checked_sub(prompt).filter(|new| *new > 0) {
-        Some(new) => format!("at most {new} fit after it"),
-        None => "give a shorter one".to_owned(),
-    }
 }

@@ -66,8 +66,8 @@ pub fn choose(
     Ok(choose_from(&distribution, logits, config, sample_index, position))
 }
 
-/// The same from a distribution that was made of these logits by this config.
-pub(crate) fn choose_from(
+/// As [`choose`], from a distribution that was made of these logits by this config.
+pub fn choose_from(
     distribution: &Distribution,
     logits: &[f32],
     config: &SamplerConfig,
@@ -80,7 +80,9 @@ pub(crate) fn choose_from(
 }
 
 /// See [`Choice::logprob`].
-pub(crate) fn logprob(logits: &[f32], token: u32) -> f64 {
+///
+/// - `logits`: `[vocab_size]`, of which `token` is one
+pub fn logprob(logits: &[f32], token: u32) -> f64 {
     f64::from(logits[token as usize]) - rows::log_sum_exp(logits)
 }
 

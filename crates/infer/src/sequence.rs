@@ -292,21 +292,27 @@ impl Remembered {
 
 /// Where the context of a text of `len` tokens begins, which began at `start` when the text was shorter: its oldest half
 /// goes as often as it takes to have no more than `limit` tokens.
-pub(crate) fn context_start(mut start: usize, len: usize, limit: usize) -> usize {
+pub fn context_start(mut start: usize, len: usize, limit: usize) -> usize {
     while len - start > limit {
         start += (limit / 2).max(1);
     }
     start
 }
 
-/// Whether a model can continue these tokens.
-pub(crate) fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError> {
+/// Refuses a prompt that a model cannot continue.
+///
+/// # Errors
+/// [`InferError::EmptyPrompt`], [`InferError::UnknownToken`].
+pub fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError> {
     check_ids(prompt, config)?;
     if prompt.is_empty() { Err(InferError::EmptyPrompt) } else { Ok(()) }
 }
 
-/// Whether a model knows these tokens.
-pub(crate) fn check_ids(ids: &[u32], config: &GptConfig) -> Result<(), InferError> {
+/// Refuses ids outside a model's vocabulary.
+///
+/// # Errors
+/// [`InferError::UnknownToken`].
+pub fn check_ids(ids: &[u32], config: &GptConfig) -> Result<(), InferError> {
     let vocab_size = config.vocab_size;
     match ids.iter().find(|id| **id as usize >= vocab_size) {
         Some(&id) => Err(InferError::UnknownToken { id, vocab_size }),

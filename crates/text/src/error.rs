@@ -4,9 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::tales::TalesError;
-
-/// Why a corpus, a split or a tokenizer could not be had.
+/// Why a text could not be read, encoded or decoded, or a tokenizer not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
     /// A file or directory is absent or unreadable.
@@ -17,19 +15,7 @@ pub enum TextError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// A corpus file has no byte in it.
-    #[error("{}: the file is empty; give a file with text", path.display())]
-    EmptyFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A corpus directory holds no text at all.
-    #[error("{}: no text in this directory (hidden files are skipped); put UTF-8 text files in it", path.display())]
-    EmptyDirectory {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A corpus file or tokenizer file is not UTF-8.
+    /// A text or tokenizer file is not UTF-8.
     #[error(
         "{}: not UTF-8 text at byte {offset}; convert it (`iconv -f LATIN1 -t UTF-8`) or leave it out",
         path.display()
@@ -39,35 +25,6 @@ pub enum TextError {
         path: PathBuf,
         /// Offset of the first byte that is not UTF-8, counted from 0.
         offset: usize,
-    },
-    /// A corpus name is neither embedded nor a path that exists.
-    #[error("corpus `{name}`: no embedded corpus ({known}) and no file or directory of this name; check the spelling")]
-    UnknownCorpus {
-        /// The name as given.
-        name: String,
-        /// The names of the embedded corpora.
-        known: String,
-    },
-    /// The embedded corpus could not be generated.
-    #[error(transparent)]
-    Tales(#[from] TalesError),
-    /// The validation fraction is no fraction.
-    #[error("validation_fraction = {fraction}: must be at least 0 and less than 1; 0.1 is usual")]
-    ValidationFraction {
-        /// The value as given.
-        fraction: f64,
-    },
-    /// One side of the split would have no text.
-    #[error(
-        "corpus `{name}`: {chars} characters are too few to keep a validation fraction of {fraction}; give more text"
-    )]
-    TooShortToSplit {
-        /// Name of the corpus.
-        name: String,
-        /// Length of the corpus in characters.
-        chars: usize,
-        /// The validation fraction asked for.
-        fraction: f64,
     },
     /// Text has characters that a tokenizer of kind `char` never saw.
     #[error(
@@ -188,7 +145,8 @@ impl Position {
 
     /// A position counted from the beginning of a piece, counted from the beginning of the text where the piece
     /// starts at `self`.
-    pub(crate) fn then(self, inside: Self) -> Self {
+    #[must_use]
+    pub fn then(self, inside: Self) -> Self {
         if inside.line == 1 {
             Self { line: self.line, column: self.column + inside.column - 1 }
         } else {

@@ -20,7 +20,9 @@ enum State {
 }
 
 impl<'a> TextStream<'a> {
-    pub(crate) fn new(tokenizer: &'a Tokenizer) -> Self {
+    /// Starts decoding ids that arrive one at a time.
+    #[must_use]
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
         let state = if tokenizer.concatenates() {
             State::Bytes(Vec::new())
         } else {

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use tokenizers::ModelWrapper;
 
 use crate::error::{Position, TextError};
-use crate::stream::TextStream;
 use chunks::{Cuts, chunks, has_single_characters_only};
 use table::TokenTable;
 
@@ -260,12 +259,6 @@ impl Tokenizer {
             Some(entry) if !entry.bytes.is_empty() => display_bytes(&entry.bytes),
             _ => format!("<id {id}>"),
         }
-    }
-
-    /// Starts decoding ids that arrive one at a time.
-    #[must_use]
-    pub fn stream(&self) -> TextStream<'_> {
-        TextStream::new(self)
     }
 
     /// The bytes that `id` adds to a text: none for special tokens.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
-use tril_infer::cost::RouteCost;
+use tril_prove::cost::RouteCost;
 
 use super::Finding;
 use super::table::{LETTERS, Quantity};

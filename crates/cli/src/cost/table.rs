@@ -3,8 +3,8 @@
 use std::io::{Result, Write};
 use std::ops::RangeInclusive;
 
-use tril_infer::cost::{Agreement, PassCost, RouteCost};
-use tril_infer::prove::Demand;
+use tril_prove::Tolerance;
+use tril_prove::cost::{Agreement, PassCost, RouteCost};
 
 use super::Finding;
 use crate::quantity::{Unit, grouped, significant};
@@ -157,8 +157,8 @@ fn write_agreement(finding: &Finding, out: &mut impl Write) -> Result<()> {
         || LETTERS.iter().zip(&report.routes).filter_map(|(letter, route)| Some((letter, route.agreement.as_ref()?)));
     if report.agree {
         let equal = match report.demand {
-            Demand::EqualBits => "to the last bit",
-            Demand::Within(_) => "within the tolerance",
+            Tolerance::EqualBits => "to the last bit",
+            Tolerance::Within(_) => "within the tolerance",
         };
         let new = tokens(report.new_tokens);
         writeln!(out, "pass  the same {new} by all three. Logits are those of a, {equal}:")?;
@@ -239,7 +239,7 @@ fn tokens_as(count: usize, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tril_infer::cost::Route;
+    use tril_prove::cost::Route;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::io::{Result, Write};
 
-use tril_infer::prove::{Demand, Outcome, Proof, ProofId};
+use tril_prove::{Proof, ProofId, ProofOutcome, Tolerance};
 
 use super::Finding;
 
@@ -54,9 +54,9 @@ fn title(claim: usize) -> &'static str {
 fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<()> {
     let label = label(finding, proof.id);
     let outcome = match proof.outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "FAIL",
-        Outcome::NotApplicable => {
+        ProofOutcome::Pass => "pass",
+        ProofOutcome::Fail => "FAIL",
+        ProofOutcome::NotApplicable => {
             let reason = proof.reason.as_deref().unwrap_or_default();
             return writeln!(out, "  {label:<29} {reason:<63} {:>4}", "n/a");
         }
@@ -109,9 +109,9 @@ fn label(finding: &Finding, id: ProofId) -> String {
 fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     let [passed, failed, absent] =
-        [Outcome::Pass, Outcome::Fail, Outcome::NotApplicable].map(|outcome| report.count(outcome));
+        [ProofOutcome::Pass, ProofOutcome::Fail, ProofOutcome::NotApplicable].map(|outcome| report.count(outcome));
     writeln!(out, "\n{passed} pass, {failed} fail, {absent} n/a.")?;
-    for proof in report.proofs.iter().filter(|proof| proof.outcome == Outcome::Fail) {
+    for proof in report.proofs.iter().filter(|proof| proof.outcome == ProofOutcome::Fail) {
         let (label, reason) = (label(finding, proof.id), proof.reason.as_deref().unwrap_or_default());
         writeln!(out, "FAIL  {label}: {reason}.")?;
     }
@@ -123,7 +123,7 @@ fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
         writeln!(out, "{}", meaning(finding, claim))?;
     }
     if failed > 0 {
-        let equal = report.demand == Demand::EqualBits;
+        let equal = report.demand == Tolerance::EqualBits;
         let bits = if equal { " One bit is enough to fail: the size of a difference is in the table." } else { "" };
         writeln!(out, "\nWhat failed is not true of this checkpoint as this program runs it.{bits}")?;
     }
@@ -137,17 +137,18 @@ fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
 /// Some proof of the claim passed and none failed.
 fn is_shown(finding: &Finding, claim: usize) -> bool {
     let of_claim = || finding.report.proofs.iter().filter(|proof| proof.claim == claim);
-    of_claim().any(|proof| proof.outcome == Outcome::Pass) && of_claim().all(|proof| proof.outcome != Outcome::Fail)
+    of_claim().any(|proof| proof.outcome == ProofOutcome::Pass)
+        && of_claim().all(|proof| proof.outcome != ProofOutcome::Fail)
 }
 
 /// A claim in plain words.
 fn meaning(finding: &Finding, claim: usize) -> String {
     let report = &finding.report;
     let (same, nothing) = match report.demand {
-        Demand::EqualBits => ("the same bits", "nothing"),
-        Demand::Within(_) => ("the same within rounding", "nothing but rounding"),
+        Tolerance::EqualBits => ("the same bits", "nothing"),
+        Tolerance::Within(_) => ("the same within rounding", "nothing but rounding"),
     };
-    let passed = |id| report.proof(id).is_some_and(|proof| proof.outcome == Outcome::Pass);
+    let passed = |id| report.proof(id).is_some_and(|proof| proof.outcome == ProofOutcome::Pass);
     match claim {
         1 => format!(
             "- Predictions for a whole text, made in one pass as in training, are {same} as those made one\n  \

@@ -2,8 +2,8 @@
 
 use std::io::{Result, Write};
 
-use tril_infer::prove::Demand;
-use tril_infer::{Claim, Failure, Fault};
+use tril_prove::Tolerance;
+use tril_prove::{Failure, Fault, TokenClaim};
 use tril_text::Tokenizer;
 
 use super::{Checked, Finding};
@@ -20,8 +20,8 @@ pub fn write(finding: &Finding, receipt: &Receipt, tokenizer: &Tokenizer, out: &
     let samples = if count == 1 { "sample" } else { "samples" };
     writeln!(out, "{}: {count} {samples}, made by tril {tril} on {}", finding.receipt, finding.made_on)?;
     match finding.demand {
-        Demand::EqualBits => writeln!(out, "demand: the same bits, as both were computed alike")?,
-        Demand::Within(share) => writeln!(
+        Tolerance::EqualBits => writeln!(out, "demand: the same bits, as both were computed alike")?,
+        Tolerance::Within(share) => writeln!(
             out,
             "demand: logits within {share} of the largest, as they were computed elsewhere or otherwise; draws equal"
         )?,
@@ -96,7 +96,7 @@ fn write_failures(
 /// What is wrong, line by line.
 fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
     let Failure { fault, claim, expected, given, .. } = failure;
-    let share = |claim: &Claim| format!("[{}, {})", claim.share.start, claim.share.end);
+    let share = |claim: &TokenClaim| format!("[{}, {})", claim.share.start, claim.share.end);
     let drawn = |draw: Option<f64>| draw.map_or("none".to_owned(), |draw| draw.to_string());
     let Some(expected) = expected else {
         return vec![match fault {
@@ -134,7 +134,7 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
     }
 }
 
-fn name(claim: &Claim, tokenizer: &Tokenizer) -> String {
+fn name(claim: &TokenClaim, tokenizer: &Tokenizer) -> String {
     format!("{} (id {})", quoted(&tokenizer.token_text(claim.token)), claim.token)
 }
 

@@ -1,7 +1,7 @@
 //! Each kind of tokenizer: its ids, its round trips, its limits.
 
 use crate::shared::{CHINESE, ENGLISH, MADE, ODD_TEXTS, build, config, shared_text};
-use tril_text::{Position, TextError, Tokenizer, TokenizerConfig, TokenizerKind};
+use tril_text::{Position, TextError, TextStream, Tokenizer, TokenizerConfig, TokenizerKind};
 
 #[test]
 fn decoding_what_was_encoded_gives_the_text_for_every_kind_and_odd_string() {
@@ -174,7 +174,7 @@ fn ids_beyond_the_vocabulary_are_refused() {
     let error = tokenizer.decode(&[0, 2]).unwrap_err();
     assert!(matches!(error, TextError::UnknownId { id: 2, vocab_size: 2 }), "{error:?}");
     assert!(error.to_string().starts_with("token id 2: the vocabulary ends at id 1; "), "{error}");
-    assert!(tokenizer.stream().push(2).is_err());
+    assert!(TextStream::new(&tokenizer).push(2).is_err());
     assert_eq!((tokenizer.byte_len(2), tokenizer.token_text(2)), (0, "<id 2>".to_string()));
 }
 

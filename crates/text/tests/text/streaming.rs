@@ -2,11 +2,11 @@
 
 use crate::foreign::sentence_pieces;
 use crate::shared::{CHINESE, MADE, ODD_TEXTS, build, config, shared_text};
-use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
+use tril_text::{TextStream, Tokenizer, TokenizerConfig, TokenizerKind};
 
 /// All pieces but the last, and what `finish` gave.
 fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, String) {
-    let mut stream = tokenizer.stream();
+    let mut stream = TextStream::new(tokenizer);
     let pieces: Vec<String> = ids.iter().filter_map(|&id| stream.push(id).unwrap()).collect();
     assert!(pieces.iter().all(|piece| !piece.is_empty()));
     (pieces, stream.finish().unwrap())
@@ -76,7 +76,7 @@ fn special_tokens_give_no_text_in_a_stream() {
     let config = TokenizerConfig { end_of_text: true, ..config(TokenizerKind::Char) };
     let tokenizer = Tokenizer::build(&config, &["ab"]).unwrap();
     let end = tokenizer.end_of_text().unwrap();
-    let mut stream = tokenizer.stream();
+    let mut stream = TextStream::new(&tokenizer);
     assert_eq!(stream.push(0).unwrap().as_deref(), Some("a"));
     assert_eq!(stream.push(end).unwrap(), None);
     assert_eq!(stream.push(1).unwrap().as_deref(), Some("b"));

@@ -9,10 +9,10 @@ use std::time::Instant;
 use burn::tensor::{Int, Tensor, TensorData};
 use serde::Serialize;
 
-use crate::prove::{Demand, Subject};
-use crate::sequence::check_prompt;
+use tril_infer::{InferError, SamplerConfig, check_prompt, choose};
+
 use crate::work::{pass_bytes, pass_flops};
-use crate::{InferError, SamplerConfig, choose};
+use crate::{ModelUnderTest, ProveError, Tolerance};
 pub use agreement::Agreement;
 
 /// How to measure.
@@ -25,7 +25,7 @@ pub struct CostOptions {
     /// Positions at once where a text enters the cache in chunks.
     pub prefill_chunk: NonZeroUsize,
     /// What the routes must agree in.
-    pub demand: Demand,
+    pub demand: Tolerance,
     /// Times that a route is taken at most; a pass counts with the median.
     pub runs: usize,
     /// No further run begins after so many seconds of a route.
@@ -90,7 +90,7 @@ pub struct CostReport {
     /// Positions of a chunk.
     pub prefill_chunk: usize,
     /// What the routes had to agree in.
-    pub demand: Demand,
+    pub demand: Tolerance,
     /// Whether they did: the same tokens from logits that are the same.
     pub agree: bool,
     /// One of each, in the order of [`Route`].
@@ -104,18 +104,18 @@ pub struct CostReport {
 ///
 /// # Errors
 /// [`InferError::EmptyPrompt`], [`InferError::UnknownToken`], what
-/// [`SamplerConfig::check`] returns; [`InferError::ContextTooShort`] for more tokens than a context holds; [`InferError::BadLogits`],
+/// [`SamplerConfig::check`] returns; [`ProveError::ContextTooShort`] for more tokens than a context holds; [`InferError::BadLogits`],
 /// [`InferError::Device`]. Routes that disagree are no error; the report says so.
-pub fn cost<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<CostReport, InferError> {
+pub fn cost<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<CostReport, ProveError> {
     check(subject, prompt, options)?;
     let end = prompt.len() + options.max_tokens;
-    let traveller = Traveller { subject, options, end };
-    let (reference, mut recompute) = traveller.measure(Route::Recompute, prompt)?;
+    let runner = StrategyRunner { subject, options, end };
+    let (reference, mut recompute) = runner.measure(Route::Recompute, prompt)?;
     recompute.agreement = None;
     let mut routes = vec![recompute];
     let given = prompt.len() + options.max_tokens / 2;
     for (route, given) in [(Route::Cached, prompt.len()), (Route::Chunked, given)] {
-        let (journey, mut measured) = traveller.measure(route, &reference.ids[..given])?;
+        let (journey, mut measured) = runner.measure(route, &reference.ids[..given])?;
         measured.agreement = Some(Agreement::of(&reference, &journey, options.demand));
         routes.push(measured);
     }
@@ -129,21 +129,21 @@ pub fn cost<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> R
     })
 }
 
-fn check<S: Subject>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<(), InferError> {
+fn check<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<(), ProveError> {
     options.sampler.check(subject.config().vocab_size)?;
     check_prompt(prompt, subject.config())?;
     // The last token that is chosen never enters the context.
     let needed = prompt.len().saturating_add(options.max_tokens) - 1;
     match subject.config().context_limit() {
         Some(limit) if needed > limit || prompt.len() > limit => {
-            Err(InferError::ContextTooShort { limit, prompt: prompt.len(), new: options.max_tokens })
+            Err(ProveError::ContextTooShort { limit, prompt: prompt.len(), new: options.max_tokens })
         }
         _ => Ok(()),
     }
 }
 
 /// What came of taking a route once.
-pub(crate) struct Journey {
+pub(crate) struct StrategyRun {
     /// The given tokens and those that were chosen.
     pub ids: Vec<u32>,
     /// The logits that each pass ended with, by the position of the token that they predict, in ascending order.
@@ -151,16 +151,16 @@ pub(crate) struct Journey {
     passes: Vec<PassCost>,
 }
 
-struct Traveller<'a, S: Subject> {
+struct StrategyRunner<'a, S: ModelUnderTest> {
     subject: &'a S,
     options: &'a CostOptions,
     /// Tokens at the end, the given ones included.
     end: usize,
 }
 
-impl<S: Subject> Traveller<'_, S> {
+impl<S: ModelUnderTest> StrategyRunner<'_, S> {
     /// Takes a route as often as is asked for; the journey is the first.
-    fn measure(&self, route: Route, given: &[u32]) -> Result<(Journey, RouteCost), InferError> {
+    fn measure(&self, route: Route, given: &[u32]) -> Result<(StrategyRun, RouteCost), InferError> {
         let begin = Instant::now();
         let mut first = self.travel(route, given)?;
         let mut seconds: Vec<Vec<f64>> = first.passes.iter().map(|pass| vec![pass.seconds]).collect();
@@ -188,10 +188,10 @@ impl<S: Subject> Traveller<'_, S> {
         Ok((first, measured))
     }
 
-    fn travel(&self, route: Route, given: &[u32]) -> Result<Journey, InferError> {
+    fn travel(&self, route: Route, given: &[u32]) -> Result<StrategyRun, InferError> {
         let Self { subject, options, end } = *self;
         let mut cache = (route != Route::Recompute).then(|| subject.new_cache(1));
-        let mut journey = Journey { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
+        let mut journey = StrategyRun { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
         let mut position = 0;
         while journey.ids.len() < end {
             let fresh = journey.ids.len() - position;

@@ -7,7 +7,7 @@ use tril_kernels::is_cpu;
 /// What two routes to the same logits must agree in.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Demand {
+pub enum Tolerance {
     /// Every bit; +0 and −0 are not equal.
     EqualBits,
     /// No logit differs by more than this share of the largest absolute logit of the text's first segment (of 1, if
@@ -15,7 +15,7 @@ pub enum Demand {
     Within(f64),
 }
 
-impl Demand {
+impl Tolerance {
     /// Equal bits on the CPU, whose sums are in one order on every route; a tolerance elsewhere.
     pub fn of(device: &Device) -> Self {
         match is_cpu(device) {
@@ -51,7 +51,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProveOptions {
     /// What the first three claims demand.
-    pub demand: Demand,
+    pub demand: Tolerance,
     /// Largest difference of a parameter's gradient by two routes, as a share of its largest gradient. Backward passes
     /// add up in different orders.
     pub gradient_tolerance: f64,
@@ -70,8 +70,8 @@ pub struct ProveOptions {
 impl ProveOptions {
     /// The default, with what this device can be held to.
     pub fn for_device(device: &Device) -> Self {
-        match Demand::of(device) {
-            Demand::EqualBits => Self::default(),
+        match Tolerance::of(device) {
+            Tolerance::EqualBits => Self::default(),
             demand => Self { demand, gradient_tolerance: 1e-2, loss_tolerance: 1e-2, ..Self::default() },
         }
     }
@@ -83,7 +83,7 @@ impl Default for ProveOptions {
         threads.sort_unstable();
         threads.dedup();
         Self {
-            demand: Demand::EqualBits,
+            demand: Tolerance::EqualBits,
             gradient_tolerance: 1e-4,
             loss_tolerance: 1e-5,
             threads,

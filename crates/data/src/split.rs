@@ -1,8 +1,9 @@
 //! Which text trains and which validates, and each side as token ids.
 
+use tril_text::{Position, TextError, Tokenizer};
+
 use crate::corpus::Corpus;
-use crate::error::{Position, TextError};
-use crate::tokenizer::Tokenizer;
+use crate::error::DataError;
 
 /// A corpus in two parts; train ++ validation is the corpus text.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,16 +63,24 @@ pub fn encode_side(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Encoded, T
 }
 
 impl<'a> Split<'a> {
-    /// The rule is documented at [`Corpus::split`].
-    pub(crate) fn new(corpus: &'a Corpus, fraction: f64) -> Result<Self, TextError> {
+    /// Divides the corpus into its first part, to train on, and the rest, to validate on.
+    ///
+    /// The cut is before character ⌊(1 − fraction) · n_chars⌋ of the corpus text, which is nanoGPT's rule.
+    /// If documents border on each other within 1 % of the text from there, the cut is at the nearest such border and
+    /// divides none. With a fraction of 0 everything trains.
+    ///
+    /// # Errors
+    ///
+    /// `ValidationFraction` if `fraction` is not in 0..1; `TooShortToSplit` if a side would be empty.
+    pub fn new(corpus: &'a Corpus, fraction: f64) -> Result<Self, DataError> {
         if !(0.0..1.0).contains(&fraction) {
-            return Err(TextError::ValidationFraction { fraction });
+            return Err(DataError::ValidationFraction { fraction });
         }
         let lengths: Vec<usize> = corpus.documents.iter().map(|document| document.text.chars().count()).collect();
         let n_chars = lengths.iter().sum();
         let cut = if fraction == 0.0 { n_chars } else { cut_at(&lengths, n_chars, fraction) };
         if fraction > 0.0 && (cut == 0 || cut == n_chars) {
-            return Err(TextError::TooShortToSplit { name: corpus.name.clone(), chars: n_chars, fraction });
+            return Err(DataError::TooShortToSplit { name: corpus.name.clone(), chars: n_chars, fraction });
         }
         let mut split = Self { train: Vec::new(), validation: Vec::new() };
         let mut begin = 0;

@@ -7,8 +7,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 use tril_model::{ForwardContext, Gpt};
 
-use crate::InferError;
-use crate::sequence::context_start;
+use tril_infer::{InferError, context_start};
 
 /// Positions that one pass goes over; a longer context goes through the cache in pieces of this size, which changes
 /// nothing but memory.

@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::TextError;
-use crate::split::Split;
+use tril_text::TextError;
+
+use crate::error::DataError;
 use crate::tales;
 
 /// Names of the embedded corpora.
@@ -51,7 +52,7 @@ impl Corpus {
     ///
     /// `UnknownCorpus`, `Unreadable`, `EmptyFile`, `EmptyDirectory`, `NotUtf8`; `Tales` if the embedded grammar is
     /// damaged.
-    pub fn open(source: &str) -> Result<Self, TextError> {
+    pub fn open(source: &str) -> Result<Self, DataError> {
         if source == "tales" {
             return Ok(Self { name: source.to_string(), documents: told_tales()? });
         }
@@ -62,7 +63,7 @@ impl Corpus {
         Ok(Self { name, documents })
     }
 
-    /// The texts of the documents, in order: what [`crate::Tokenizer::build`] learns from.
+    /// The texts of the documents, in order: what [`tril_text::Tokenizer::build`] learns from.
     #[must_use]
     pub fn texts(&self) -> Vec<&str> {
         self.documents.iter().map(|document| document.text.as_str()).collect()
@@ -73,23 +74,10 @@ impl Corpus {
     pub fn text_len(&self) -> usize {
         self.documents.iter().map(|document| document.text.len()).sum()
     }
-
-    /// Divides the corpus into its first part, to train on, and the rest, to validate on.
-    ///
-    /// The cut is before character ⌊(1 − validation_fraction) · n_chars⌋ of the corpus text, which is nanoGPT's rule.
-    /// If documents border on each other within 1 % of the text from there, the cut is at the nearest such border and
-    /// divides none. With a fraction of 0 everything trains.
-    ///
-    /// # Errors
-    ///
-    /// `ValidationFraction` if `validation_fraction` is not in 0..1; `TooShortToSplit` if a side would be empty.
-    pub fn split(&self, validation_fraction: f64) -> Result<Split<'_>, TextError> {
-        Split::new(self, validation_fraction)
-    }
 }
 
 /// The embedded corpus as documents, a story each.
-fn told_tales() -> Result<Vec<Document>, TextError> {
+fn told_tales() -> Result<Vec<Document>, DataError> {
     let document = |(story, number): (tales::Story, usize)| Document {
         origin: format!("tales, story {number}"),
         text: story.text,
@@ -99,35 +87,35 @@ fn told_tales() -> Result<Vec<Document>, TextError> {
 }
 
 /// A bare word is taken for a misspelt name, anything with a separator or a dot for a path.
-fn missing(source: &str, error: io::Error) -> TextError {
+fn missing(source: &str, error: io::Error) -> DataError {
     let looks_like_path = source.contains(['/', '\\', '.']);
     if error.kind() == io::ErrorKind::NotFound && !looks_like_path {
-        TextError::UnknownCorpus { name: source.to_string(), known: EMBEDDED.join(", ") }
+        DataError::UnknownCorpus { name: source.to_string(), known: EMBEDDED.join(", ") }
     } else {
-        TextError::Unreadable { path: PathBuf::from(source), source: error }
+        TextError::Unreadable { path: PathBuf::from(source), source: error }.into()
     }
 }
 
-fn read_directory(directory: &Path) -> Result<Vec<Document>, TextError> {
+fn read_directory(directory: &Path) -> Result<Vec<Document>, DataError> {
     let mut paths = Vec::new();
     collect_files(directory, &mut paths)?;
     paths.sort();
     let mut documents = Vec::new();
     for path in paths {
         match read_file(&path) {
-            Err(TextError::EmptyFile { .. }) => {}
+            Err(DataError::EmptyFile { .. }) => {}
             document => documents.push(document?),
         }
     }
     if documents.is_empty() {
-        return Err(TextError::EmptyDirectory { path: directory.to_path_buf() });
+        return Err(DataError::EmptyDirectory { path: directory.to_path_buf() });
     }
     Ok(documents)
 }
 
 /// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
 /// lead in a circle and are left alone.
-fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), TextError> {
+fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let unreadable = |path: &Path| {
         let path = path.to_path_buf();
         move |source| TextError::Unreadable { path, source }
@@ -147,10 +135,10 @@ fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), TextE
     Ok(())
 }
 
-fn read_file(path: &Path) -> Result<Document, TextError> {
+fn read_file(path: &Path) -> Result<Document, DataError> {
     let bytes = fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_path_buf(), source })?;
     if bytes.is_empty() {
-        return Err(TextError::EmptyFile { path: path.to_path_buf() });
+        return Err(DataError::EmptyFile { path: path.to_path_buf() });
     }
     let text = String::from_utf8(bytes)
         .map_err(|error| TextError::NotUtf8 { path: path.to_path_buf(), offset: error.utf8_error().valid_up_to() })?;

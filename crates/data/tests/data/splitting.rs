@@ -1,9 +1,8 @@
 //! Which text trains and which validates.
 
 use crate::shared::{ENGLISH, build, config, shared_path};
-use tril_text::{
-    Corpus, Document, Piece, Position, Split, TextError, Tokenizer, TokenizerConfig, TokenizerKind, encode_side,
-};
+use tril_data::{Corpus, DataError, Document, Piece, Split, encode_side};
+use tril_text::{Position, Tokenizer, TokenizerConfig, TokenizerKind};
 
 fn corpus(texts: &[&str]) -> Corpus {
     let numbered = texts.iter().zip(0_u8..);
@@ -19,7 +18,7 @@ fn joined(pieces: &[Piece]) -> String {
 }
 
 fn n_train(texts: &[&str], fraction: f64) -> usize {
-    joined(&corpus(texts).split(fraction).unwrap().train).chars().count()
+    joined(&Split::new(&corpus(texts), fraction).unwrap().train).chars().count()
 }
 
 #[test]
@@ -27,7 +26,7 @@ fn tiny_shakespeare_is_cut_where_nanogpt_cuts_it() {
     let Some(path) = shared_path(ENGLISH) else { return };
     let corpus = Corpus::open(path.to_str().unwrap()).unwrap();
     assert_eq!((corpus.text_len(), corpus.name.as_str()), (1_115_394, ENGLISH));
-    let split = corpus.split(0.1).unwrap();
+    let split = Split::new(&corpus, 0.1).unwrap();
     let tokenizer = build(TokenizerKind::Char, corpus.texts()[0]);
     let train = encode_side(&tokenizer, &split.train).unwrap();
     let validation = encode_side(&tokenizer, &split.validation).unwrap();
@@ -59,7 +58,7 @@ fn a_border_between_documents_within_a_hundredth_is_preferred() {
 #[test]
 fn a_split_at_a_border_keeps_documents_whole() {
     let corpus = corpus(&["a".repeat(895).as_str(), "b".repeat(105).as_str()]);
-    let Split { train, validation } = corpus.split(0.1).unwrap();
+    let Split { train, validation } = Split::new(&corpus, 0.1).unwrap();
     assert_eq!((train.len(), validation.len()), (1, 1));
     assert!(train[0].ends_document && validation[0].ends_document);
     assert_eq!((train[0].nats, validation[0].nats), (Some(0.5), Some(1.5)));
@@ -69,7 +68,7 @@ fn a_split_at_a_border_keeps_documents_whole() {
 #[test]
 fn a_divided_document_ends_once_and_loses_its_probability() {
     let corpus = corpus(&["0123456789\nabcdefghij", "ABCDEFGHI"]);
-    let Split { train, validation } = corpus.split(0.5).unwrap();
+    let Split { train, validation } = Split::new(&corpus, 0.5).unwrap();
     assert_eq!((joined(&train).as_str(), joined(&validation).as_str()), ("0123456789\nabcd", "efghijABCDEFGHI"));
     assert_eq!(validation[0].start, Position { line: 2, column: 5 });
     let ends: Vec<bool> = train.iter().chain(&validation).map(|piece| piece.ends_document).collect();
@@ -91,7 +90,7 @@ fn a_divided_document_ends_once_and_loses_its_probability() {
 #[test]
 fn an_encoded_side_counts_bytes_characters_and_nats() {
     let corpus = corpus(&["é", "字x"]);
-    let split = corpus.split(0.0).unwrap();
+    let split = Split::new(&corpus, 0.0).unwrap();
     assert!(split.validation.is_empty());
     let encoded = encode_side(&build(TokenizerKind::Byte, ""), &split.train).unwrap();
     assert_eq!((encoded.ids.len(), encoded.bytes, encoded.chars, encoded.nats), (6, 6, 3, Some(2.0)));
@@ -104,7 +103,7 @@ fn an_encoded_side_counts_bytes_characters_and_nats() {
 #[test]
 fn unknown_characters_are_reported_by_their_place_in_the_document() {
     let corpus = corpus(&["aaaa\naaaaaéa\naaaüa"]);
-    let split = corpus.split(0.5).unwrap();
+    let split = Split::new(&corpus, 0.5).unwrap();
     assert_eq!(split.validation[0].text, "aéa\naaaüa");
     let error = encode_side(&build(TokenizerKind::Char, "a\n"), &split.validation).unwrap_err().to_string();
     assert!(error.starts_with("file 0: line 2, column 6: "), "{error}");
@@ -115,11 +114,11 @@ fn unknown_characters_are_reported_by_their_place_in_the_document() {
 #[test]
 fn fractions_and_texts_that_leave_a_side_empty_are_refused() {
     for fraction in [-0.1, 1.0, 1.5, f64::NAN] {
-        let error = corpus(&["text"]).split(fraction).unwrap_err();
-        assert!(matches!(error, TextError::ValidationFraction { .. }), "{error:?}");
+        let error = Split::new(&corpus(&["text"]), fraction).unwrap_err();
+        assert!(matches!(error, DataError::ValidationFraction { .. }), "{error:?}");
     }
     for (text, fraction) in [("", 0.1), ("x", 0.1), ("xy", 0.9)] {
-        let error = corpus(&[text]).split(fraction).unwrap_err();
-        assert!(matches!(error, TextError::TooShortToSplit { .. }), "{error:?}");
+        let error = Split::new(&corpus(&[text]), fraction).unwrap_err();
+        assert!(matches!(error, DataError::TooShortToSplit { .. }), "{error:?}");
     }
 }

@@ -3,11 +3,10 @@
 
 use std::ops::Range;
 
-use super::{Claim, Fault, Judged, Verdict};
-use crate::InferError;
-use crate::prove::Demand;
-use crate::sampler::{self, Choice, Distribution, SamplerConfig};
-use crate::sequence::GenerateOptions;
+use super::{Fault, Judged, TokenClaim, Verdict};
+use tril_infer::{Choice, Distribution, GenerateOptions, InferError, SamplerConfig, choose_from};
+
+use crate::Tolerance;
 
 /// Added to what logits explain: sums of probabilities in another order differ by less.
 const ROUNDING: f64 = 1e-12;
@@ -20,7 +19,7 @@ pub struct Judge<'a> {
     pub options: &'a GenerateOptions,
     /// The whole text: prompt and new tokens.
     pub ids: &'a [u32],
-    pub demand: Demand,
+    pub demand: Tolerance,
 }
 
 /// A row of logits, and what the settings make of it.
@@ -37,15 +36,15 @@ impl Judge<'_> {
     /// - is_stop: whether it is said to have ended the text
     pub fn judge<'c>(
         &self,
-        claim: &'c Claim,
+        claim: &'c TokenClaim,
         position: usize,
         logits: &[f32],
         is_stop: bool,
     ) -> Result<Judged<'c>, InferError> {
         let GenerateOptions { sampler, sample_index, stop_token, .. } = self.options;
         let distribution = Distribution::new(logits, &self.ids[..position], sampler, position)?;
-        let expected = sampler::choose_from(&distribution, logits, sampler, *sample_index, position);
-        let logprob = sampler::logprob(logits, claim.token);
+        let expected = choose_from(&distribution, logits, sampler, *sample_index, position);
+        let logprob = tril_infer::logprob(logits, claim.token);
         let share = share_of(&distribution, claim.token);
         let row = Row { logits, distribution: &distribution, position };
         let verdict = if claim.draw.map(f64::to_bits) != expected.draw.map(f64::to_bits) {
@@ -54,8 +53,8 @@ impl Judge<'_> {
             Verdict::Fails(Fault::StopToken)
         } else {
             match self.demand {
-                Demand::EqualBits => exactly(claim, &expected),
-                Demand::Within(of_largest) => self.within(claim, &expected, &share, logprob, of_largest, &row)?,
+                Tolerance::EqualBits => exactly(claim, &expected),
+                Tolerance::Within(of_largest) => self.within(claim, &expected, &share, logprob, of_largest, &row)?,
             }
         };
         Ok(Judged { claim, verdict, expected, logprob, share })
@@ -64,7 +63,7 @@ impl Judge<'_> {
     /// Judges by logits that may differ by `of_largest` of the largest one.
     fn within(
         &self,
-        claim: &Claim,
+        claim: &TokenClaim,
         expected: &Choice,
         share: &Option<Range<f64>>,
         logprob: f64,
@@ -103,7 +102,7 @@ impl Judge<'_> {
 
     /// Whether what filters keep here, or which logit is the largest, may be otherwise if the difference of two scaled
     /// logits is `moves` larger or smaller, and the token may be among what is kept then.
-    fn wavers(&self, claim: &Claim, moves: f64, row: &Row<'_>) -> Result<bool, InferError> {
+    fn wavers(&self, claim: &TokenClaim, moves: f64, row: &Row<'_>) -> Result<bool, InferError> {
         let Row { logits, distribution, position } = *row;
         let sampler = &self.options.sampler;
         let greedy = sampler.temperature == 0.0;
@@ -141,7 +140,7 @@ impl Judge<'_> {
 }
 
 /// All of it is the same to the last bit.
-fn exactly(claim: &Claim, expected: &Choice) -> Verdict {
+fn exactly(claim: &TokenClaim, expected: &Choice) -> Verdict {
     let bits = |share: &Range<f64>| [share.start.to_bits(), share.end.to_bits()];
     if claim.token != expected.token {
         Verdict::Fails(Fault::Token)
@@ -186,15 +185,15 @@ mod tests {
     fn judge_within(config: &SamplerConfig, size: f32, of_largest: f64) -> Vec<Verdict> {
         let options = GenerateOptions { sampler: config.clone(), ..GenerateOptions::default() };
         let ids: Vec<u32> = vec![0; 400];
-        let judge = Judge { options: &options, ids: &ids, demand: Demand::Within(of_largest) };
+        let judge = Judge { options: &options, ids: &ids, demand: Tolerance::Within(of_largest) };
         let verdict = |position: usize| {
             let scale = 0.15 + (position % 37) as f32 * 1e-3;
             let logits: Vec<f32> = (0..50_u32).map(|id| ((id * 37 % 50) as f32 - 25.0) * scale).collect();
             let nudge = |(id, logit): (usize, &f32)| logit + if id % 3 == 0 { size } else { -size };
             let made_of: Vec<f32> = logits.iter().enumerate().map(nudge).collect();
-            let choice = sampler::choose(&made_of, &ids[..position], config, 0, position).expect("sound");
+            let choice = tril_infer::choose(&made_of, &ids[..position], config, 0, position).expect("sound");
             let Choice { token, logprob, share, draw } = choice;
-            let claim = Claim { token, logprob, share, draw };
+            let claim = TokenClaim { token, logprob, share, draw };
             judge.judge(&claim, position, &logits, false).expect("sound").verdict
         };
         (1..400).map(verdict).collect()
@@ -239,25 +238,26 @@ mod tests {
     #[test]
     fn a_draw_at_the_edge_of_two_shares_is_undecided() {
         let config = SamplerConfig::default();
-        let draw = sampler::draw(config.seed, 0, 1);
+        let draw = tril_infer::draw(config.seed, 0, 1);
         // Two tokens that part [0, 1) just above the draw, and just below it.
         let odds = |edge: f64| [0.0, ((1.0 - edge) / edge).ln() as f32];
         let (above, below) = (odds(draw + 1e-5), odds(draw - 1e-5));
         let options = GenerateOptions::default();
         let claim = |logits: &[f32]| {
-            let Choice { token, logprob, share, draw } = sampler::choose(logits, &[0], &config, 0, 1).expect("sound");
-            Claim { token, logprob, share, draw }
+            let Choice { token, logprob, share, draw } =
+                tril_infer::choose(logits, &[0], &config, 0, 1).expect("sound");
+            TokenClaim { token, logprob, share, draw }
         };
         assert_eq!((claim(&above).token, claim(&below).token), (0, 1), "the premise");
-        let verdict = |demand, claim: &Claim| {
+        let verdict = |demand, claim: &TokenClaim| {
             let judge = Judge { options: &options, ids: &[0, 0], demand };
             judge.judge(claim, 1, &above, false).expect("sound").verdict
         };
-        assert_eq!(verdict(Demand::Within(1e-3), &claim(&above)), Verdict::Holds);
-        assert_eq!(verdict(Demand::Within(1e-3), &claim(&below)), Verdict::Undecided);
-        assert_eq!(verdict(Demand::Within(1e-6), &claim(&below)), Verdict::Fails(Fault::Logprob));
-        assert_eq!(verdict(Demand::EqualBits, &claim(&below)), Verdict::Fails(Fault::Token));
-        assert_eq!(verdict(Demand::EqualBits, &claim(&above)), Verdict::Holds);
+        assert_eq!(verdict(Tolerance::Within(1e-3), &claim(&above)), Verdict::Holds);
+        assert_eq!(verdict(Tolerance::Within(1e-3), &claim(&below)), Verdict::Undecided);
+        assert_eq!(verdict(Tolerance::Within(1e-6), &claim(&below)), Verdict::Fails(Fault::Logprob));
+        assert_eq!(verdict(Tolerance::EqualBits, &claim(&below)), Verdict::Fails(Fault::Token));
+        assert_eq!(verdict(Tolerance::EqualBits, &claim(&above)), Verdict::Holds);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::Subject;
-use crate::InferError;
+use super::ModelUnderTest;
+use tril_infer::InferError;
 
 /// Rows of logits, one a position, in order of sequence and then of position.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ impl Rows {
 }
 
 /// A model and how to ask it.
-pub(super) struct Asker<'a, S: Subject> {
+pub(super) struct ModelRunner<'a, S: ModelUnderTest> {
     pub subject: &'a S,
     device: Device,
 }
 
-impl<'a, S: Subject> Asker<'a, S> {
+impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
     pub fn new(subject: &'a S) -> Self {
         Self { subject, device: subject.device() }
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::prove::Demand;
+use crate::Tolerance;
 
 /// One proof; a row of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -111,7 +111,7 @@ impl ProofId {
 
 /// How a proof ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Outcome {
+pub enum ProofOutcome {
     /// It was tried and holds.
     #[serde(rename = "pass")]
     Pass,
@@ -136,7 +136,7 @@ pub struct Proof {
     /// What was compared.
     pub compared: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ProofOutcome,
     /// Why, where it did not pass.
     pub reason: Option<String>,
     /// Cases tried, such as prefixes or replaced tokens.
@@ -149,7 +149,7 @@ pub struct Proof {
     pub tolerance: Option<f64>,
     /// Largest absolute difference of two finite numbers; for gradients by two routes, as a share of the largest one.
     pub max_difference: Option<f64>,
-    /// Largest distance in units in the last place, see [`crate::prove::ulp_distance`].
+    /// Largest distance in units in the last place, see [`crate::ulp_distance`].
     pub max_ulps: Option<u32>,
     /// First position in the text that differs by more than is allowed.
     pub first_difference: Option<usize>,
@@ -170,7 +170,7 @@ pub struct Seconds {
 
 /// All rows, and what they are about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct ProofReport {
     /// Length of the text.
     pub tokens: usize,
     /// Consecutive pieces that the text was cut into, each no longer than the model's context.
@@ -180,7 +180,7 @@ pub struct Report {
     /// Segments that were looked at.
     pub proved_segments: usize,
     /// What claims 1 to 3 demand.
-    pub demand: Demand,
+    pub demand: Tolerance,
     /// What attention scores were multiplied by in the second half of claim 3.
     pub score_factor: f64,
     /// Numbers of threads that were compared.
@@ -189,14 +189,14 @@ pub struct Report {
     pub proofs: Vec<Proof>,
 }
 
-impl Report {
+impl ProofReport {
     /// The row of one proof.
     pub fn proof(&self, id: ProofId) -> Option<&Proof> {
         self.proofs.iter().find(|proof| proof.id == id)
     }
 
     /// How many rows ended like this.
-    pub fn count(&self, outcome: Outcome) -> usize {
+    pub fn count(&self, outcome: ProofOutcome) -> usize {
         self.proofs.iter().filter(|proof| proof.outcome == outcome).count()
     }
 }

@@ -1,6 +1,6 @@
 //! Two routes' numbers side by side: equal, how far apart, and where first.
 
-use super::{Demand, Outcome, Proof, ProofId, Seconds};
+use super::{Proof, ProofId, ProofOutcome, Seconds, Tolerance};
 
 /// Distance of two numbers in units in the last place: how many f32 lie between them, and one more. 0 for equal bits
 /// alone, so +0 and −0 are 1 apart; `None` if either is NaN.
@@ -16,21 +16,21 @@ fn ordered(value: f32) -> u32 {
 
 /// A row of the report while it is filled.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Comparison {
     proof: Proof,
     absent: Option<String>,
     failure: Option<String>,
     witness: Option<(bool, &'static str)>,
 }
 
-impl Tally {
+impl Comparison {
     /// An empty row that demands equal bits, or that no difference is above `tolerance`.
     pub fn new(id: ProofId, tolerance: Option<f64>) -> Self {
         let proof = Proof {
             id,
             claim: id.claim(),
             compared: id.compared(),
-            outcome: Outcome::NotApplicable,
+            outcome: ProofOutcome::NotApplicable,
             reason: None,
             cases: 0,
             possible_cases: None,
@@ -157,31 +157,31 @@ impl Tally {
         (proof.outcome, proof.reason) = if proof.not_finite > 0 {
             let count = proof.not_finite;
             (
-                Outcome::Fail,
+                ProofOutcome::Fail,
                 Some(format!("{count} numbers are NaN or infinite: damaged weights, or a fault in what computes")),
             )
         } else if failure.is_some() {
-            (Outcome::Fail, failure)
+            (ProofOutcome::Fail, failure)
         } else if let Some(first) = proof.first_difference {
-            (Outcome::Fail, Some(format!("position {first} is the first that differs")))
+            (ProofOutcome::Fail, Some(format!("position {first} is the first that differs")))
         } else if beyond {
-            (Outcome::Fail, Some("the difference is above the tolerance".into()))
+            (ProofOutcome::Fail, Some("the difference is above the tolerance".into()))
         } else if let Some((false, otherwise)) = witness {
-            (Outcome::Fail, Some(otherwise.into()))
+            (ProofOutcome::Fail, Some(otherwise.into()))
         } else if proof.positions == 0 {
-            (Outcome::NotApplicable, Some(absent.unwrap_or_else(|| "the text is too short for it".into())))
+            (ProofOutcome::NotApplicable, Some(absent.unwrap_or_else(|| "the text is too short for it".into())))
         } else {
-            (Outcome::Pass, None)
+            (ProofOutcome::Pass, None)
         };
         proof
     }
 }
 
 /// The largest difference that a demand allows, given logits whose size it is a share of.
-pub(crate) fn tolerance(demand: Demand, logits: &[f32]) -> Option<f64> {
+pub(crate) fn tolerance(demand: Tolerance, logits: &[f32]) -> Option<f64> {
     match demand {
-        Demand::EqualBits => None,
-        Demand::Within(share) => {
+        Tolerance::EqualBits => None,
+        Tolerance::Within(share) => {
             let largest = logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
             Some(share * f64::from(largest))
         }
@@ -192,8 +192,8 @@ pub(crate) fn tolerance(demand: Demand, logits: &[f32]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn tally(tolerance: Option<f64>) -> Tally {
-        Tally::new(ProofId::Cached, tolerance)
+    fn comparison(tolerance: Option<f64>) -> Comparison {
+        Comparison::new(ProofId::Cached, tolerance)
     }
 
     #[test]
@@ -227,26 +227,28 @@ mod tests {
 
     #[test]
     fn equal_bits_pass_and_say_how_many_positions_there_were() {
-        let mut row = tally(None);
+        let mut row = comparison(None);
         row.compare(3, &[1.0, -2.0], &[1.0, -2.0]);
         row.compare(4, &[0.0, 5.0], &[0.0, 5.0]);
         let proof = row.finish(Some(9));
-        assert_eq!((proof.outcome, proof.reason), (Outcome::Pass, None));
+        assert_eq!((proof.outcome, proof.reason), (ProofOutcome::Pass, None));
         assert_eq!((proof.positions, proof.possible_cases), (2, Some(9)));
         assert_eq!((proof.max_difference, proof.max_ulps, proof.first_difference), (Some(0.0), Some(0), None));
     }
 
     #[test]
     fn one_bit_fails_where_equal_bits_are_demanded_and_passes_within_a_tolerance() {
-        for (tolerance, outcome) in [(None, Outcome::Fail), (Some(1e-6), Outcome::Pass), (Some(1e-8), Outcome::Fail)] {
-            let mut row = tally(tolerance);
+        for (tolerance, outcome) in
+            [(None, ProofOutcome::Fail), (Some(1e-6), ProofOutcome::Pass), (Some(1e-8), ProofOutcome::Fail)]
+        {
+            let mut row = comparison(tolerance);
             row.compare(0, &[1.0], &[1.0]);
             row.compare(9, &[1.0], &[1.0 + f32::EPSILON]);
             row.compare(7, &[1.0], &[1.0 + f32::EPSILON]);
             let proof = row.finish(None);
             assert_eq!(proof.outcome, outcome, "{tolerance:?}");
             assert_eq!((proof.max_ulps, proof.max_difference), (Some(1), Some(f64::from(f32::EPSILON))));
-            assert_eq!(proof.first_difference, (outcome == Outcome::Fail).then_some(7));
+            assert_eq!(proof.first_difference, (outcome == ProofOutcome::Fail).then_some(7));
         }
     }
 
@@ -254,71 +256,71 @@ mod tests {
     fn numbers_that_are_not_finite_fail_even_where_both_sides_agree() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for tolerance in [None, Some(1e9)] {
-                let mut row = tally(tolerance);
+                let mut row = comparison(tolerance);
                 row.compare(2, &[0.0, value], &[0.0, value]);
                 let proof = row.finish(None);
-                assert_eq!((proof.outcome, proof.not_finite), (Outcome::Fail, 1), "{value}, {tolerance:?}");
+                assert_eq!((proof.outcome, proof.not_finite), (ProofOutcome::Fail, 1), "{value}, {tolerance:?}");
                 assert!(proof.reason.is_some_and(|reason| reason.contains("damaged")));
-                let mut row = tally(tolerance);
+                let mut row = comparison(tolerance);
                 row.compare_with_zero(2, &[0.0, value]);
-                assert_eq!(row.finish(None).outcome, Outcome::Fail, "{value}");
-                let mut row = tally(tolerance);
+                assert_eq!(row.finish(None).outcome, ProofOutcome::Fail, "{value}");
+                let mut row = comparison(tolerance);
                 row.record(1, f64::from(value));
-                assert_eq!(row.finish(None).outcome, Outcome::Fail, "{value}");
+                assert_eq!(row.finish(None).outcome, ProofOutcome::Fail, "{value}");
             }
         }
     }
 
     #[test]
     fn a_gradient_may_be_zero_of_either_sign_and_nothing_else() {
-        let mut row = tally(None);
+        let mut row = comparison(None);
         row.compare_with_zero(1, &[0.0, -0.0]);
-        assert_eq!(row.finish(None).outcome, Outcome::Pass);
-        let mut row = tally(None);
+        assert_eq!(row.finish(None).outcome, ProofOutcome::Pass);
+        let mut row = comparison(None);
         row.compare_with_zero(1, &[0.0, f32::from_bits(1)]);
         let proof = row.finish(None);
-        assert_eq!((proof.outcome, proof.first_difference), (Outcome::Fail, Some(1)));
+        assert_eq!((proof.outcome, proof.first_difference), (ProofOutcome::Fail, Some(1)));
     }
 
     #[test]
     fn where_nothing_was_compared_it_does_not_apply_and_says_why() {
-        let mut row = tally(None);
+        let mut row = comparison(None);
         row.absent("the model has no window");
         let proof = row.finish(None);
-        assert_eq!(proof.outcome, Outcome::NotApplicable);
+        assert_eq!(proof.outcome, ProofOutcome::NotApplicable);
         assert_eq!(proof.reason.as_deref(), Some("the model has no window"));
-        let mut row = tally(None);
+        let mut row = comparison(None);
         row.absent("some segment was too short");
         row.compare(0, &[1.0], &[1.0]);
-        assert_eq!(row.finish(None).outcome, Outcome::Pass, "others were not");
+        assert_eq!(row.finish(None).outcome, ProofOutcome::Pass, "others were not");
     }
 
     #[test]
     fn a_reason_to_fail_outweighs_equal_numbers() {
-        let mut row = tally(None);
+        let mut row = comparison(None);
         row.compare(0, &[1.0], &[1.0]);
         row.fail("no replaced token moved anything");
-        assert_eq!(row.finish(None).outcome, Outcome::Fail);
+        assert_eq!(row.finish(None).outcome, ProofOutcome::Fail);
     }
 
     #[test]
     fn a_comparison_that_could_not_have_failed_does_not_pass() {
-        for (seen, outcome) in [([false, false], Outcome::Fail), ([true, false], Outcome::Pass)] {
-            let mut row = tally(None);
+        for (seen, outcome) in [([false, false], ProofOutcome::Fail), ([true, false], ProofOutcome::Pass)] {
+            let mut row = comparison(None);
             for seen in seen {
                 row.compare(0, &[1.0], &[1.0]);
                 row.witness(seen, "nothing moved");
             }
             let proof = row.finish(None);
             assert_eq!(proof.outcome, outcome);
-            assert_eq!(proof.reason.as_deref(), (outcome == Outcome::Fail).then_some("nothing moved"));
+            assert_eq!(proof.reason.as_deref(), (outcome == ProofOutcome::Fail).then_some("nothing moved"));
         }
     }
 
     #[test]
     fn a_tolerance_is_a_share_of_the_largest_logit_or_of_one() {
-        assert_eq!(tolerance(Demand::EqualBits, &[8.0]), None);
-        assert_eq!(tolerance(Demand::Within(0.5), &[2.0, -8.0, f32::NAN, f32::INFINITY]), Some(4.0));
-        assert_eq!(tolerance(Demand::Within(0.5), &[0.25]), Some(0.5));
+        assert_eq!(tolerance(Tolerance::EqualBits, &[8.0]), None);
+        assert_eq!(tolerance(Tolerance::Within(0.5), &[2.0, -8.0, f32::NAN, f32::INFINITY]), Some(4.0));
+        assert_eq!(tolerance(Tolerance::Within(0.5), &[0.25]), Some(0.5));
     }
 }

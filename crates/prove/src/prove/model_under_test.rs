@@ -6,7 +6,7 @@ use tril_model::parameters::{self, NamedGradients, PathStack};
 use tril_model::{ForwardContext, Gpt, GptConfig, KvCache};
 
 /// A model that can be proved.
-pub trait Subject: Sync {
+pub trait ModelUnderTest: Sync {
     /// What it remembers of the positions already seen.
     type Cache: Clone + Send;
 
@@ -63,7 +63,7 @@ pub trait Subject: Sync {
         Self: Sized;
 }
 
-impl Subject for Gpt {
+impl ModelUnderTest for Gpt {
     type Cache = KvCache;
 
     fn config(&self) -> &GptConfig {

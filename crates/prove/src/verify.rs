@@ -9,10 +9,9 @@ use std::ops::Range;
 use serde::Serialize;
 use tril_model::Gpt;
 
-use crate::InferError;
-use crate::prove::Demand;
-use crate::sampler::Choice;
-use crate::sequence::{Finish, GenerateOptions, Overflow, Step, check_prompt};
+use tril_infer::{Choice, Finish, GenerateOptions, InferError, Overflow, Step, check_prompt};
+
+use crate::Tolerance;
 use contexts::contexts;
 use judge::Judge;
 
@@ -24,27 +23,27 @@ pub struct Transcript {
     /// How it is said to have been made; cache and alternatives make no difference.
     pub options: GenerateOptions,
     /// The new tokens.
-    pub tokens: Vec<Claim>,
+    pub tokens: Vec<TokenClaim>,
     /// Why there are no more; None if whoever asked for them wanted no more.
     pub finish: Option<Finish>,
     /// How the stop token was drawn, if it came.
-    pub stop: Option<Claim>,
+    pub stop: Option<TokenClaim>,
 }
 
 /// What is said of one token.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Claim {
+pub struct TokenClaim {
     /// Its id.
     pub token: u32,
-    /// See [`Choice::logprob`].
+    /// See [`tril_infer::Choice::logprob`].
     pub logprob: f64,
-    /// See [`Choice::share`].
+    /// See [`tril_infer::Choice::share`].
     pub share: Range<f64>,
-    /// See [`Choice::draw`].
+    /// See [`tril_infer::Choice::draw`].
     pub draw: Option<f64>,
 }
 
-impl From<&Step> for Claim {
+impl From<&Step> for TokenClaim {
     fn from(step: &Step) -> Self {
         let Step { token, logprob, share, draw, .. } = step;
         Self { token: *token, logprob: *logprob, share: share.clone(), draw: *draw }
@@ -83,9 +82,9 @@ pub struct Failure {
     /// What is wrong.
     pub fault: Fault,
     /// What is said.
-    pub claim: Claim,
+    pub claim: TokenClaim,
     /// What the model gives, if it was asked.
-    pub expected: Option<Claim>,
+    pub expected: Option<TokenClaim>,
     /// The log-probability and the share of the token that is said to have come; no share if filters drop it.
     pub given: Option<(f64, Option<Range<f64>>)>,
 }
@@ -120,19 +119,19 @@ impl Verification {
 /// Checks a transcript: each token's draw, log-probability and share are computed again, and so is what follows from
 /// them.
 ///
-/// Under [`Demand::EqualBits`] all of it must be the same to the last bit. Under [`Demand::Within`] logits may differ by
+/// Under [`Tolerance::EqualBits`] all of it must be the same to the last bit. Under [`Tolerance::Within`] logits may differ by
 /// that share of the largest absolute logit at their position (of 1, if all are smaller), and everything else by what
 /// follows from that; draws do not depend on logits and must be the same.
 ///
 /// # Errors
 /// [`InferError`] for an empty prompt, an id of the prompt outside the vocabulary, bad options, [`InferError::Device`]
 /// and [`InferError::BadLogits`]. A transcript that does not hold is no error; the report says so.
-pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Demand) -> Result<Verification, InferError> {
+pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Result<Verification, InferError> {
     let config = gpt.config();
     let Transcript { prompt, options, tokens, stop, .. } = transcript;
     options.sampler.check(config.vocab_size)?;
     check_prompt(prompt, config)?;
-    let claims: Vec<&Claim> = tokens.iter().chain(stop).collect();
+    let claims: Vec<&TokenClaim> = tokens.iter().chain(stop).collect();
     let limit = config.context_limit();
     let room = match (options.on_overflow, limit) {
         (Overflow::Stop, Some(limit)) => (limit + 1).saturating_sub(prompt.len()),
@@ -173,7 +172,7 @@ pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Demand) -> Result<Veri
 
 /// What one token turned out to be.
 struct Judged<'a> {
-    claim: &'a Claim,
+    claim: &'a TokenClaim,
     verdict: Verdict,
     expected: Choice,
     logprob: f64,
@@ -201,7 +200,7 @@ impl Verification {
                 self.failed += 1;
                 self.first_failure.get_or_insert_with(|| {
                     let Choice { token, logprob: best, share: its, draw } = expected;
-                    let expected = Some(Claim { token, logprob: best, share: its, draw });
+                    let expected = Some(TokenClaim { token, logprob: best, share: its, draw });
                     let given = Some((logprob, share));
                     Failure { index, position, fault, claim: claim.clone(), expected, given }
                 });

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::Journey;
-use crate::prove::{Demand, tolerance, ulp_distance};
+use super::StrategyRun;
+use crate::Tolerance;
+use crate::prove::{tolerance, ulp_distance};
 
 /// How a route compares with the one that keeps nothing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,7 +27,7 @@ pub struct Agreement {
 
 impl Agreement {
     /// Compares what was found with what was expected, position by position.
-    pub(super) fn of(expected: &Journey, found: &Journey, demand: Demand) -> Self {
+    pub(super) fn of(expected: &StrategyRun, found: &StrategyRun, demand: Tolerance) -> Self {
         let first_token = expected.ids.iter().zip(&found.ids).position(|(a, b)| a != b);
         let tolerance = tolerance(demand, expected.logits.first().map_or(&[], |(_, logits)| logits));
         let mut agreement = Self {
@@ -74,9 +75,9 @@ impl Agreement {
 mod tests {
     use super::*;
 
-    fn journey(ids: &[u32], logits: &[(usize, [f32; 2])]) -> Journey {
+    fn journey(ids: &[u32], logits: &[(usize, [f32; 2])]) -> StrategyRun {
         let logits = logits.iter().map(|(position, row)| (*position, row.to_vec())).collect();
-        Journey { ids: ids.to_vec(), logits, passes: Vec::new() }
+        StrategyRun { ids: ids.to_vec(), logits, passes: Vec::new() }
     }
 
     const ROWS: [(usize, [f32; 2]); 3] = [(1, [0.5, 2.0]), (2, [1.0, 0.0]), (3, [4.0, 3.0])];
@@ -84,10 +85,10 @@ mod tests {
     #[test]
     fn the_same_tokens_from_the_same_bits_agree_where_both_predict() {
         let expected = journey(&[0, 1, 0, 0], &ROWS);
-        let found = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &ROWS[1..]), Demand::EqualBits);
+        let found = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &ROWS[1..]), Tolerance::EqualBits);
         assert!(found.agree);
         assert_eq!((found.positions, found.max_difference, found.max_ulps), (2, 0.0, Some(0)));
-        let nothing = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &[]), Demand::EqualBits);
+        let nothing = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &[]), Tolerance::EqualBits);
         assert!(!nothing.agree, "what compared nothing shows nothing");
     }
 
@@ -96,13 +97,13 @@ mod tests {
         let mut rows = ROWS;
         rows[2].1[0] = f32::from_bits(4f32.to_bits() + 1);
         let (expected, found) = (journey(&[0, 1, 0, 0], &ROWS), journey(&[0, 1, 0, 0], &rows));
-        let exact = Agreement::of(&expected, &found, Demand::EqualBits);
+        let exact = Agreement::of(&expected, &found, Tolerance::EqualBits);
         assert_eq!((exact.agree, exact.first_logits, exact.max_ulps), (false, Some(3), Some(1)));
-        assert!(Agreement::of(&expected, &found, Demand::Within(1e-3)).agree);
-        assert!(!Agreement::of(&expected, &found, Demand::Within(1e-9)).agree);
+        assert!(Agreement::of(&expected, &found, Tolerance::Within(1e-3)).agree);
+        assert!(!Agreement::of(&expected, &found, Tolerance::Within(1e-9)).agree);
         let mut zero = ROWS;
         zero[1].1[1] = -0.0;
-        assert!(!Agreement::of(&expected, &journey(&[0, 1, 0, 0], &zero), Demand::EqualBits).agree, "+0 is not −0");
+        assert!(!Agreement::of(&expected, &journey(&[0, 1, 0, 0], &zero), Tolerance::EqualBits).agree, "+0 is not −0");
     }
 
     #[test]
@@ -110,7 +111,7 @@ mod tests {
         let mut rows = ROWS;
         rows[1].1[1] = f32::NAN;
         let expected = journey(&[0, 1, 0, 0], &ROWS);
-        for demand in [Demand::EqualBits, Demand::Within(1e9)] {
+        for demand in [Tolerance::EqualBits, Tolerance::Within(1e9)] {
             let found = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &rows), demand);
             assert_eq!((found.agree, found.first_logits, found.max_ulps), (false, Some(2), None));
         }
@@ -120,7 +121,7 @@ mod tests {
     fn another_token_disagrees_and_ends_the_comparison() {
         let mut rows = ROWS;
         rows[2].1[0] = 9.0; // predicted after the token that differs
-        let found = Agreement::of(&journey(&[0, 1, 0, 0], &ROWS), &journey(&[0, 1, 1, 0], &rows), Demand::EqualBits);
+        let found = Agreement::of(&journey(&[0, 1, 0, 0], &ROWS), &journey(&[0, 1, 1, 0], &rows), Tolerance::EqualBits);
         assert_eq!((found.agree, found.first_token, found.first_logits, found.positions), (false, Some(2), None, 2));
     }
 }

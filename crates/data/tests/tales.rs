@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tril_text::tales::{Grammar, Story, stories};
+use tril_data::tales::{Grammar, Story, stories};
 
 fn corpus() -> (Grammar, Vec<Story>) {
     (Grammar::embedded().unwrap(), stories().unwrap())

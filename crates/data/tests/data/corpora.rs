@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use tril_text::{Corpus, TextError};
+use tril_data::{Corpus, DataError};
+use tril_text::TextError;
 
-fn open(path: &Path) -> Result<Corpus, TextError> {
+fn open(path: &Path) -> Result<Corpus, DataError> {
     Corpus::open(path.to_str().unwrap())
 }
 
@@ -59,7 +60,7 @@ fn the_embedded_stories_are_documents_of_known_probability() {
 #[test]
 fn an_unknown_name_is_answered_with_the_names_that_exist() {
     let error = Corpus::open("shakespear").unwrap_err();
-    assert!(matches!(error, TextError::UnknownCorpus { .. }), "{error:?}");
+    assert!(matches!(error, DataError::UnknownCorpus { .. }), "{error:?}");
     assert!(error.to_string().starts_with("corpus `shakespear`: no embedded corpus (tales) "), "{error}");
 }
 
@@ -67,7 +68,7 @@ fn an_unknown_name_is_answered_with_the_names_that_exist() {
 fn a_missing_path_is_answered_with_the_path() {
     for path in ["no/such/folder", "missing.txt", "./tales"] {
         let error = Corpus::open(path).unwrap_err();
-        assert!(matches!(error, TextError::Unreadable { .. }), "{error:?}");
+        assert!(matches!(error, DataError::Text(TextError::Unreadable { .. })), "{error:?}");
         assert!(error.to_string().starts_with(&format!("{path}: cannot be read: ")), "{error}");
     }
 }
@@ -80,7 +81,10 @@ fn text_that_is_not_utf_8_is_reported_with_path_and_offset() {
     fs::write(&path, b"caf\xE9 au lait").unwrap();
     for source in [path.as_path(), folder.path()] {
         let error = open(source).unwrap_err();
-        assert!(matches!(&error, TextError::NotUtf8 { path: at, offset: 3 } if *at == path), "{error:?}");
+        assert!(
+            matches!(&error, DataError::Text(TextError::NotUtf8 { path: at, offset: 3 }) if *at == path),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("latin1.txt: not UTF-8 text at byte 3; "), "{error}");
     }
 }
@@ -88,9 +92,9 @@ fn text_that_is_not_utf_8_is_reported_with_path_and_offset() {
 #[test]
 fn emptiness_is_reported() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(open(folder.path()).unwrap_err(), TextError::EmptyDirectory { .. }));
+    assert!(matches!(open(folder.path()).unwrap_err(), DataError::EmptyDirectory { .. }));
     let path = folder.path().join("empty.txt");
     fs::write(&path, "").unwrap();
-    assert!(matches!(open(&path).unwrap_err(), TextError::EmptyFile { .. }));
-    assert!(matches!(open(folder.path()).unwrap_err(), TextError::EmptyDirectory { .. }));
+    assert!(matches!(open(&path).unwrap_err(), DataError::EmptyFile { .. }));
+    assert!(matches!(open(folder.path()).unwrap_err(), DataError::EmptyDirectory { .. }));
 }

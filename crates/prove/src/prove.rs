@@ -6,32 +6,33 @@
 //! 4. Gradients through the cache are those of the parallel pass.
 //! 5. A row of T tokens is T prefixes, each with a next token.
 
-mod asker;
-mod company;
+mod batch_invariance;
+mod cache_equivalence;
+mod causality;
 mod compare;
-mod future;
-mod losses;
+mod gradients;
+mod model_runner;
+mod model_under_test;
 mod options;
 mod report;
-mod steps;
-mod subject;
 mod text;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub(crate) use compare::tolerance;
 pub use compare::ulp_distance;
-pub use options::{Demand, Limits, ProveOptions};
-pub use report::{Outcome, Proof, ProofId, Report, Seconds};
-pub use subject::Subject;
+pub use model_under_test::ModelUnderTest;
+pub use options::{Limits, ProveOptions, Tolerance};
+pub use report::{Proof, ProofId, ProofOutcome, ProofReport, Seconds};
 
-use crate::InferError;
-use crate::sequence::check_ids;
-use asker::{Asker, Rows};
-use company::Company;
-use compare::Tally;
-use future::Future;
-use steps::Steps;
+use tril_infer::{InferError, check_ids};
+
+use crate::ProveError;
+use batch_invariance::BatchInvariance;
+use cache_equivalence::CacheEquivalence;
+use causality::Causality;
+use compare::Comparison;
+use model_runner::{ModelRunner, Rows};
 use text::{Segment, Segments};
 
 /// Proves what can be proved of a model on a text.
@@ -40,28 +41,28 @@ use text::{Segment, Segments};
 /// text and options give the same report, but for seconds.
 ///
 /// # Errors
-/// [`InferError::TooShortToProve`] for fewer than two tokens, [`InferError::UnknownToken`], [`InferError::Threads`],
-/// [`InferError::Device`]. A proof that does not hold is no error; the report says so.
-pub fn prove<S: Subject>(subject: &S, ids: &[u32], options: &ProveOptions) -> Result<Report, InferError> {
+/// [`ProveError::TooShort`] for fewer than two tokens, [`ProveError::Threads`], [`ProveError::Infer`] for an id outside the
+/// vocabulary or a device that fails. A proof that does not hold is no error; the report says so.
+pub fn prove<S: ModelUnderTest>(subject: &S, ids: &[u32], options: &ProveOptions) -> Result<ProofReport, ProveError> {
     check_ids(ids, subject.config())?;
     if ids.len() < 2 {
-        return Err(InferError::TooShortToProve { tokens: ids.len() });
+        return Err(ProveError::TooShort { tokens: ids.len() });
     }
     let segments = Segments::new(ids, subject.config(), &options.limits);
     let chosen = segments.chosen();
     let prover = Prover::new(subject, options, &chosen)?;
-    let mut tallies = prover.empty_rows()?;
+    let mut comparisons = prover.empty_rows()?;
     for segment in &chosen {
-        let parallel = prover.asker.parallel(&[segment.ids])?;
-        for tally in &mut tallies {
-            prover.prove(tally, *segment, &parallel)?;
+        let parallel = prover.runner.parallel(&[segment.ids])?;
+        for comparison in &mut comparisons {
+            prover.prove(comparison, *segment, &parallel)?;
         }
     }
-    let row = |tally: Tally| {
-        let possible = possible_cases(tally.id(), segments.all());
-        tally.finish(possible)
+    let row = |comparison: Comparison| {
+        let possible = possible_cases(comparison.id(), segments.all());
+        comparison.finish(possible)
     };
-    Ok(Report {
+    Ok(ProofReport {
         tokens: ids.len(),
         segments: segments.all().len(),
         proved_tokens: token_count(&chosen),
@@ -69,13 +70,13 @@ pub fn prove<S: Subject>(subject: &S, ids: &[u32], options: &ProveOptions) -> Re
         demand: options.demand,
         score_factor: f64::from(options.scale).powi(2),
         thread_counts: options.threads.clone(),
-        proofs: tallies.into_iter().map(row).collect(),
+        proofs: comparisons.into_iter().map(row).collect(),
     })
 }
 
 /// What all proofs share.
-struct Prover<'a, S: Subject> {
-    asker: Asker<'a, S>,
+struct Prover<'a, S: ModelUnderTest> {
+    runner: ModelRunner<'a, S>,
     scaled: S,
     with_gradients: S,
     scaled_with_gradients: S,
@@ -84,28 +85,28 @@ struct Prover<'a, S: Subject> {
     pools: Vec<ThreadPool>,
 }
 
-impl<'a, S: Subject> Prover<'a, S> {
-    fn new(subject: &'a S, options: &'a ProveOptions, chosen: &'a [Segment<'a>]) -> Result<Self, InferError> {
+impl<'a, S: ModelUnderTest> Prover<'a, S> {
+    fn new(subject: &'a S, options: &'a ProveOptions, chosen: &'a [Segment<'a>]) -> Result<Self, ProveError> {
         let pool = |threads: &usize| ThreadPoolBuilder::new().num_threads(*threads).build();
         let pools = options.threads.iter().map(pool).collect::<Result<_, _>>();
         let scaled = subject.scaled(options.scale);
         Ok(Self {
-            asker: Asker::new(subject),
+            runner: ModelRunner::new(subject),
             with_gradients: subject.with_gradients(),
             scaled_with_gradients: scaled.with_gradients(),
             scaled,
             options,
             chosen,
-            pools: pools.map_err(|error| InferError::Threads(error.to_string()))?,
+            pools: pools?,
         })
     }
 
     /// One row a proof, each with what it demands.
-    fn empty_rows(&self) -> Result<Vec<Tally>, InferError> {
+    fn empty_rows(&self) -> Result<Vec<Comparison>, InferError> {
         let ProveOptions { demand, gradient_tolerance, loss_tolerance, .. } = *self.options;
         let first = self.chosen.first().map_or(&[][..], |segment| segment.ids);
-        let plain = tolerance(demand, &self.asker.parallel(&[first])?.values);
-        let scaled = tolerance(demand, &Asker::new(&self.scaled).parallel(&[first])?.values);
+        let plain = tolerance(demand, &self.runner.parallel(&[first])?.values);
+        let scaled = tolerance(demand, &ModelRunner::new(&self.scaled).parallel(&[first])?.values);
         let row = |id| {
             let tolerance = match id {
                 ProofId::LaterGradients | ProofId::ScaledLaterGradients => None,
@@ -114,54 +115,58 @@ impl<'a, S: Subject> Prover<'a, S> {
                 ProofId::ScaledLaterTokens => scaled,
                 _ => plain,
             };
-            Tally::new(id, tolerance)
+            Comparison::new(id, tolerance)
         };
         Ok(ProofId::ALL.into_iter().map(row).collect())
     }
 
     /// Adds what one segment shows to one row.
-    fn prove(&self, tally: &mut Tally, segment: Segment<'_>, parallel: &Rows) -> Result<(), InferError> {
-        let id = tally.id();
+    fn prove(&self, comparison: &mut Comparison, segment: Segment<'_>, parallel: &Rows) -> Result<(), InferError> {
+        let id = comparison.id();
         if let Some(reason) = self.absent(id, segment) {
-            tally.absent(reason);
+            comparison.absent(reason);
             return Ok(());
         }
-        let (asker, seed, limits) = (&self.asker, self.options.seed, &self.options.limits);
+        let (runner, seed, limits) = (&self.runner, self.options.seed, &self.options.limits);
         let cases = (limits.pass_tokens / token_count(self.chosen)).max(2);
-        let steps = Steps { asker, segment, parallel, cases, seed };
-        let company = Company { asker, segment, parallel, seed };
+        let steps = CacheEquivalence { runner, segment, parallel, cases, seed };
+        let invariance = BatchInvariance { runner, segment, parallel, seed };
         match id {
-            ProofId::Recomputed => steps.recomputed(tally),
-            ProofId::Cached => steps.cached(tally),
-            ProofId::Prefilled => steps.prefilled(tally),
-            ProofId::Chunked => steps.chunked(tally),
-            ProofId::Ring => steps.ring(tally),
-            ProofId::Rewound => steps.rewound(tally),
-            ProofId::Batched => company.batched(tally),
-            ProofId::BatchedCached => company.batched_cached(tally),
-            ProofId::Threads => company.threads(tally, &self.pools),
-            ProofId::LaterTokens => self.future(&self.asker, segment, cases).tokens(tally),
-            ProofId::LaterGradients => self.future(&Asker::new(&self.with_gradients), segment, cases).gradients(tally),
-            ProofId::ScaledLaterTokens => self.future(&Asker::new(&self.scaled), segment, cases).tokens(tally),
+            ProofId::Recomputed => steps.recomputed(comparison),
+            ProofId::Cached => steps.cached(comparison),
+            ProofId::Prefilled => steps.prefilled(comparison),
+            ProofId::Chunked => steps.chunked(comparison),
+            ProofId::Ring => steps.ring(comparison),
+            ProofId::Rewound => steps.rewound(comparison),
+            ProofId::Batched => invariance.batched(comparison),
+            ProofId::BatchedCached => invariance.batched_cached(comparison),
+            ProofId::Threads => invariance.threads(comparison, &self.pools),
+            ProofId::LaterTokens => self.causality(&self.runner, segment, cases).tokens(comparison),
+            ProofId::LaterGradients => {
+                self.causality(&ModelRunner::new(&self.with_gradients), segment, cases).gradients(comparison)
+            }
+            ProofId::ScaledLaterTokens => {
+                self.causality(&ModelRunner::new(&self.scaled), segment, cases).tokens(comparison)
+            }
             ProofId::ScaledLaterGradients => {
-                self.future(&Asker::new(&self.scaled_with_gradients), segment, cases).gradients(tally)
+                self.causality(&ModelRunner::new(&self.scaled_with_gradients), segment, cases).gradients(comparison)
             }
             ProofId::CacheGradients => {
-                losses::cache_gradients(&Asker::new(&self.with_gradients), segment, limits, tally)
+                gradients::cache_gradients(&ModelRunner::new(&self.with_gradients), segment, limits, comparison)
             }
-            ProofId::PrefixProblems => losses::prefix_problems(asker, segment, limits, tally),
+            ProofId::PrefixProblems => gradients::prefix_problems(runner, segment, limits, comparison),
         }
     }
 
-    fn future<'b>(&self, asker: &'b Asker<'b, S>, segment: Segment<'b>, cases: usize) -> Future<'b, S> {
+    fn causality<'b>(&self, runner: &'b ModelRunner<'b, S>, segment: Segment<'b>, cases: usize) -> Causality<'b, S> {
         let losses = (self.options.limits.losses / self.chosen.len()).max(1);
-        Future { asker, segment, cases, losses, limits: self.options.limits, seed: self.options.seed }
+        Causality { runner, segment, cases, losses, limits: self.options.limits, seed: self.options.seed }
     }
 
     /// Why a proof has nothing to look at in a segment, if it has not.
     fn absent(&self, id: ProofId, segment: Segment<'_>) -> Option<&'static str> {
         use ProofId::*;
-        let config = self.asker.subject.config();
+        let config = self.runner.subject.config();
         let draws_tokens = matches!(id, Rewound | Batched | BatchedCached);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
         let alone = matches!(id, Recomputed | Cached | Batched | BatchedCached | Threads);
@@ -172,7 +177,7 @@ impl<'a, S: Subject> Prover<'a, S> {
             Some("a vocabulary of one token leaves nothing to choose")
         } else if scales && config.qk_norm && !config.norm_gain {
             Some("query-key norm without gain bounds attention scores")
-        } else if id == Threads && !tril_kernels::is_cpu(&self.asker.subject.device()) {
+        } else if id == Threads && !tril_kernels::is_cpu(&self.runner.subject.device()) {
             Some("this device does not compute on this process's threads")
         } else if matches!(id, CacheGradients | PrefixProblems) && segment.start > 0 {
             Some("the first segment speaks for all")

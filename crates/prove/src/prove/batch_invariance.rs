@@ -1,91 +1,91 @@
-//! Claim 2: neither the sequences beside one nor the number of threads changes a logit.
+//! TokenClaim 2: neither the sequences beside one nor the number of threads changes a logit.
 
 use rayon::ThreadPool;
 
-use super::asker::{Asker, Rows};
-use super::compare::Tally;
+use super::compare::Comparison;
+use super::model_runner::{ModelRunner, Rows};
 use super::text::{Draws, Segment};
-use super::{ProofId, Subject};
-use crate::InferError;
+use super::{ModelUnderTest, ProofId};
+use tril_infer::InferError;
 
 /// Sequences in a batch.
 const BATCH: usize = 4;
 
-/// Steps taken with the cache after the prefill.
+/// CacheEquivalence taken with the cache after the prefill.
 const STEPS: usize = 24;
 
 /// The proofs of claim 2 on one segment.
-pub(super) struct Company<'a, S: Subject> {
-    pub asker: &'a Asker<'a, S>,
+pub(super) struct BatchInvariance<'a, S: ModelUnderTest> {
+    pub runner: &'a ModelRunner<'a, S>,
     pub segment: Segment<'a>,
     /// The logits of the segment alone.
     pub parallel: &'a Rows,
     pub seed: u64,
 }
 
-impl<S: Subject> Company<'_, S> {
+impl<S: ModelUnderTest> BatchInvariance<'_, S> {
     /// The segment in each row of a batch; beside it its own first half, made as long with other tokens, and sequences
     /// that have nothing in common with it.
-    pub fn batched(&self, tally: &mut Tally) -> Result<(), InferError> {
+    pub fn batched(&self, comparison: &mut Comparison) -> Result<(), InferError> {
         let len = self.len();
         let half = len.div_ceil(2);
         for row in 0..BATCH {
             let beside = (row + 1) % BATCH;
-            let mut batch = self.batch(tally.id(), row);
+            let mut batch = self.batch(comparison.id(), row);
             batch[beside][..half].copy_from_slice(&self.segment.ids[..half]);
-            let together = self.asker.parallel(&slices(&batch, 0..len))?;
-            tally.case();
+            let together = self.runner.parallel(&slices(&batch, 0..len))?;
+            comparison.case();
             for position in 0..len {
-                self.compare(tally, position, together.row(row * len + position));
+                self.compare(comparison, position, together.row(row * len + position));
             }
             for position in 0..half {
-                self.compare(tally, position, together.row(beside * len + position));
+                self.compare(comparison, position, together.row(beside * len + position));
             }
         }
         Ok(())
     }
 
     /// The same with the cache: a prefill, then steps.
-    pub fn batched_cached(&self, tally: &mut Tally) -> Result<(), InferError> {
-        let subject = self.asker.subject;
+    pub fn batched_cached(&self, comparison: &mut Comparison) -> Result<(), InferError> {
+        let subject = self.runner.subject;
         let prefill = self.prefill();
         let chunks = [prefill].into_iter().chain(std::iter::repeat_n(1, self.len() - prefill));
         let mut cache = subject.new_cache(1);
-        let alone = self.asker.chunks(self.segment.ids, &[prefill, 1], &mut cache)?;
+        let alone = self.runner.chunks(self.segment.ids, &[prefill, 1], &mut cache)?;
         for row in 0..BATCH {
-            let batch = self.batch(tally.id(), row);
+            let batch = self.batch(comparison.id(), row);
             let mut cache = subject.new_cache(BATCH);
             let mut start = 0;
             for chunk in chunks.clone() {
-                let together = self.asker.chunk(&slices(&batch, start..start + chunk), &mut cache)?;
+                let together = self.runner.chunk(&slices(&batch, start..start + chunk), &mut cache)?;
                 for index in 0..chunk {
                     let position = start + index;
                     let found = together.row(row * chunk + index);
-                    tally.compare(self.segment.start + position, alone.row(position), found);
+                    comparison.compare(self.segment.start + position, alone.row(position), found);
                 }
                 start += chunk;
             }
-            tally.case();
+            comparison.case();
         }
         Ok(())
     }
 
     /// The parallel pass and the cache on each number of threads, against the threads that the caller has.
-    pub fn threads(&self, tally: &mut Tally, pools: &[ThreadPool]) -> Result<(), InferError> {
+    pub fn threads(&self, comparison: &mut Comparison, pools: &[ThreadPool]) -> Result<(), InferError> {
         let by_cache = || {
-            let mut cache = self.asker.subject.new_cache(1);
-            self.asker.chunks(self.segment.ids, &[self.prefill(), 1], &mut cache)
+            let mut cache = self.runner.subject.new_cache(1);
+            self.runner.chunks(self.segment.ids, &[self.prefill(), 1], &mut cache)
         };
         let expected = by_cache()?;
         for pool in pools {
             if self.segment.start == 0 {
-                tally.case();
+                comparison.case();
             }
             let (parallel, cached) =
-                pool.install(|| Ok::<_, InferError>((self.asker.parallel(&[self.segment.ids])?, by_cache()?)))?;
+                pool.install(|| Ok::<_, InferError>((self.runner.parallel(&[self.segment.ids])?, by_cache()?)))?;
             for position in 0..self.len() {
-                self.compare(tally, position, parallel.row(position));
-                tally.compare(self.segment.start + position, expected.row(position), cached.row(position));
+                self.compare(comparison, position, parallel.row(position));
+                comparison.compare(self.segment.start + position, expected.row(position), cached.row(position));
             }
         }
         Ok(())
@@ -93,14 +93,14 @@ impl<S: Subject> Company<'_, S> {
 
     /// Sequences of other tokens, and the segment in this row.
     fn batch(&self, id: ProofId, row: usize) -> Vec<Vec<u32>> {
-        let mut draws = Draws::new(self.seed, id, self.segment, self.asker.subject.config().vocab_size);
+        let mut draws = Draws::new(self.seed, id, self.segment, self.runner.subject.config().vocab_size);
         let mut batch: Vec<_> = (0..BATCH).map(|_| draws.tokens_other_than(self.segment.ids)).collect();
         batch[row] = self.segment.ids.to_vec();
         batch
     }
 
-    fn compare(&self, tally: &mut Tally, position: usize, found: &[f32]) {
-        tally.compare(self.segment.start + position, self.parallel.row(position), found);
+    fn compare(&self, comparison: &mut Comparison, position: usize, found: &[f32]) {
+        comparison.compare(self.segment.start + position, self.parallel.row(position), found);
     }
 
     fn prefill(&self) -> usize {

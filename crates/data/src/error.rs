@@ -1,0 +1,56 @@
+//! What a user can get wrong about a corpus: what, where, and what to do, in one line each.
+
+use std::path::PathBuf;
+
+use tril_text::TextError;
+
+use crate::tales::TalesError;
+
+/// Why a corpus could not be opened or split.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file cannot be read or is not UTF-8.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A corpus file has no byte in it.
+    #[error("{}: the file is empty; give a file with text", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A corpus directory holds no text at all.
+    #[error("{}: no text in this directory (hidden files are skipped); put UTF-8 text files in it", path.display())]
+    EmptyDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A corpus name is neither embedded nor a path that exists.
+    #[error("corpus `{name}`: no embedded corpus ({known}) and no file or directory of this name; check the spelling")]
+    UnknownCorpus {
+        /// The name as given.
+        name: String,
+        /// The names of the embedded corpora.
+        known: String,
+    },
+    /// The embedded corpus could not be generated.
+    #[error(transparent)]
+    Tales(#[from] TalesError),
+    /// The validation fraction is no fraction.
+    #[error("validation_fraction = {fraction}: must be at least 0 and less than 1; 0.1 is usual")]
+    ValidationFraction {
+        /// The value as given.
+        fraction: f64,
+    },
+    /// One side of the split would have no text.
+    #[error(
+        "corpus `{name}`: {chars} characters are too few to keep a validation fraction of {fraction}; give more text"
+    )]
+    TooShortToSplit {
+        /// Name of the corpus.
+        name: String,
+        /// Length of the corpus in characters.
+        chars: usize,
+        /// The validation fraction asked for.
+        fraction: f64,
+    },
+}

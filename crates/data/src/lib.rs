@@ -1,0 +1,28 @@
+//! Text to learn from: corpora, their documents, and the split into training and validation text as token ids.
+//! Nothing here knows a tensor; tokenizers are in `tril-text`.
+//!
+//! ```
+//! use tril_data::{Corpus, Document, Split, encode_side};
+//! use tril_text::{Tokenizer, TokenizerConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let corpus = Corpus {
+//!     name: "example".to_string(),
+//!     documents: vec![Document::new("one file", "To be, or not to be.")],
+//! };
+//! let tokenizer = Tokenizer::build(&TokenizerConfig::default(), &corpus.texts())?;
+//! let split = Split::new(&corpus, 0.1)?;
+//! let train = encode_side(&tokenizer, &split.train)?;
+//! assert_eq!(tokenizer.decode(&train.ids)?, "To be, or not to b");
+//! # Ok(())
+//! # }
+//! ```
+
+mod corpus;
+mod error;
+mod split;
+pub mod tales;
+
+pub use corpus::{Corpus, Document};
+pub use error::DataError;
+pub use split::{Encoded, Piece, Split, encode_side};

@@ -1,0 +1,18 @@
+//! Checks on a model and on what it made: token ids in, reports out.
+//!
+//! [`prove`] shows that a model computes one function by every route, [`verify`] that a recorded text follows from its
+//! model, settings and draws, and [`cost`] what the same tokens take with and without the cache; [`work`] counts
+//! operations and bytes.
+
+pub mod cost;
+mod error;
+mod prove;
+mod verify;
+pub mod work;
+
+pub use error::ProveError;
+pub use prove::{
+    Limits, ModelUnderTest, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds, Tolerance, prove,
+    ulp_distance,
+};
+pub use verify::{Failure, Fault, TokenClaim, Transcript, Verification, verify};
