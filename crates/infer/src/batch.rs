@@ -157,12 +157,15 @@ impl<'a> Batch<'a> {
     fn alone(&mut self, place: usize, found: &[Option<Last>]) -> Result<Last, InferError> {
         let sequence = &self.members[place].1;
         if sequence.options.cache == CacheMode::Recompute {
-            let context = sequence.context();
+            // Without a cache every token of the context is kept.
+            let context = sequence.context().ok_or(InferError::EmptyPrompt)?;
             let logits = self.gpt.last_logits(self.input(context, 1), ForwardContext::default());
             return Ok(Last { logits: numbers(logits)?, computed: context.len() });
         }
         // Samples of one prompt begin alike: what one has computed serves the others.
-        let same = |(_, other): &(usize, Sequence)| other.cached_context() == Some(sequence.context());
+        let same = |(_, other): &(usize, Sequence)| {
+            other.cached_context().is_some_and(|cached| sequence.context() == Some(cached))
+        };
         let twin = self.members[..place].iter().position(same);
         if let (None, Some(twin)) = (&sequence.cache, twin)
             && let Some(Some(last)) = found.get(twin)

@@ -125,8 +125,8 @@ pub struct Remembered {
     cache: KvCache,
 }
 
-/// Tokens that are kept beyond what is needed, so that forgetting the oldest costs little a token.
-const SLACK: usize = 1 << 16;
+/// Tokens that are kept beyond what is needed, so that forgetting the oldest costs little a token. Tests pass it early.
+const SLACK: usize = if cfg!(test) { 5 } else { 1 << 16 };
 
 /// A sequence in work.
 #[derive(Debug)]
@@ -169,7 +169,8 @@ impl Sequence {
             Self { options, tokens, forgotten: 0, counts, context_start: 0, cache: None, left, limit, dropped: 0 };
         sequence.make_room();
         if sequence.options.cache == CacheMode::Cached {
-            sequence.cache = remembered.and_then(|remembered| remembered.up_to(sequence.context()));
+            sequence.cache =
+                remembered.zip(sequence.context()).and_then(|(remembered, context)| remembered.up_to(context));
         }
         Ok(sequence)
     }
@@ -192,9 +193,10 @@ impl Sequence {
         self.forgotten + self.tokens.len()
     }
 
-    /// The tokens that the model sees.
-    pub fn context(&self) -> &[u32] {
-        &self.tokens[self.context_start.saturating_sub(self.forgotten)..]
+    /// The tokens that the model sees; `None` where the oldest of them are in the cache alone.
+    pub fn context(&self) -> Option<&[u32]> {
+        let first = self.context_start.checked_sub(self.forgotten)?;
+        Some(&self.tokens[first..])
     }
 
     /// How many tokens the model sees.
@@ -202,10 +204,10 @@ impl Sequence {
         self.position() - self.context_start
     }
 
-    /// The tokens that the model sees, if all of them are in the cache.
+    /// The tokens that the model sees, if all of them are in the cache and known.
     pub fn cached_context(&self) -> Option<&[u32]> {
         let all = self.cache.as_ref().is_some_and(|cache| cache.position() == self.context_len());
-        all.then(|| self.context())
+        self.context().filter(|_| all)
     }
 
     /// Those of them that are not in the cache.
@@ -265,9 +267,10 @@ impl Sequence {
 
     /// Gives up tokens that no step can look at again, so that a sequence without end takes constant memory.
     fn forget(&mut self) {
-        let GenerateOptions { sampler, cache, .. } = &self.options;
-        let unseen = match (&self.cache, cache) {
-            (Some(cache), CacheMode::Cached) => self.context_start + cache.position(),
+        let sampler = &self.options.sampler;
+        // Where the context has an end, overflow drops the cache and computes the rest of the context from its tokens.
+        let unseen = match (&self.cache, self.limit) {
+            (Some(cache), None) => self.context_start + cache.position(),
             _ => self.context_start,
         };
         // Of a history without end the counts are enough.
