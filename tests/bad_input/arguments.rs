@@ -120,6 +120,38 @@ fn a_directory_that_holds_a_run_is_refused_with_three_ways_out() {
 }
 
 #[test]
+fn a_directory_that_holds_something_else_is_refused_with_force_too() {
+    let scene = Scene::new();
+    for file in ["run/step-123456/precious/thesis.txt", "run/config.toml"] {
+        let path = scene.path(file);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(&path, "years of work").expect("written");
+        for force in ["", " --force"] {
+            assert_says(&scene.refused(&format!("{TRAIN}{force}")), &["run", "was not made by a run"]);
+        }
+        fs::remove_dir_all(scene.path("run")).expect("removed");
+    }
+}
+
+#[test]
+fn a_run_removes_no_file_and_follows_no_link_that_it_has_not_made() {
+    let scene = Scene::with_run();
+    let (thesis, inside) = (scene.path("run/step-123456/precious/thesis.txt"), scene.path("run/step-000006/notes.txt"));
+    for path in [&thesis, &inside, &scene.path("elsewhere/train.json")] {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(path, "years of work").expect("written");
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(scene.path("elsewhere"), scene.path("run/step-999999")).expect("linked");
+    scene.stdout("train --resume run --set train.steps=9");
+    scene.stdout(&format!("{TRAIN} --force --set train.steps=3"));
+    for path in [&thesis, &inside, &scene.path("elsewhere/train.json")] {
+        assert_eq!(fs::read_to_string(path).expect("still there"), "years of work", "{}", path.display());
+    }
+    assert!(!scene.path("run/step-000006/model.safetensors").exists(), "what the run made is gone");
+}
+
+#[test]
 fn a_directory_whose_run_has_no_checkpoint_yet_is_not_offered_to_be_resumed() {
     let scene = Scene::with_run();
     fs::remove_dir_all(scene.path("run/step-000006")).expect("removed");

@@ -214,6 +214,28 @@ mod signals {
     }
 
     #[test]
+    fn a_run_that_is_asked_to_end_by_the_system_saves_as_after_ctrl_c() {
+        for signal in ["-TERM", "-HUP"] {
+            let scene = Scene::new();
+            let run = scene.path("run");
+            let output = signalled(&scene, LONG, signal, || n_lines(&run) >= 16);
+            assert_eq!(output.status.code(), Some(130), "{signal}: {}", String::from_utf8_lossy(&output.stderr));
+            let step = column(&metrics(&run), "step", "step").len();
+            assert_eq!(checkpoint(&run, "last"), run.join(format!("step-{step:06}")), "{signal}: no step is lost");
+        }
+    }
+
+    #[test]
+    fn a_run_whose_messages_nobody_reads_goes_on_to_its_end() {
+        let scene = Scene::new();
+        let mut command = scene.process(LONG);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stderr.take());
+        assert!(wait(child).status.success());
+        assert_same_run(&scene, &uninterrupted());
+    }
+
+    #[test]
     fn ctrl_c_saves_says_how_to_go_on_and_that_ends_in_the_same_bytes() {
         let scene = Scene::new();
         let run = scene.path("run");

@@ -40,7 +40,7 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     interrupt::listen(&stop, None)?;
     let lines = Lines::open()?;
     if let Lines::Typed(_) = lines {
-        eprintln!("{}: type a beginning, and the model goes on from it; /help, /quit", path.display());
+        note!("{}: type a beginning, and the model goes on from it; /help, /quit", path.display());
     }
     Chat { session, lines, stop, saved: Vec::new(), context: Some(gpt.config().max_seq_len) }.run()
 }
@@ -76,7 +76,7 @@ impl Chat<'_> {
                 Ok(Next::Leave) => return Ok(ExitCode::SUCCESS),
                 // The reader or the typist has gone.
                 Err(error) if error.is::<std::io::Error>() || error.is::<ReadlineError>() => return Err(error),
-                Err(error) => eprintln!("error: {}", message(&error)),
+                Err(error) => note!("error: {}", message(&error)),
             }
         }
     }
@@ -94,15 +94,15 @@ impl Chat<'_> {
             }
             Input::Undo => {
                 let line = self.session.undo()?;
-                eprintln!("[taken back: {line:?} and its answer]");
+                note!("[taken back: {line:?} and its answer]");
             }
-            Input::ListSettings => eprint!("{}", self.session.settings.list(None)),
+            Input::ListSettings => note_part!("{}", self.session.settings.list(None)),
             Input::Set { name, values } => {
                 self.session.set(&name, values)?;
-                eprint!("{}", self.session.settings.list(Some(&name)));
+                note_part!("{}", self.session.settings.list(Some(&name)));
             }
             Input::Save(path) => self.save(path)?,
-            Input::Help => eprintln!("{HELP}"),
+            Input::Help => note!("{HELP}"),
             Input::Quit => return Ok(Next::Leave),
         }
         Ok(Next::Line)
@@ -118,9 +118,9 @@ impl Chat<'_> {
         if report.dropped > 0
             && let Some(limit) = self.context.take()
         {
-            eprintln!("{}", overflow_notice(limit, report.dropped));
+            note!("{}", overflow_notice(limit, report.dropped));
         }
-        eprintln!("{}", told(&report));
+        note!("{}", told(&report));
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Chat<'_> {
             text.push('\n');
         }
         checkpoint::write_file(&path, text.as_bytes()).context("/save")?;
-        eprintln!("[{} characters in {}]", text.chars().count(), path.display());
+        note!("[{} characters in {}]", text.chars().count(), path.display());
         self.saved.push(path);
         Ok(())
     }
@@ -202,11 +202,11 @@ fn typed(editor: &mut Editor<(), MemHistory>, initial: Option<&str>) -> Result<O
                 return Ok(Some(line));
             }
             Err(ReadlineError::Eof) => {
-                eprintln!();
+                note!();
                 return Ok(None);
             }
             Err(ReadlineError::Interrupted) if initial.is_some() => return Ok(None),
-            Err(ReadlineError::Interrupted) => eprintln!("[Ctrl-D or /quit leaves]"),
+            Err(ReadlineError::Interrupted) => note!("[Ctrl-D or /quit leaves]"),
             Err(ReadlineError::Signal(_)) => {}
             Err(error) => return Err(error).context("the terminal cannot be read"),
         }

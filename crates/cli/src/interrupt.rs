@@ -1,11 +1,12 @@
-//! Ctrl-C asks the work at hand to stop; while that is under way, or where nothing is at hand, it ends the program.
+//! Ctrl-C, SIGTERM and SIGHUP ask the work at hand to stop; while that is under way, or where nothing is at hand, they
+//! end the program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
-/// Sets `stop` at Ctrl-C, with a word on stderr if there is one to say; ends the program if it is set already.
+/// Sets `stop` at one of these signals, with a word on stderr if there is one to say; ends the program if it is set already.
 pub fn listen(stop: &Arc<AtomicBool>, notice: Option<&'static str>) -> Result<()> {
     let stop = Arc::clone(stop);
     ctrlc::set_handler(move || {
@@ -13,7 +14,7 @@ pub fn listen(stop: &Arc<AtomicBool>, notice: Option<&'static str>) -> Result<()
             std::process::exit(130);
         }
         if let Some(notice) = notice {
-            eprintln!("\n{notice}");
+            note!("\n{notice}");
         }
     })
     .context("cannot listen for Ctrl-C")

@@ -2,6 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 a run or a check failed, 2 the user can mend it, 130 stopped by Ctrl-C.
 
+#[macro_use]
+mod notes;
+
 mod allocator;
 mod args;
 mod bench;
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", message(&error));
+            note!("error: {}", message(&error));
             ExitCode::from(exit_code(&error))
         }
     }

@@ -74,7 +74,7 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note!("{text}"),
         }
     }
 
@@ -108,7 +108,7 @@ impl TrainObserver for Progress {
             None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
                 self.last_line = Some(Instant::now());
                 let left = HumanDuration(self.time_left(step));
-                eprintln!("step {step}/{} {message} {left} left", self.steps);
+                note!("step {step}/{} {message} {left} left", self.steps);
             }
             None => {}
         }

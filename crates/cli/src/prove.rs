@@ -56,7 +56,7 @@ pub fn run(args: &ProveArgs) -> Result<ExitCode> {
     } else {
         table::write(&finding, &mut out)?;
     }
-    eprintln!("[proved in {:.1} s]", begin.elapsed().as_secs_f64());
+    note!("[proved in {:.1} s]", begin.elapsed().as_secs_f64());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -58,7 +58,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
                 counter.inc(1);
                 if step.dropped > 0 && !told {
                     told = true;
-                    counter.suspend(|| eprintln!("\n{}", overflow_notice(gpt.config().max_seq_len, step.dropped)));
+                    counter.suspend(|| note!("\n{}", overflow_notice(gpt.config().max_seq_len, step.dropped)));
                 }
             }
             Told::Piece(_) | Told::Never => {}
@@ -76,12 +76,12 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let rate = generated as f64 / seconds;
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
     let hidden = if args.hide.is_empty() { String::new() } else { format!("; {not_shown} tokens not shown") };
-    eprintln!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{hidden}; {}]", stopped_by(&endings));
+    note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{hidden}; {}]", stopped_by(&endings));
     if let (Some(recorder), Some(file)) = (recorder, &args.receipt) {
         let texts = prompts.iter().map(|prompt| prompt.text.as_str()).zip(&jobs);
         recorder.write(file, &path, Machine::this(&device, &device_name), &args.stop, texts)?;
         let (checkpoint, shown) = (open::quoted(&args.checkpoint), open::quoted(file));
-        eprintln!("[receipt: {shown}; to check it: {} verify {checkpoint} {shown}]", open::program());
+        note!("[receipt: {shown}; to check it: {} verify {checkpoint} {shown}]", open::program());
     }
     Ok(if endings.contains(&Ending::Interrupted) { ExitCode::from(130) } else { ExitCode::SUCCESS })
 }

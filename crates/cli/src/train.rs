@@ -133,9 +133,7 @@ fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
     recipe.optimizer.check()?;
     let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or("tales".as_ref());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
-    if RunDir::holds_run(&out) && !args.force {
-        bail!(RunDir::occupied(&out));
-    }
+    RunDir::check_free(&out, args.force)?;
 
     let corpus = Corpus::open(&recipe.data.source)?;
     let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
@@ -259,20 +257,22 @@ fn introduce(session: &TrainingRun, recipe: &Recipe, text: &Text, device_name: &
     let window = model.window().map_or(String::new(), |window| format!(", window {window}"));
     let parameters = session.trainer.model().num_params() as f64 / 1e6;
     let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
-    eprintln!("device   {device_name}");
-    eprintln!(
+    note!("device   {device_name}");
+    note!(
         "text     {}: {} tokens to train on, {} to validate on ({} {kind} tokens)",
         text.name,
         text.train.ids.len(),
         text.validation.ids.len(),
         model.vocab_size
     );
-    eprintln!(
+    note!(
         "model    {parameters:.2} M parameters: {} layers, d_model {}, {} heads, {positions}{window}",
-        model.n_layers, model.d_model, model.n_heads
+        model.n_layers,
+        model.d_model,
+        model.n_heads
     );
-    eprintln!("train    {} steps of {} × {} tokens, seed {}", train.steps, train.batch_size, train.seq_len, train.seed);
+    note!("train    {} steps of {} × {} tokens, seed {}", train.steps, train.batch_size, train.seq_len, train.seed);
     let step = session.trainer.step_count();
     let from = if step > 0 { format!(", from step {step}") } else { String::new() };
-    eprintln!("run      {}{from}\n", session.dir.path().display());
+    note!("run      {}{from}\n", session.dir.path().display());
 }

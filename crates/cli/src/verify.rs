@@ -97,7 +97,7 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     } else {
         table::write(&finding, &receipt, &tokenizer, &mut out)?;
     }
-    eprintln!("[verified in {:.2} s]", begin.elapsed().as_secs_f64());
+    note!("[verified in {:.2} s]", begin.elapsed().as_secs_f64());
     Ok(if pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

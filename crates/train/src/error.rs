@@ -31,6 +31,9 @@ pub enum TrainError {
         "{0} already holds a run: continue it with `--resume {0}`, replace it with `--force`, or choose another `--out`"
     )]
     Occupied(PathBuf),
+    /// A place that a run would write to holds something that no run has written.
+    #[error("{0} is not empty and was not made by a run: name another directory, so that nothing in it is lost")]
+    Foreign(PathBuf),
     /// The directory holds no run.
     #[error("{path} holds no run to resume: {detail}")]
     NoRun {

@@ -59,34 +59,51 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory of a new run. With `replace`, what an earlier run left in it is removed.
+    /// Makes the directory of a new run. With `replace`, what an earlier run left in it is removed, and nothing else.
     ///
     /// # Errors
-    /// [`TrainError::Occupied`] if it holds a run and `replace` is not set.
+    /// As [`RunDir::check_free`]; [`TrainError::Model`] for what the file system refuses.
     pub fn create(path: &Path, recipe: String, tokenizer: Vec<u8>, replace: bool) -> Result<Self, TrainError> {
         let dir = Self { path: path.to_owned(), recipe, tokenizer, index: Index::default() };
+        Self::check_free(path, replace)?;
         if Self::holds_run(path) {
-            if !replace {
-                return Err(Self::occupied(path));
-            }
             dir.remove_file(INDEX)?;
             dir.remove_unreferenced()?;
-            dir.remove_file(METRICS)?;
         }
         std::fs::create_dir_all(path).map_err(|source| io("create", path, source))?;
+        // First what tells a run from a directory that holds a config.toml of the user's.
+        checkpoint::write_file(&dir.metrics(), b"")?;
         checkpoint::write_file(&path.join(RECIPE), dir.recipe.as_bytes())?;
         Ok(dir)
     }
 
     /// Whether a run has left anything at this path.
     pub fn holds_run(path: &Path) -> bool {
-        [RECIPE, METRICS, INDEX].iter().any(|name| path.join(name).exists())
+        [METRICS, INDEX].iter().any(|name| path.join(name).exists())
     }
 
-    /// The error for a directory that holds a run, with the ways out that it leaves.
-    pub fn occupied(path: &Path) -> TrainError {
-        let resumable = path.join(INDEX).exists();
-        if resumable { TrainError::Occupied(path.to_owned()) } else { TrainError::OccupiedUnsaved(path.to_owned()) }
+    /// Refuses a directory that a new run may not take: one that holds a run, unless that is to be replaced, and one
+    /// that holds anything else.
+    ///
+    /// # Errors
+    /// [`TrainError::Occupied`] and [`TrainError::OccupiedUnsaved`] for a run, [`TrainError::Foreign`] for anything
+    /// else; [`TrainError::Model`] for a directory that cannot be listed.
+    pub fn check_free(path: &Path, replace: bool) -> Result<(), TrainError> {
+        match Self::holds_run(path) {
+            true if replace => Ok(()),
+            true if path.join(INDEX).exists() => Err(TrainError::Occupied(path.to_owned())),
+            true => Err(TrainError::OccupiedUnsaved(path.to_owned())),
+            false if !path.is_dir() => Ok(()),
+            false => {
+                let entries = std::fs::read_dir(path).map_err(|source| io("list", path, source))?;
+                let is_leftover = |name: &str| name.starts_with('.') && name.ends_with(".partial");
+                let mut names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+                match names.all(|name| is_leftover(&name.to_string_lossy())) {
+                    true => Ok(()),
+                    false => Err(TrainError::Foreign(path.to_owned())),
+                }
+            }
+        }
     }
 
     /// Opens the run at `path`, or the run whose checkpoint `path` is, and finds the checkpoint to continue from: the
@@ -183,9 +200,13 @@ impl RunDir {
     /// Saves the trainer's state as the last checkpoint, and as the best if its step is the best.
     ///
     /// # Errors
-    /// [`TrainError::Model`] for what the file system refuses.
+    /// [`TrainError::Foreign`] if something else stands in its place; [`TrainError::Model`] for what the file system
+    /// refuses.
     pub fn save(&mut self, trainer: &Trainer, progress: &TrainProgress) -> Result<PathBuf, TrainError> {
         let target = self.checkpoint(progress.step);
+        if target.symlink_metadata().is_ok() && !is_checkpoint(&target) {
+            return Err(TrainError::Foreign(target));
+        }
         let mut files = checkpoint::model_files(&trainer.model())?;
         files.push((checkpoint::TOKENIZER, self.tokenizer.clone()));
         files.push((OPTIMIZER, checkpoint::tensors_to_bytes(&trainer.optimizer().tensors())?));
@@ -236,8 +257,9 @@ impl RunDir {
         for entry in entries.filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
             let named = [&self.index.best, &self.index.last].iter().any(|kept| kept.as_deref() == Some(&name));
-            if is_checkpoint_name(&name) && !named {
-                checkpoint::remove_dir(&entry.path())?;
+            let path = entry.path();
+            if is_checkpoint_name(&name) && !named && (name.starts_with('.') || is_checkpoint(&path)) {
+                remove_checkpoint(&path)?;
             }
         }
         Ok(())
@@ -252,7 +274,31 @@ impl RunDir {
     }
 }
 
-/// Whether a run gave a directory this name, whole or half-written: nothing else of the user's is ever removed.
+/// Whether a directory is a whole checkpoint that a run has written, and no link to one.
+fn is_checkpoint(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) && path.join(PROGRESS).is_file()
+}
+
+/// Removes the files of a checkpoint, and its directory unless the user keeps something else there.
+fn remove_checkpoint(path: &Path) -> Result<(), TrainError> {
+    if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(());
+    }
+    // The file by which a checkpoint is known goes last.
+    let names = [checkpoint::CONFIG, checkpoint::TOKENIZER, checkpoint::WEIGHTS, OPTIMIZER, RECIPE, PROGRESS];
+    for file in names.map(|name| path.join(name)) {
+        match std::fs::remove_file(&file) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", &file, source)),
+            _ => {}
+        }
+    }
+    match std::fs::remove_dir(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(io("remove", path, source)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a run gives this name to a directory, whole or half-written.
 fn is_checkpoint_name(name: &str) -> bool {
     let whole = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name);
     let digits = whole.strip_prefix("step-").unwrap_or_default();
