@@ -255,3 +255,19 @@ fn progress_goes_to_stderr_with_samples_at_their_interval() {
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(!stdout.contains("step 2"), "{stdout}");
 }
+
+#[test]
+fn a_shipped_recipe_is_found_by_its_name_and_printed_as_its_file_is() {
+    let scene = Scene::new();
+    let list = scene.stdout("recipes");
+    let configs = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs")).expect("configs");
+    for path in configs.map(|entry| entry.expect("an entry").path()) {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {list}");
+        assert_eq!(scene.stdout(&format!("recipes {name}")), fs::read_to_string(&path).expect("text"));
+    }
+    scene.stdout("train smoke --data text.txt --set train.steps=1 --set train.micro_batches=1");
+    assert!(scene.path("runs/smoke/checkpoints.json").exists());
+    assert_says(&scene.refused("train smoek --data text.txt"), &["smoek", "smoke", "tales"]);
+    assert_says(&scene.refused("recipes nothing"), &["nothing", "smoke", "tales"]);
+}

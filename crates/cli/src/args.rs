@@ -33,7 +33,7 @@ pub enum Command {
     Chat(Box<ChatArgs>),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
-    /// Show how probable a checkpoint holds each token of a text
+    /// Show how probable a checkpoint finds each token of a text
     Score(ScoreArgs),
     /// Prove that a checkpoint computes one function, whichever way it is asked
     Prove(ProveArgs),
@@ -41,6 +41,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what each token costs without a cache and with it, and check that the tokens are the same
     Cost(CostArgs),
+    /// List the shipped recipes, or print one
+    Recipes(RecipesArgs),
     /// Measure how fast this machine trains and generates
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -59,8 +61,8 @@ pub struct ComputeArgs {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A recipe, such as configs/shakespeare_char.toml [default: the embedded configs/tales.toml]
-    #[arg(value_name = "CONFIG.toml", conflicts_with = "resume")]
+    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file [default: tales]
+    #[arg(value_name = "RECIPE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// A UTF-8 text file, a directory of them, or the name of an embedded corpus (tales)
     #[arg(long, value_name = "FILE|DIR|NAME")]
@@ -79,6 +81,13 @@ pub struct TrainArgs {
     pub set: Vec<String>,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RecipesArgs {
+    /// Print this one, to begin a recipe of your own from it
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// What to do when the context is full.

@@ -20,6 +20,7 @@ mod prove;
 mod quantity;
 mod receipt;
 mod recipe;
+mod recipes;
 mod sample;
 mod score;
 mod shown;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Recipes(args) => recipes::run(&args),
         args::Command::Bench(command) => bench::run(&command),
     };
     match done {

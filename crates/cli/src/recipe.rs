@@ -10,7 +10,30 @@ use tril_text::TokenizerConfig;
 use tril_train::{OptimizerConfig, TrainConfig};
 
 /// The recipe that runs when none is named.
-pub const DEFAULT: &str = include_str!("../../../configs/tales.toml");
+pub const DEFAULT: &str = "tales";
+
+/// Names and texts of the recipes that the program carries.
+pub const SHIPPED: [(&str, &str); 7] = [
+    ("tales", include_str!("../../../configs/tales.toml")),
+    ("shakespeare_char", include_str!("../../../configs/shakespeare_char.toml")),
+    ("shakespeare_fast", include_str!("../../../configs/shakespeare_fast.toml")),
+    ("shakespeare_best", include_str!("../../../configs/shakespeare_best.toml")),
+    ("baby", include_str!("../../../configs/baby.toml")),
+    ("llama_tiny", include_str!("../../../configs/llama_tiny.toml")),
+    ("smoke", include_str!("../../../configs/smoke.toml")),
+];
+
+/// The text of a shipped recipe.
+///
+/// # Errors
+/// For another name; the message lists those there are.
+pub fn shipped(name: &str) -> Result<&'static str> {
+    let found = SHIPPED.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text).with_context(|| {
+        let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        format!("`{name}` is no recipe; the shipped ones are {}", names.join(", "))
+    })
+}
 
 /// Fields that had another name in earlier releases, which is still read: section, old name, name.
 const RENAMED: [(&str, &str, &str); 1] = [("optimizer", "matrix_learning_rate", "muon_learning_rate")];
@@ -89,11 +112,15 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Reads a recipe file.
+    /// Reads a recipe file, or a shipped recipe by its name where no file is called so.
     ///
     /// # Errors
-    /// As [`Recipe::parse`], and if the file cannot be read.
+    /// As [`Recipe::parse`], and if the file cannot be read or the name is unknown.
     pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
+        let name = path.to_str().filter(|name| !name.contains(['/', '\\', '.']) && !path.exists());
+        if let Some(name) = name {
+            return Self::parse(shipped(name)?, &format!("the recipe {name}"), overrides);
+        }
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("cannot read the recipe {}: give the path of a TOML file, such as one in configs/", path.display())
         })?;
@@ -227,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_recipe_survives_being_written_and_read() {
-        let recipe = parse(DEFAULT, &["model.n_layers=7", "optimizer.learning_rate=1"]).expect("sound");
+        let recipe = parse(shipped(DEFAULT).expect("shipped"), &["model.n_layers=7", "optimizer.learning_rate=1"])
+            .expect("sound");
         let again = parse(&recipe.to_toml().expect("TOML"), &[]).expect("sound");
         assert_eq!(recipe, again);
         assert_eq!((again.model.n_layers, again.optimizer.learning_rate), (7, 1.0));

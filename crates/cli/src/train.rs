@@ -124,14 +124,14 @@ struct Prepared {
 fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
     let mut recipe = match &args.config {
         Some(path) => Recipe::open(path, &args.set)?,
-        None => Recipe::parse(recipe::DEFAULT, "the default recipe", &args.set)?,
+        None => Recipe::parse(recipe::shipped(recipe::DEFAULT)?, "the default recipe", &args.set)?,
     };
     if let Some(data) = &args.data {
         recipe.data.source.clone_from(data);
     }
     recipe.train.check()?;
     recipe.optimizer.check()?;
-    let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or("tales".as_ref());
+    let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or(recipe::DEFAULT.as_ref());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     RunDir::check_free(&out, args.force)?;
 

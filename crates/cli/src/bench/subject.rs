@@ -8,7 +8,7 @@ use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
 use tril_train::{OptimizerConfig, TrainConfig};
 
 use crate::args::{BenchOptions, Preset};
-use crate::recipe::Recipe;
+use crate::recipe::{self, Recipe};
 
 /// The characters of Tiny Shakespeare: the vocabulary where a recipe leaves it to characters of a text not read here.
 const CHARACTERS: usize = 65;
@@ -28,13 +28,9 @@ impl Preset {
     /// Its recipe, and how the shape that PyTorch is measured at differs from it.
     fn recipe(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
-            Self::CharCpu => ("char-cpu", include_str!("../../../../configs/shakespeare_char.toml"), &[]),
+            Self::CharCpu => ("char-cpu", "shakespeare_char", &[]),
             // The batch is cut to what a CPU computes in seconds.
-            Self::Baby => (
-                "baby",
-                include_str!("../../../../configs/baby.toml"),
-                &["train.batch_size=8", "train.micro_batches=8", "train.dropout=0"],
-            ),
+            Self::Baby => ("baby", "baby", &["train.batch_size=8", "train.micro_batches=8", "train.dropout=0"]),
         }
     }
 }
@@ -48,9 +44,9 @@ impl Subject {
         let (name, recipe) = match &options.config {
             Some(path) => (path.display().to_string(), Recipe::open(path, &options.set)?),
             None => {
-                let (name, text, differences) = options.preset.recipe();
+                let (name, base, differences) = options.preset.recipe();
                 let overrides = differences.iter().map(|item| (*item).to_owned()).chain(options.set.iter().cloned());
-                (name.to_owned(), Recipe::parse(text, name, &overrides.collect::<Vec<_>>())?)
+                (name.to_owned(), Recipe::parse(recipe::shipped(base)?, name, &overrides.collect::<Vec<_>>())?)
             }
         };
         let Recipe { tokenizer, model, train, optimizer, .. } = recipe;

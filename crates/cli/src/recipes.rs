@@ -1,0 +1,42 @@
+//! `tril recipes`: the recipes that this program carries, as a list or one of them as its TOML.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::args::RecipesArgs;
+use crate::recipe;
+
+pub fn run(args: &RecipesArgs) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match &args.name {
+        Some(name) => write!(out, "{}", recipe::shipped(name)?)?,
+        None => {
+            let width = recipe::SHIPPED.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            for (name, text) in recipe::SHIPPED {
+                writeln!(out, "{name:<width$}  {}", summary(text))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first sentence of the comment that a recipe begins with.
+fn summary(text: &str) -> String {
+    let comment = text.lines().map_while(|line| line.strip_prefix("# ")).collect::<Vec<_>>().join(" ");
+    comment.split_once(". ").map_or_else(|| comment.trim_end_matches('.').to_owned(), |(first, _)| first.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_recipe_is_told_in_one_sentence() {
+        for (name, text) in recipe::SHIPPED {
+            let summary = summary(text);
+            assert!(summary.len() > 20 && !summary.ends_with('.'), "{name}: {summary:?}");
+        }
+    }
+}
