@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor};
 use tril_infer::{
-    Batch, CacheMode, Event, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig, Step,
+    BatchGenerator, CacheMode, Event, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig, Step,
 };
 use tril_model::{ForwardContext, Gpt};
 
@@ -72,7 +72,7 @@ fn sequences_that_join_late_and_end_early_are_what_they_are_alone() {
             let gpt = model(config, &device);
             let prompts = [vec![1], ids(9, 2), ids(9, 2), ids(40, 3), vec![7, 7], vec![5]];
             let lengths = [50, 3, 30, 25, 0, 40];
-            let mut batch = Batch::new(&gpt);
+            let mut batch = BatchGenerator::new(&gpt);
             let mut waiting = prompts.iter().zip(lengths).enumerate();
             let mut found: BTreeMap<usize, (Vec<Step>, Option<Finish>)> = BTreeMap::new();
             for round in 0.. {
@@ -80,7 +80,7 @@ fn sequences_that_join_late_and_end_early_are_what_they_are_alone() {
                 if round % 2 == 0
                     && let Some((number, (prompt, len))) = waiting.next()
                 {
-                    assert_eq!(batch.join(prompt, options(number as u64, len)).expect("a sound prompt"), number);
+                    assert_eq!(batch.add(prompt, options(number as u64, len)).expect("a sound prompt"), number);
                 }
                 if batch.is_empty() {
                     break;
@@ -108,9 +108,9 @@ fn sequences_that_join_late_and_end_early_are_what_they_are_alone() {
 fn samples_of_one_prompt_compute_it_once_and_differ_by_their_number() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    let mut batch = Batch::new(&gpt);
+    let mut batch = BatchGenerator::new(&gpt);
     for sample in 0..3 {
-        batch.join(&ids(9, 2), options(sample, 5)).expect("a sound prompt");
+        batch.add(&ids(9, 2), options(sample, 5)).expect("a sound prompt");
     }
     let computed = |events: Vec<(usize, Event)>| -> Vec<usize> {
         let step = |(_, event)| if let Event::Step(step) = event { Some(step.computed) } else { None };
@@ -154,7 +154,7 @@ fn a_text_continued_from_what_is_remembered_is_that_of_a_fresh_start() {
             let prompt = ids(20, 2);
             let mut first = Generator::new(&gpt, &prompt, options(0, 30)).expect("sound");
             let written: Vec<u32> = first.by_ref().map(|step| step.expect("sound").token).collect();
-            let remembered = first.remember().expect("it has a cache");
+            let remembered = first.into_prefix_cache().expect("it has a cache");
             let text = [&prompt[..], &written].concat();
             // Going on, going back a little, another ending, going back to before the prompt's end, another text.
             let other = ids(9, 77);

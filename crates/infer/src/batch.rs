@@ -7,13 +7,13 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use tril_model::{ForwardContext, Gpt, KvCache};
 
 use crate::InferError;
-use crate::sequence::{CacheMode, Ended, Event, Finish, GenerateOptions, Remembered, Sequence, Step};
+use crate::sequence::{CacheMode, Ended, Event, Finish, GenerateOptions, PrefixCache, Sequence, Step};
 
 /// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
 pub const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Sequences in work. Those that have ended leave, others may join at any time.
-pub struct Batch<'a> {
+pub struct BatchGenerator<'a> {
     gpt: &'a Gpt,
     device: Device,
     members: Vec<(usize, Sequence)>,
@@ -27,7 +27,7 @@ struct Last {
     computed: usize,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> BatchGenerator<'a> {
     /// An empty batch.
     pub fn new(gpt: &'a Gpt) -> Self {
         Self { gpt, device: gpt.device(), members: Vec::new(), joined: 0, prefill_chunk: PREFILL_CHUNK }
@@ -43,19 +43,19 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// [`InferError`] for an empty prompt, an id outside the vocabulary, or bad options.
-    pub fn join(&mut self, prompt: &[u32], options: GenerateOptions) -> Result<usize, InferError> {
-        self.join_from(prompt, options, None)
+    pub fn add(&mut self, prompt: &[u32], options: GenerateOptions) -> Result<usize, InferError> {
+        self.add_from(prompt, options, None)
     }
 
     /// The same, with what is remembered of an earlier text of this model: its common beginning is not computed again.
     ///
     /// # Errors
-    /// As [`Batch::join`].
-    pub fn join_from(
+    /// As [`BatchGenerator::add`].
+    pub fn add_from(
         &mut self,
         prompt: &[u32],
         options: GenerateOptions,
-        remembered: Option<Remembered>,
+        remembered: Option<PrefixCache>,
     ) -> Result<usize, InferError> {
         let sequence = Sequence::new(self.gpt, prompt, options, remembered)?;
         let number = self.joined;
@@ -65,9 +65,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes a sequence out before its end; what can be continued later, if it has a cache.
-    pub fn leave(&mut self, number: usize) -> Option<Remembered> {
+    pub fn remove(&mut self, number: usize) -> Option<PrefixCache> {
         let place = self.members.iter().position(|(member, _)| *member == number)?;
-        self.members.remove(place).1.remember()
+        self.members.remove(place).1.into_prefix_cache()
     }
 
     /// How many sequences are in work.
@@ -112,7 +112,7 @@ impl<'a> Batch<'a> {
         for ((number, sequence), ended) in members.into_iter().zip(ended) {
             match ended {
                 Some((finish, stop)) => {
-                    let remembered = sequence.remember();
+                    let remembered = sequence.into_prefix_cache();
                     events.push((number, Event::Ended(Box::new(Ended { finish, stop, remembered }))));
                 }
                 None => self.members.push((number, sequence)),

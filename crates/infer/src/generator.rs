@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use tril_model::Gpt;
 
 use crate::InferError;
-use crate::batch::Batch;
-use crate::sequence::{Ended, Event, GenerateOptions, Remembered, Step};
+use crate::batch::BatchGenerator;
+use crate::sequence::{Ended, Event, GenerateOptions, PrefixCache, Step};
 
 /// An iterator over new tokens.
 ///
@@ -25,7 +25,7 @@ use crate::sequence::{Ended, Event, GenerateOptions, Remembered, Step};
 /// # }
 /// ```
 pub struct Generator<'a> {
-    batch: Batch<'a>,
+    batch: BatchGenerator<'a>,
     ended: Option<Ended>,
 }
 
@@ -47,10 +47,10 @@ impl<'a> Generator<'a> {
         gpt: &'a Gpt,
         prompt: &[u32],
         options: GenerateOptions,
-        remembered: Option<Remembered>,
+        remembered: Option<PrefixCache>,
     ) -> Result<Self, InferError> {
-        let mut batch = Batch::new(gpt);
-        batch.join_from(prompt, options, remembered)?;
+        let mut batch = BatchGenerator::new(gpt);
+        batch.add_from(prompt, options, remembered)?;
         Ok(Self { batch, ended: None })
     }
 
@@ -66,10 +66,10 @@ impl<'a> Generator<'a> {
     }
 
     /// What can be continued later: the text so far, as far as it is in the cache.
-    pub fn remember(mut self) -> Option<Remembered> {
+    pub fn into_prefix_cache(mut self) -> Option<PrefixCache> {
         match self.ended {
             Some(ended) => ended.remembered,
-            None => self.batch.leave(0),
+            None => self.batch.remove(0),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Iterator for Generator<'_> {
                 }
             },
             Err(error) => {
-                self.batch.leave(0);
+                self.batch.remove(0);
                 Some(Err(error))
             }
         }

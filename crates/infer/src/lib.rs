@@ -8,12 +8,12 @@ mod sampler;
 mod score;
 mod sequence;
 
-pub use batch::{Batch, PREFILL_CHUNK};
+pub use batch::{BatchGenerator, PREFILL_CHUNK};
 pub use error::InferError;
 pub use generator::Generator;
 pub use sampler::{Choice, Distribution, SamplerConfig, choose, choose_from, draw, logprob};
 pub use score::{ScoreOptions, TokenScore, score};
 pub use sequence::{
-    CacheMode, Ended, Event, Finish, GenerateOptions, Overflow, Remembered, Step, check_ids, check_prompt,
+    CacheMode, Ended, Event, Finish, GenerateOptions, Overflow, PrefixCache, Step, check_ids, check_prompt,
     context_start,
 };

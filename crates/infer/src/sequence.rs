@@ -115,12 +115,12 @@ pub struct Ended {
     /// How the stop token was drawn, if it came. It is not part of the text.
     pub stop: Option<Step>,
     /// What can be continued later, if there was a cache.
-    pub remembered: Option<Remembered>,
+    pub remembered: Option<PrefixCache>,
 }
 
 /// A text and the keys and values of its first positions, to go on from without computing them again.
 #[derive(Debug, Clone)]
-pub struct Remembered {
+pub struct PrefixCache {
     tokens: Vec<u32>,
     cache: KvCache,
 }
@@ -157,7 +157,7 @@ impl Sequence {
         gpt: &Gpt,
         prompt: &[u32],
         options: GenerateOptions,
-        remembered: Option<Remembered>,
+        remembered: Option<PrefixCache>,
     ) -> Result<Self, InferError> {
         let config = gpt.config();
         options.sampler.check(config.vocab_size)?;
@@ -246,12 +246,12 @@ impl Sequence {
     }
 
     /// What can be continued later.
-    pub fn remember(mut self) -> Option<Remembered> {
+    pub fn into_prefix_cache(mut self) -> Option<PrefixCache> {
         let cache = self.cache.take()?;
         // Only while the text in the cache is known from its beginning.
         let first = self.context_start.checked_sub(self.forgotten)?;
         let tokens = self.tokens[first..first + cache.position()].to_vec();
-        Some(Remembered { tokens, cache })
+        Some(PrefixCache { tokens, cache })
     }
 
     /// Cuts the oldest half of a full context away, as often as needed and if it may; returns whether it did.
@@ -284,7 +284,7 @@ impl Sequence {
     }
 }
 
-impl Remembered {
+impl PrefixCache {
     /// The cache, taken back to where its text and `context` part; at least one token of `context` is left to compute.
     fn up_to(mut self, context: &[u32]) -> Option<KvCache> {
         let known = self.tokens.iter().zip(context).take_while(|(a, b)| a == b).count();

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use tril_infer::{Finish, Generator, Remembered};
+use tril_infer::{Finish, Generator, PrefixCache};
 use tril_model::Gpt;
 use tril_text::{Part, TextError, Tokenizer};
 
@@ -27,9 +27,9 @@ pub struct Session<'a> {
     first_index: u64,
     pub settings: Settings,
     turns: Vec<Turn>,
-    remembered: Option<Remembered>,
+    remembered: Option<PrefixCache>,
     /// What was remembered before the last turn: where a window's cache cannot be taken back, this can still be used.
-    before_last: Option<Remembered>,
+    before_last: Option<PrefixCache>,
 }
 
 /// What a user added, and what the model did.
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
         let ending = ending.or_else(|| stop_text.map(Ending::from)).or(finish.map(Ending::Finish));
         let ending = ending.unwrap_or(Ending::Interrupted);
         answer.ids = cut(self.tokenizer, answer.ids, &answer.text)?;
-        self.remembered = generator.remember();
+        self.remembered = generator.into_prefix_cache();
         self.before_last = remembered;
         self.turns.push(Turn { line: line.to_owned(), said, answer, sample_index: index, ends_text });
         Ok(Report { tokens, not_shown, ending, context, computed, dropped })

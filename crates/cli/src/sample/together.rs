@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use tril_infer::{Batch, Event, GenerateOptions, Step};
+use tril_infer::{BatchGenerator, Event, GenerateOptions, Step};
 use tril_model::Gpt;
 use tril_text::{Part, Tokenizer};
 
@@ -62,13 +62,13 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// Of the generator, of the tokenizer, and what `tell` returns.
     pub fn write(self, jobs: &[Job], width: usize, mut tell: impl FnMut(usize, Told<'_>) -> Result<()>) -> Result<()> {
-        let mut batch = Batch::new(self.gpt);
+        let mut batch = BatchGenerator::new(self.gpt);
         let mut texts: Vec<Option<Text<'a>>> = jobs.iter().map(|_| None).collect();
         let mut begun = 0;
         loop {
             while begun < jobs.len() && batch.len() < width {
                 // Sequences are numbered as they join, so their numbers are those of the jobs.
-                let number = batch.join(&jobs[begun].ids, jobs[begun].options.clone())?;
+                let number = batch.add(&jobs[begun].ids, jobs[begun].options.clone())?;
                 texts[number] = Some(Text::new(View::new(self.tokenizer, self.filters, &jobs[begun].prompt)));
                 begun += 1;
             }
@@ -87,7 +87,7 @@ impl<'a> Writer<'a> {
                     Event::Ended(ended) => Some((Ending::Finish(ended.finish), ended.stop)),
                 };
                 if let Some((ending, stop)) = ending {
-                    batch.leave(number);
+                    batch.remove(number);
                     let Some(text) = texts[number].take() else { continue };
                     end(number, text, ending, stop, &mut tell)?;
                 }
