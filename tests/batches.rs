@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor};
 use tril_infer::{
-    BatchGenerator, CacheMode, Event, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig, Step,
+    BatchGenerator, CacheMode, Event, FinishReason, GenerateOptions, GeneratedToken, Generator, InferError, Overflow,
+    SamplerConfig,
 };
 use tril_model::{ForwardContext, Gpt};
 
@@ -25,15 +26,15 @@ fn options(sample_index: u64, max_tokens: usize) -> GenerateOptions {
 }
 
 /// All steps of a sequence by itself, and why it ended.
-fn alone(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> (Vec<Step>, Option<Finish>) {
+fn alone(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> (Vec<GeneratedToken>, Option<FinishReason>) {
     let mut generator = Generator::new(gpt, prompt, options).expect("a sound prompt");
     let steps = generator.by_ref().collect::<Result<_, InferError>>().expect("sound logits");
-    (steps, generator.ended().map(|ended| ended.finish))
+    (steps, generator.finished().map(|finished| finished.reason))
 }
 
 /// What the model says of a step; how many positions it computed may differ in company.
-fn said(steps: &[Step]) -> Vec<(u32, u64, usize, usize, usize)> {
-    steps.iter().map(|s| (s.token, s.logprob.to_bits(), s.position, s.context, s.dropped)).collect()
+fn said(steps: &[GeneratedToken]) -> Vec<(u32, u64, usize, usize, usize)> {
+    steps.iter().map(|s| (s.sampled.token, s.sampled.logprob.to_bits(), s.position, s.context, s.dropped)).collect()
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn sequences_that_join_late_and_end_early_are_what_they_are_alone() {
             let lengths = [50, 3, 30, 25, 0, 40];
             let mut batch = BatchGenerator::new(&gpt);
             let mut waiting = prompts.iter().zip(lengths).enumerate();
-            let mut found: BTreeMap<usize, (Vec<Step>, Option<Finish>)> = BTreeMap::new();
+            let mut found: BTreeMap<usize, (Vec<GeneratedToken>, Option<FinishReason>)> = BTreeMap::new();
             for round in 0.. {
                 // One at the start, and one more every other step.
                 if round % 2 == 0
@@ -88,8 +89,9 @@ fn sequences_that_join_late_and_end_early_are_what_they_are_alone() {
                 for (number, event) in batch.step().expect("sound logits") {
                     let (steps, finish) = found.entry(number).or_default();
                     match event {
-                        Event::Step(step) => steps.push(step),
-                        Event::Ended(ended) => *finish = Some(ended.finish),
+                        Event::Token(step) => steps.push(step),
+                        Event::Finished(finished) => *finish = Some(finished.reason),
+                        Event::Failed(error) => panic!("{error}"),
                     }
                 }
             }
@@ -98,7 +100,10 @@ fn sequences_that_join_late_and_end_early_are_what_they_are_alone() {
                 assert_eq!(steps.len(), len);
                 let (in_company, finish_in_company) = &found[&number];
                 assert_eq!(said(in_company), said(&steps), "{device_name}, {name}, {number}");
-                assert_eq!((*finish_in_company, finish), (Some(Finish::MaxTokens), Some(Finish::MaxTokens)));
+                assert_eq!(
+                    (*finish_in_company, finish),
+                    (Some(FinishReason::MaxTokens), Some(FinishReason::MaxTokens))
+                );
             }
         }
     }
@@ -113,7 +118,7 @@ fn samples_of_one_prompt_compute_it_once_and_differ_by_their_number() {
         batch.add(&ids(9, 2), options(sample, 5)).expect("a sound prompt");
     }
     let computed = |events: Vec<(usize, Event)>| -> Vec<usize> {
-        let step = |(_, event)| if let Event::Step(step) = event { Some(step.computed) } else { None };
+        let step = |(_, event)| if let Event::Token(step) = event { Some(step.computed) } else { None };
         events.into_iter().filter_map(step).collect()
     };
     assert_eq!(computed(batch.step().expect("sound")), [9, 0, 0]);
@@ -130,19 +135,19 @@ fn a_full_context_is_cut_or_ends_the_sequence_as_the_options_say() {
     for cache in [CacheMode::Cached, CacheMode::Recompute] {
         let options = GenerateOptions { cache, on_overflow: Overflow::Stop, ..options(0, 10 * limit) };
         let (steps, finish) = alone(&gpt, &[1, 2, 3], options.clone());
-        assert_eq!(finish, Some(Finish::ContextFull));
+        assert_eq!(finish, Some(FinishReason::ContextFull));
         // The last token is predicted from a full context.
         assert_eq!(steps.last().map(|step| (step.context, step.position)), Some((limit, limit)));
         assert!(steps.iter().all(|step| step.dropped == 0));
         let cut = GenerateOptions { on_overflow: Overflow::Recompute, max_tokens: 2 * limit, ..options.clone() };
         let (longer, finish) = alone(&gpt, &[1, 2, 3], cut.clone());
-        assert_eq!(finish, Some(Finish::MaxTokens));
+        assert_eq!(finish, Some(FinishReason::MaxTokens));
         assert_eq!(said(&longer[..steps.len()]), said(&steps));
         assert_eq!(longer[steps.len()].dropped, limit / 2);
         // A prompt that is too long is cut, and that is said; or it is refused by ending at once.
         let long = ids(limit + 1, 8);
         assert_eq!(alone(&gpt, &long, cut).0[0].dropped, limit / 2);
-        assert_eq!(alone(&gpt, &long, options), (vec![], Some(Finish::ContextFull)));
+        assert_eq!(alone(&gpt, &long, options), (vec![], Some(FinishReason::ContextFull)));
     }
 }
 
@@ -153,7 +158,7 @@ fn a_text_continued_from_what_is_remembered_is_that_of_a_fresh_start() {
             let gpt = model(config, &device);
             let prompt = ids(20, 2);
             let mut first = Generator::new(&gpt, &prompt, options(0, 30)).expect("sound");
-            let written: Vec<u32> = first.by_ref().map(|step| step.expect("sound").token).collect();
+            let written: Vec<u32> = first.by_ref().map(|step| step.expect("sound").sampled.token).collect();
             let remembered = first.into_prefix_cache().expect("it has a cache");
             let text = [&prompt[..], &written].concat();
             // Going on, going back a little, another ending, going back to before the prompt's end, another text.
@@ -168,7 +173,7 @@ fn a_text_continued_from_what_is_remembered_is_that_of_a_fresh_start() {
             ];
             for (turn, text) in turns.iter().enumerate() {
                 let resumed = Generator::resume(&gpt, text, options(1, 30), Some(remembered.clone())).expect("sound");
-                let steps: Vec<Step> = resumed.map(|step| step.expect("sound")).collect();
+                let steps: Vec<GeneratedToken> = resumed.map(|step| step.expect("sound")).collect();
                 let fresh = alone(&gpt, text, options(1, 30)).0;
                 assert_eq!(said(&steps), said(&fresh), "{device_name}, {name}, turn {turn}");
                 let limit = gpt.config().context_limit();
@@ -186,29 +191,30 @@ fn the_stop_token_ends_a_sequence_and_tells_how_it_was_drawn() {
     let gpt = model(gpt2_config(), &device);
     let (steps, _) = alone(&gpt, &[1], options(0, 40));
     let stop = &steps[25];
-    let first = steps.iter().position(|step| step.token == stop.token).expect("it is there");
-    let options = GenerateOptions { stop_token: Some(stop.token), ..options(0, 40) };
+    let first = steps.iter().position(|step| step.sampled.token == stop.sampled.token).expect("it is there");
+    let options = GenerateOptions { stop_token: Some(stop.sampled.token), ..options(0, 40) };
     let mut generator = Generator::new(&gpt, &[1], options).expect("sound");
     assert_eq!(generator.by_ref().count(), first);
-    let ended = generator.ended().expect("it has ended");
-    assert_eq!(ended.finish, Finish::EndOfText);
-    assert_eq!(ended.stop.as_ref(), Some(&steps[first]));
+    let finished = generator.finished().expect("it has finished");
+    assert_eq!(finished.reason, FinishReason::EndOfText);
+    assert_eq!(finished.stop.as_ref(), Some(&steps[first]));
     assert!(generator.next().is_none());
 }
 
 #[test]
-fn alternatives_are_the_most_probable_tokens_and_share_and_draw_agree_with_them() {
+fn alternatives_are_the_most_probable_tokens_and_interval_and_draw_agree_with_them() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
     let options = GenerateOptions { alternatives: 4, ..options(0, 30) };
     for step in alone(&gpt, &[1], options).0 {
         assert_eq!(step.alternatives.len(), 4);
         assert!(step.alternatives.is_sorted_by(|a, b| a.1 >= b.1));
-        assert!(step.share.contains(&step.draw.expect("it was drawn")));
-        let share = step.share.end - step.share.start;
-        if let Some((_, probability)) = step.alternatives.iter().find(|(token, _)| *token == step.token) {
+        let sampled = &step.sampled;
+        assert!(sampled.cdf_interval.contains(&sampled.uniform.expect("it was drawn")));
+        let share = sampled.cdf_interval.end - sampled.cdf_interval.start;
+        if let Some((_, probability)) = step.alternatives.iter().find(|(token, _)| *token == sampled.token) {
             // The settings leave the model's own distribution as it is.
-            assert!((probability - share).abs() < 1e-12 && (probability.ln() - step.logprob).abs() < 1e-9);
+            assert!((probability - share).abs() < 1e-12 && (probability.ln() - sampled.logprob).abs() < 1e-9);
         }
     }
 }

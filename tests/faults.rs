@@ -8,6 +8,7 @@ mod attention;
 pub mod twin;
 
 use burn::tensor::{Device, Tensor};
+use tril_infer::LanguageModel;
 use tril_model::GptConfig;
 use tril_model::parameters::NamedGradients;
 use tril_prove::ProofId::*;
@@ -77,7 +78,7 @@ fn first_apart(twin: &Twin, mut route: impl FnMut(&Tensor<3>, usize) -> Tensor<3
 
 /// The same by the cache, one token at a time.
 fn first_step_apart(twin: &Twin) -> Option<usize> {
-    let mut cache = twin.new_cache(1);
+    let mut cache = twin.new_cache();
     first_apart(twin, |embedded, position| twin.logits(embedded.clone().narrow(1, position, 1), Some(&mut cache)))
 }
 

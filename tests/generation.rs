@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use tril_infer::{
-    CacheMode, Choice, Distribution, GenerateOptions, Generator, InferError, SamplerConfig, Step, choose,
+    CacheMode, Distribution, GenerateOptions, GeneratedToken, Generator, InferError, SamplerConfig, choose,
 };
 use tril_model::{Gpt, GptConfig};
 
@@ -19,13 +19,13 @@ fn options() -> GenerateOptions {
     }
 }
 
-fn steps(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Vec<Step> {
+fn steps(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Vec<GeneratedToken> {
     let generator = Generator::new(gpt, prompt, options).expect("a sound prompt");
     generator.collect::<Result<_, InferError>>().expect("sound logits")
 }
 
 fn tokens(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Vec<u32> {
-    steps(gpt, prompt, options).iter().map(|step| step.token).collect()
+    steps(gpt, prompt, options).iter().map(|step| step.sampled.token).collect()
 }
 
 #[test]
@@ -117,13 +117,14 @@ fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() 
         for (name, config) in all_configs() {
             let prompt: Vec<u32> = some_ids(1, 23, config.vocab_size).iter().map(|id| *id as u32).collect();
             let gpt = model(config, &device);
-            let in_chunks_of = |chunk: usize| -> Vec<Step> {
+            let in_chunks_of = |chunk: usize| -> Vec<GeneratedToken> {
                 let generator = Generator::new(&gpt, &prompt, options()).expect("a sound prompt");
                 let generator = generator.with_prefill_chunk(NonZeroUsize::new(chunk).expect("not zero"));
                 generator.collect::<Result<_, InferError>>().expect("sound logits")
             };
             let whole = in_chunks_of(23);
-            let tokens = |steps: &[Step]| -> Vec<u32> { steps.iter().map(|step| step.token).collect() };
+            let tokens =
+                |steps: &[GeneratedToken]| -> Vec<u32> { steps.iter().map(|step| step.sampled.token).collect() };
             for chunk in [1, 2, 5, 22, 1000] {
                 let found = in_chunks_of(chunk);
                 assert_eq!(tokens(&found), tokens(&whole), "{device_name}, {name}, chunks of {chunk}");
@@ -138,23 +139,27 @@ fn the_size_of_the_chunks_in_which_a_prompt_enters_the_cache_changes_no_token() 
 fn penalties_look_at_the_whole_history_or_at_the_last_tokens_of_it() {
     let device = devices().remove(0).1;
     let gpt = model(GptConfig { window: 5, ..llama_config() }, &device);
-    for penalty_span in [0, 1, 6, 500] {
+    for penalty_last_n in [0, 1, 6, 500] {
         let penalties = SamplerConfig {
             repetition_penalty: 1.2,
             frequency_penalty: 0.1,
-            penalty_span,
+            penalty_last_n,
             seed: 5,
             ..SamplerConfig::default()
         };
         let options = GenerateOptions { sampler: penalties, max_tokens: 200, ..options() };
         let prompt: Vec<u32> = some_ids(1, 12, 19).iter().map(|id| *id as u32).collect();
         let made = steps(&gpt, &prompt, options.clone());
-        let text: Vec<u32> = prompt.iter().copied().chain(made.iter().map(|step| step.token)).collect();
+        let text: Vec<u32> = prompt.iter().copied().chain(made.iter().map(|step| step.sampled.token)).collect();
         let ids: Vec<i32> = text.iter().map(|id| *id as i32).collect();
         let logits = values(gpt.forward(input(&ids, 1, &device)));
         for (step, row) in made.iter().zip(logits.chunks_exact(19).skip(prompt.len() - 1)) {
             let chosen = choose(row, &text[..step.position], &options.sampler, 0, step.position).expect("sound logits");
-            assert_eq!((step.token, &step.share), (chosen.token, &chosen.share), "span {penalty_span}");
+            assert_eq!(
+                (step.sampled.token, &step.sampled.cdf_interval),
+                (chosen.token, &chosen.cdf_interval),
+                "span {penalty_last_n}"
+            );
         }
     }
 }
@@ -172,16 +177,16 @@ fn what_is_generated_past_hundreds_of_windows_follows_from_one_parallel_pass_ove
             let prompt = [3, 1, 4];
             let made = steps(&gpt, &prompt, options.clone());
             assert_eq!(made.len(), LONG);
-            let text: Vec<u32> = prompt.into_iter().chain(made.iter().map(|step| step.token)).collect();
+            let text: Vec<u32> = prompt.into_iter().chain(made.iter().map(|step| step.sampled.token)).collect();
             let ids: Vec<i32> = text.iter().map(|id| *id as i32).collect();
             let logits = values(gpt.forward(input(&ids[..text.len() - 1], 1, &device)));
             let rows = logits.chunks_exact(gpt.config().vocab_size).skip(prompt.len() - 1);
             for (step, row) in made.iter().zip(rows) {
                 let distribution = Distribution::new(row, &[], &options.sampler, step.position).expect("sound logits");
-                let Choice { token, logprob, share, draw } =
+                let sampled =
                     choose(row, &[], &options.sampler, options.sample_index, step.position).expect("sound logits");
-                // Equal to the last bit, all of them; the position takes part through the draw.
-                assert_eq!((step.token, step.logprob, &step.share, step.draw), (token, logprob, &share, draw));
+                // Equal to the last bit, all of it; the position takes part through the draw.
+                assert_eq!(step.sampled, sampled);
                 assert_eq!(step.alternatives, distribution.top(3), "window {window}, position {}", step.position);
             }
         }

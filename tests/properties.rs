@@ -105,7 +105,7 @@ fn check<S: ModelUnderTest>(subject: &S, case: &Case) -> Result<(), TestCaseErro
 /// - returns: logits by the cache, `[batch_size, seq_len, vocab_size]`
 fn by_chunks<S: ModelUnderTest>(subject: &S, ids: Tensor<2, Int>, chunk: usize) -> Tensor<3> {
     let [batch_size, seq_len] = ids.dims();
-    let mut cache = subject.new_cache(batch_size);
+    let mut cache = subject.batch_cache(batch_size);
     let parts = (0..seq_len).step_by(chunk).map(|start| {
         let inputs = ids.clone().narrow(1, start, chunk.min(seq_len - start));
         subject.logits(subject.embed(inputs, start), Some(&mut cache))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
-use tril_infer::{CacheMode, Finish, GenerateOptions, Generator, InferError, Overflow, SamplerConfig};
+use tril_infer::{CacheMode, FinishReason, GenerateOptions, Generator, InferError, Overflow, SamplerConfig};
 use tril_model::{Gpt, GptConfig};
 use tril_prove::{Fault, TokenClaim, Tolerance, Transcript, Verification, verify};
 
@@ -21,13 +21,13 @@ fn options() -> GenerateOptions {
 fn transcript(gpt: &Gpt, prompt: &[u32], options: GenerateOptions) -> Transcript {
     let mut generator = Generator::new(gpt, prompt, options.clone()).expect("a sound prompt");
     let steps: Vec<_> = (&mut generator).collect::<Result<_, InferError>>().expect("sound logits");
-    let ended = generator.ended().expect("it ended");
+    let finished = generator.finished().expect("it finished");
     Transcript {
         prompt: prompt.to_vec(),
         options,
         tokens: steps.iter().map(TokenClaim::from).collect(),
-        finish: Some(ended.finish),
-        stop: ended.stop.as_ref().map(TokenClaim::from),
+        finish: finished.reason,
+        stop: finished.stop.as_ref().map(TokenClaim::from),
     }
 }
 
@@ -39,7 +39,7 @@ fn samplers() -> Vec<SamplerConfig> {
     let base = || SamplerConfig { seed: 5, ..SamplerConfig::default() };
     vec![
         base(),
-        SamplerConfig { temperature: 0.0, frequency_penalty: 0.4, penalty_span: 9, ..base() },
+        SamplerConfig { temperature: 0.0, frequency_penalty: 0.4, penalty_last_n: 9, ..base() },
         SamplerConfig { temperature: 1.4, top_k: 7, logit_bias: BTreeMap::from([(3, 1.5)]), ..base() },
         SamplerConfig { top_p: 0.8, min_p: 0.02, banned: [2, 5].into(), ..base() },
         SamplerConfig { typical_p: 0.7, repetition_penalty: 1.3, presence_penalty: 0.2, ..base() },
@@ -115,30 +115,45 @@ fn whatever_is_changed_is_found_where_it_was_changed() {
     let first = |change: &dyn Fn(&mut Transcript)| fault(&gpt, &sound, change).0;
     let next = |value: f64| f64::from_bits(value.to_bits() + 1);
 
-    assert_eq!(first(&|t| t.tokens[30].token = (t.tokens[30].token + 1) % 17), Some((30, Fault::Token)));
-    assert_eq!(first(&|t| t.tokens[59].token = (t.tokens[59].token + 1) % 17), Some((59, Fault::Token)));
-    assert_eq!(first(&|t| t.tokens[30].logprob = next(t.tokens[30].logprob)), Some((30, Fault::Logprob)));
-    assert_eq!(first(&|t| t.tokens[30].draw = t.tokens[30].draw.map(next)), Some((30, Fault::Draw)));
-    assert_eq!(first(&|t| t.tokens[30].draw = None), Some((30, Fault::Draw)));
-    assert_eq!(first(&|t| t.tokens[30].share.end = next(t.tokens[30].share.end)), Some((30, Fault::Share)));
-    assert_eq!(first(&|t| t.tokens.swap(10, 11)), Some((10, Fault::Draw)));
-    assert_eq!(first(&|t| t.tokens.rotate_left(1)), Some((0, Fault::Draw)));
-    assert_eq!(first(&|t| t.options.sampler.seed += 1), Some((0, Fault::Draw)));
-    assert_eq!(first(&|t| t.options.sample_index += 1), Some((0, Fault::Draw)));
-    assert_eq!(first(&|t| t.options.sampler.temperature = 1.0 + 1e-9), Some((0, Fault::Share)));
-    assert_eq!(first(&|t| t.options.sampler.temperature = 0.0), Some((0, Fault::Draw)));
-    assert!(first(&|t| t.options.sampler.top_k = 16).is_some_and(|(_, fault)| fault == Fault::Share));
+    assert_eq!(
+        first(&|t| t.tokens[30].sampled.token = (t.tokens[30].sampled.token + 1) % 17),
+        Some((30, Fault::Token))
+    );
+    assert_eq!(
+        first(&|t| t.tokens[59].sampled.token = (t.tokens[59].sampled.token + 1) % 17),
+        Some((59, Fault::Token))
+    );
+    assert_eq!(
+        first(&|t| t.tokens[30].sampled.logprob = next(t.tokens[30].sampled.logprob)),
+        Some((30, Fault::Logprob))
+    );
+    assert_eq!(
+        first(&|t| t.tokens[30].sampled.uniform = t.tokens[30].sampled.uniform.map(next)),
+        Some((30, Fault::Uniform))
+    );
+    assert_eq!(first(&|t| t.tokens[30].sampled.uniform = None), Some((30, Fault::Uniform)));
+    assert_eq!(
+        first(&|t| t.tokens[30].sampled.cdf_interval.end = next(t.tokens[30].sampled.cdf_interval.end)),
+        Some((30, Fault::CdfInterval))
+    );
+    assert_eq!(first(&|t| t.tokens.swap(10, 11)), Some((10, Fault::Uniform)));
+    assert_eq!(first(&|t| t.tokens.rotate_left(1)), Some((0, Fault::Uniform)));
+    assert_eq!(first(&|t| t.options.sampler.seed += 1), Some((0, Fault::Uniform)));
+    assert_eq!(first(&|t| t.options.sample_index += 1), Some((0, Fault::Uniform)));
+    assert_eq!(first(&|t| t.options.sampler.temperature = 1.0 + 1e-9), Some((0, Fault::CdfInterval)));
+    assert_eq!(first(&|t| t.options.sampler.temperature = 0.0), Some((0, Fault::Uniform)));
+    assert!(first(&|t| t.options.sampler.top_k = 16).is_some_and(|(_, fault)| fault == Fault::CdfInterval));
     assert!(first(&|t| t.options.sampler.repetition_penalty = 1.2).is_some());
-    assert!(first(&|t| t.options.sampler.penalty_span = 2).is_some());
+    assert!(first(&|t| t.options.sampler.penalty_last_n = 2).is_some());
     assert!(first(&|t| t.prompt[0] = 9).is_some_and(|(index, _)| index == 0));
     assert_eq!(
-        first(&|t| t.options.stop_token = Some(t.tokens[30].token)).map(|(_, fault)| fault),
+        first(&|t| t.options.stop_token = Some(t.tokens[30].sampled.token)).map(|(_, fault)| fault),
         Some(Fault::StopToken)
     );
     // 22 of them fit beside the prompt.
     let (found, report) = fault(&gpt, &sound, |t| t.options.on_overflow = Overflow::Stop);
     assert_eq!((found, report.unchecked), (Some((22, Fault::NoRoom)), 38));
-    let (found, report) = fault(&gpt, &sound, |t| t.tokens[30].token = 17);
+    let (found, report) = fault(&gpt, &sound, |t| t.tokens[30].sampled.token = 17);
     assert_eq!((found, report.checked, report.unchecked), (Some((30, Fault::UnknownToken)), 30, 30));
 }
 
@@ -147,12 +162,12 @@ fn a_changed_token_makes_the_later_ones_fail_too_and_none_before() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);
     let sound = transcript(&gpt, &[3, 1, 4], GenerateOptions { max_tokens: 20, ..options() });
-    let (_, report) = fault(&gpt, &sound, |t| t.tokens[5].token = (t.tokens[5].token + 1) % 19);
+    let (_, report) = fault(&gpt, &sound, |t| t.tokens[5].sampled.token = (t.tokens[5].sampled.token + 1) % 19);
     assert_eq!((report.checked, report.failed), (20, 15));
     let failure = report.first_failure.expect("it failed");
     assert_eq!(failure.position, 8);
     let expected = failure.expected.expect("what belongs there");
-    assert_eq!(expected, sound.tokens[5]);
+    assert_eq!(expected, sound.tokens[5].sampled);
 }
 
 #[test]
@@ -167,12 +182,12 @@ fn an_end_that_cannot_be_is_found() {
     assert_eq!(ending(&by_count, &|t| t.tokens.truncate(t.tokens.len() - 1)), (false, true));
     assert_eq!(ending(&by_count, &|t| t.options.max_tokens -= 1), (false, true));
     assert_eq!(ending(&by_count, &|t| t.options.max_tokens += 1), (false, true));
-    assert_eq!(ending(&by_count, &|t| t.finish = Some(Finish::ContextFull)), (false, true));
-    assert_eq!(ending(&by_count, &|t| t.finish = Some(Finish::EndOfText)), (false, true));
+    assert_eq!(ending(&by_count, &|t| t.finish = FinishReason::ContextFull), (false, true));
+    assert_eq!(ending(&by_count, &|t| t.finish = FinishReason::EndOfText), (false, true));
 
-    let stop_token = Some(by_count.tokens[7].token);
+    let stop_token = Some(by_count.tokens[7].sampled.token);
     let by_token = transcript(&gpt, &[1], GenerateOptions { stop_token, ..options() });
-    assert_eq!(by_token.finish, Some(Finish::EndOfText), "the premise");
+    assert_eq!(by_token.finish, FinishReason::EndOfText, "the premise");
     let report = check(&gpt, &by_token, Tolerance::EqualBits);
     assert!(report.passes() && report.checked == by_token.tokens.len() + 1, "{report:?}");
     assert!(!by_token.tokens.is_empty(), "the premise");
@@ -186,16 +201,16 @@ fn an_end_that_cannot_be_is_found() {
     assert_eq!(ending(&by_token, &|t| t.options.max_tokens = t.tokens.len()), (false, true));
     let mut as_text = by_token.clone();
     as_text.tokens.extend(as_text.stop.take());
-    as_text.finish = None;
+    as_text.finish = FinishReason::Interrupted;
     let (found, _) = fault(&gpt, &as_text, |_| ());
     assert_eq!(found, Some((by_token.tokens.len(), Fault::StopToken)));
 
     let full = GenerateOptions { on_overflow: Overflow::Stop, ..options() };
     let by_room = transcript(&gpt, &[1], full);
-    assert_eq!((by_room.finish, by_room.tokens.len()), (Some(Finish::ContextFull), 26), "the premise");
+    assert_eq!((by_room.finish, by_room.tokens.len()), (FinishReason::ContextFull, 26), "the premise");
     assert!(check(&gpt, &by_room, Tolerance::EqualBits).passes());
     assert_eq!(ending(&by_room, &|t| t.tokens.truncate(t.tokens.len() - 1)), (false, true));
-    assert_eq!(ending(&by_room, &|t| t.finish = Some(Finish::MaxTokens)), (false, true));
+    assert_eq!(ending(&by_room, &|t| t.finish = FinishReason::MaxTokens), (false, true));
 }
 
 #[test]
@@ -204,7 +219,7 @@ fn who_wanted_no_more_may_stop_anywhere() {
     let gpt = model(llama_config(), &device);
     let mut part = transcript(&gpt, &[1], options());
     part.tokens.truncate(9);
-    part.finish = None;
+    part.finish = FinishReason::Interrupted;
     assert!(check(&gpt, &part, Tolerance::EqualBits).passes());
 }
 
@@ -249,11 +264,12 @@ fn logits_that_differ_within_the_tolerance_fail_where_bits_are_demanded_and_nowh
             assert!(report.passes() && report.max_logprob_difference > 0.0, "{report:?}");
             assert!(report.undecided < 6, "{report:?}");
             let mut changed = sound.clone();
-            changed.tokens[20].token = (changed.tokens[20].token + 1) % 17;
+            changed.tokens[20].sampled.token = (changed.tokens[20].sampled.token + 1) % 17;
             let report = check(&nearly, &changed, Tolerance::Within(1e-3));
             assert_eq!(report.first_failure.as_ref().map(|failure| failure.index), Some(20), "{report:?}");
             let mut changed = sound.clone();
-            changed.tokens[20].draw = changed.tokens[20].draw.map_or(Some(0.5), |draw| Some(draw + 1e-15));
+            changed.tokens[20].sampled.uniform =
+                changed.tokens[20].sampled.uniform.map_or(Some(0.5), |draw| Some(draw + 1e-15));
             assert!(!check(&nearly, &changed, Tolerance::Within(1e-3)).passes(), "draws do not depend on logits");
         }
     }

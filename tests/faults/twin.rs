@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
+use tril_infer::{InferError, LanguageModel};
 use tril_kernels::{RotaryTable, causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, swiglu};
 use tril_model::parameters::{NamedGradients, list};
 use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions};
@@ -299,18 +300,18 @@ fn swiglu_with_another_tail(gate_up: Tensor<3>) -> Tensor<3> {
     Tensor::cat(parts, 0).reshape([batch_size, seq_len, d_ff])
 }
 
-impl ModelUnderTest for Twin {
+impl LanguageModel for Twin {
     type Cache = TwinCache;
 
-    fn config(&self) -> &GptConfig {
-        &self.config
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
     }
 
-    fn device(&self) -> Device {
-        self.parameters["token_embedding.weight"].1.device()
+    fn context_limit(&self) -> Option<usize> {
+        self.config.context_limit()
     }
 
-    fn new_cache(&self, _batch_size: usize) -> TwinCache {
+    fn new_cache(&self) -> TwinCache {
         TwinCache { layers: vec![Vec::new(); self.config.n_layers], position: 0, prefill: 0 }
     }
 
@@ -325,6 +326,33 @@ impl ModelUnderTest for Twin {
 
     fn position(&self, cache: &TwinCache) -> usize {
         cache.position
+    }
+
+    fn last_logits(&self, ids: &[u32], cache: Option<&mut TwinCache>) -> Result<Vec<f32>, InferError> {
+        let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        let inputs = Tensor::from_data(TensorData::new(values, [1, ids.len()]), &self.device());
+        let start = cache.as_ref().map_or(0, |cache| cache.position);
+        let logits = self.logits(self.embed(inputs, start), cache); // [1, ids.len(), vocab_size]
+        logits.narrow(1, ids.len() - 1, 1).try_into_vec_as::<f32>().map_err(InferError::device)
+    }
+
+    fn decode(&self, ids: &[u32], caches: &mut [TwinCache]) -> Result<Vec<f32>, InferError> {
+        let rows = ids.iter().zip(caches).map(|(id, cache)| self.last_logits(&[*id], Some(cache)));
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+}
+
+impl ModelUnderTest for Twin {
+    fn config(&self) -> &GptConfig {
+        &self.config
+    }
+
+    fn device(&self) -> Device {
+        self.parameters["token_embedding.weight"].1.device()
+    }
+
+    fn batch_cache(&self, _batch_size: usize) -> TwinCache {
+        self.new_cache()
     }
 
     fn embed(&self, inputs: Tensor<2, Int>, start: usize) -> Tensor<3> {

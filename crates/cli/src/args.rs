@@ -7,12 +7,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use tril::DeviceChoice;
 use tril_infer::Overflow;
 
-use crate::bench::parse_seconds;
-use crate::device::DeviceChoice;
-
-pub use chat::{ChatArgs, ChatSettings, Format};
+pub use chat::{ChatArgs, ChatFlags};
 pub use sampling::SamplingArgs;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
@@ -114,6 +112,12 @@ fn parse_max_tokens(text: &str) -> Result<usize, String> {
         "inf" => Ok(usize::MAX),
         _ => text.parse().map_err(|_| format!("it must be a whole number up to {}, or inf for no end", usize::MAX)),
     }
+}
+
+/// Reads `--seconds`.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 3600.0);
+    seconds.ok_or_else(|| "it must be a number above 0, at most 3600".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
@@ -44,9 +44,9 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
     let options = match command {
         BenchCommand::Train(options) | BenchCommand::Prefill(options) | BenchCommand::Decode { options, .. } => options,
     };
-    let (device, device_name) = open::device(&options.compute)?;
+    let device = open::device(&options.compute)?;
     let subject = Subject::open(options)?;
-    let gpt = Gpt::new(subject.model.clone(), SEED, &device)?;
+    let gpt = Gpt::new(subject.model.clone(), SEED, device.inner())?;
     let params = gpt.num_params();
     let measured = match command {
         BenchCommand::Train(_) => train(&subject, gpt, options)?,
@@ -61,7 +61,7 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
     let machine_seconds = options.seconds.min(MACHINE_SECONDS);
     let report = Report {
         of: subject.name.clone(),
-        device: device_name,
+        device: device.to_string(),
         threads: rayon::current_num_threads(),
         params,
         n_layers: subject.model.n_layers,
@@ -74,8 +74,8 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
         middle_half_tok_s: [tok_s(slow), tok_s(fast)],
         repetitions: seconds.len(),
         limit: match measured.work {
-            Work::Flops(flops) => Limit::gemm(flops / median, machine::gemm_rate(&device, machine_seconds)?),
-            Work::Bytes(bytes) => Limit::read(bytes / median, machine::read_rate(&device, machine_seconds)?),
+            Work::Flops(flops) => Limit::gemm(flops / median, machine::gemm_rate(device.inner(), machine_seconds)?),
+            Work::Bytes(bytes) => Limit::read(bytes / median, machine::read_rate(device.inner(), machine_seconds)?),
         },
         peak_memory_bytes,
     };
@@ -170,7 +170,7 @@ fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<()> {
         let input = Tensor::from_data(TensorData::new(last, [rows, 1]), &device);
         let pass = ForwardContext::cached(&mut cache);
         let logits = gpt.last_logits(input, pass); // [rows, vocab_size]
-        let logits = logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))?;
+        let logits = logits.try_into_vec_as::<f32>().map_err(InferError::device)?;
         let chosen = logits.chunks(gpt.config().vocab_size).zip(0..);
         let chosen = chosen.map(|(logits, row)| Ok(choose(logits, &[], &sampler, row, position)?.token as i32));
         last = chosen.collect::<Result<_>>()?;
@@ -211,10 +211,4 @@ fn repeat(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>
 fn quartiles(sorted: &[f64]) -> [f64; 3] {
     let last = sorted.len() - 1;
     [last / 4, last / 2, last - last / 4].map(|index| sorted[index])
-}
-
-/// Reads `--seconds`.
-pub fn parse_seconds(text: &str) -> Result<f64> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 3600.0);
-    seconds.ok_or_else(|| anyhow!("it must be a number above 0, at most 3600"))
 }

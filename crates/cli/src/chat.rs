@@ -2,10 +2,10 @@
 //! from a file or a pipe line by line.
 
 mod commands;
-mod session;
 mod settings;
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,34 +15,33 @@ use anyhow::{Context, Result, bail};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Behavior, Config, Editor};
-use tril_infer::Finish;
+use tril::{Chat, ChatError, ChatReply, FinishReason, Model, ShowPiece};
 use tril_model::checkpoint;
 
 use crate::args::ChatArgs;
-use crate::ending::{Ending, stopped_by};
-use crate::sample::overflow_notice;
+use crate::ending::{Ending, overflow_notice, stopped_by};
 use crate::{interrupt, message, open};
 
 use commands::{HELP, Input};
-use session::{Report, Session};
 use settings::Settings;
 
 /// What stands before the line to be typed.
 const PROMPT: &str = "> ";
 
 pub fn run(args: &ChatArgs) -> Result<ExitCode> {
-    let (device, _) = open::device(&args.compute)?;
-    let open::Checkpoint { path, gpt, tokenizer } = open::checkpoint(&args.checkpoint, &device)?;
-    let settings = Settings::new(args.settings.clone(), &tokenizer)?;
-    let session = Session::new(&gpt, &tokenizer, args.format.clone(), args.sample_index, settings);
+    let device = open::device(&args.compute)?;
+    let model = Model::open(&args.checkpoint, &device)?;
+    let settings = Settings::new(args.settings.clone(), args.sample_index, model.tokenizer())?;
+    let chat = model.chat(args.format.clone(), settings.chat());
     // Set while nothing is being generated, so that Ctrl-C then ends the program.
     let stop = Arc::new(AtomicBool::new(true));
     interrupt::listen(&stop, None)?;
     let lines = Lines::open()?;
     if let Lines::Typed(_) = lines {
-        note!("{}: type a beginning, and the model goes on from it; /help, /quit", path.display());
+        note!("{}: type a beginning, and the model goes on from it; /help, /quit", model.path().display());
     }
-    Chat { session, lines, stop, saved: Vec::new(), context: Some(gpt.config().max_seq_len) }.run()
+    let context = Some(model.config().max_seq_len);
+    Conversation { chat, settings, lines, stop, saved: Vec::new(), context }.run()
 }
 
 /// Where lines come from.
@@ -53,8 +52,9 @@ enum Lines {
     Piped(usize),
 }
 
-struct Chat<'a> {
-    session: Session<'a>,
+struct Conversation {
+    chat: Chat,
+    settings: Settings,
     lines: Lines,
     stop: Arc<AtomicBool>,
     /// Files that this chat has written and may write again.
@@ -63,7 +63,7 @@ struct Chat<'a> {
     context: Option<usize>,
 }
 
-impl Chat<'_> {
+impl Conversation {
     fn run(mut self) -> Result<ExitCode> {
         loop {
             let done = match self.lines.next(None) {
@@ -84,22 +84,23 @@ impl Chat<'_> {
     /// Does what a line asks for.
     fn follow(&mut self, line: &str) -> Result<Next> {
         match Input::parse(line).map_err(anyhow::Error::msg)? {
-            Input::Say(line) => self.answer(|session, stop| session.say(&line, &mut std::io::stdout(), stop))?,
-            Input::Regen => self.answer(|session, stop| session.regenerate(&mut std::io::stdout(), stop))?,
+            Input::Say(line) => self.answer(|chat, show| chat.say(&line, show))?,
+            Input::Regen => self.answer(Chat::regenerate)?,
             Input::Edit(line) => {
                 let Some(line) = line.map_or_else(|| self.edited(), |line| Ok(Some(line)))? else {
                     return Ok(Next::Line);
                 };
-                self.answer(|session, stop| session.edit(&line, &mut std::io::stdout(), stop))?;
+                self.answer(|chat, show| chat.edit(&line, show))?;
             }
             Input::Undo => {
-                let line = self.session.undo()?;
+                let line = self.chat.undo()?;
                 note!("[taken back: {line:?} and its answer]");
             }
-            Input::ListSettings => note_part!("{}", self.session.settings.list(None)),
+            Input::ListSettings => note_part!("{}", self.settings.list(None)),
             Input::Set { name, values } => {
-                self.session.set(&name, values)?;
-                note_part!("{}", self.session.settings.list(Some(&name)));
+                self.settings.set(&name, values, self.chat.model().tokenizer())?;
+                self.chat.settings = self.settings.chat();
+                note_part!("{}", self.settings.list(Some(&name)));
             }
             Input::Save(path) => self.save(path)?,
             Input::Help => note!("{HELP}"),
@@ -109,11 +110,26 @@ impl Chat<'_> {
     }
 
     /// Has an answer made, which Ctrl-C ends, and tells how it ended.
-    fn answer(&mut self, make: impl FnOnce(&mut Session<'_>, &AtomicBool) -> Result<Report>) -> Result<()> {
-        self.stop.store(false, Ordering::Relaxed);
-        let made = make(&mut self.session, &self.stop);
+    fn answer(
+        &mut self,
+        make: impl FnOnce(&mut Chat, &mut ShowPiece<'_>) -> Result<ChatReply, ChatError>,
+    ) -> Result<()> {
+        let stop = Arc::clone(&self.stop);
+        stop.store(false, Ordering::Relaxed);
+        let made = make(&mut self.chat, &mut |piece| {
+            if !piece.is_empty() {
+                let mut out = std::io::stdout();
+                write!(out, "{piece}")?;
+                out.flush()?;
+            }
+            Ok(if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
         self.stop.store(true, Ordering::Relaxed);
-        let report = made?;
+        let report = match made {
+            // The reader has gone.
+            Err(ChatError::Shown(error)) => return Err(error.into()),
+            made => made?,
+        };
         writeln!(std::io::stdout())?;
         if report.dropped > 0
             && let Some(limit) = self.context.take()
@@ -126,7 +142,7 @@ impl Chat<'_> {
 
     /// The last line as the user changes it, or none if the user thinks better of it.
     fn edited(&mut self) -> Result<Option<String>> {
-        let line = self.session.last_line()?;
+        let line = self.chat.last_line()?;
         match &mut self.lines {
             Lines::Typed(_) => self.lines.next(Some(line)),
             Lines::Piped(_) => bail!("/edit: without a terminal, give the new line after /edit"),
@@ -143,7 +159,7 @@ impl Chat<'_> {
         if path.exists() && !self.saved.contains(&path) {
             bail!("/save: {} is there already; name a new file", path.display());
         }
-        let mut text = self.session.transcript();
+        let mut text = self.chat.transcript();
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -214,19 +230,20 @@ fn typed(editor: &mut Editor<(), MemHistory>, initial: Option<&str>) -> Result<O
 }
 
 /// How an answer ended, and what can be done about it.
-fn told(report: &Report) -> String {
-    let Report { tokens, not_shown, ending, context, computed, .. } = report;
+fn told(reply: &ChatReply) -> String {
+    let ChatReply { tokens, hidden_tokens, finish, stop_text, context, computed, .. } = reply;
     let plural = if *tokens == 1 { "" } else { "s" };
-    let hidden = if *not_shown == 0 { String::new() } else { format!(", {not_shown} not shown") };
+    let hidden = if *hidden_tokens == 0 { String::new() } else { format!(", {hidden_tokens} not shown") };
     let remembered = match context - computed {
         0 => String::new(),
         known => format!(", {known} of the {context} before it remembered"),
     };
-    let next = match ending {
-        Ending::Finish(Finish::MaxTokens) | Ending::Interrupted => "; an empty line goes on",
-        Ending::Finish(Finish::EndOfText) => "; the next line begins another text",
-        Ending::Finish(Finish::ContextFull) => "; /undo takes the last line back, /set on-overflow recompute goes on",
-        Ending::StopText(_) => "",
+    let next = match finish {
+        FinishReason::MaxTokens | FinishReason::Interrupted => "; an empty line goes on",
+        FinishReason::EndOfText => "; the next line begins another text",
+        FinishReason::ContextFull => "; /undo takes the last line back, /set on-overflow recompute goes on",
+        FinishReason::StopText => "",
     };
-    format!("[{tokens} token{plural}{hidden}{remembered}; {}{next}]", stopped_by(std::slice::from_ref(ending)))
+    let ending = Ending { finish: *finish, stop_text: stop_text.clone() };
+    format!("[{tokens} token{plural}{hidden}{remembered}; {}{next}]", stopped_by(&[ending]))
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use tril::Model;
 use tril_infer::SamplerConfig;
 use tril_model::{GptConfig, checkpoint};
 use tril_prove::Tolerance;
@@ -17,7 +18,6 @@ use tril_prove::work::{attention_flops, pass_flops};
 
 use crate::args::CostArgs;
 use crate::open;
-use crate::sample::prompt_ids;
 
 /// Most new tokens where none are asked for: without a cache their cost grows with the square of the number.
 const MOST_TOKENS: usize = 1024;
@@ -30,7 +30,7 @@ const RUNS: (usize, f64) = (5, 2.0);
 
 /// Everything that is printed.
 #[derive(Serialize)]
-struct Finding {
+struct CostOutput {
     checkpoint: String,
     device: String,
     threads: usize,
@@ -47,23 +47,23 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
     if let Some(svg) = &args.svg {
         open::check_output("--svg", svg)?;
     }
-    let (device, device_name) = open::device(&args.compute)?;
-    let open::Checkpoint { gpt, tokenizer, path } = open::checkpoint(&args.checkpoint, &device)?;
-    let prompt = prompt_ids(&tokenizer, args.prompt.as_deref().unwrap_or_default())
-        .map_err(|error| error.in_text("the prompt"))?;
-    let config = gpt.config();
+    let device = open::device(&args.compute)?;
+    let model = Model::open(&args.checkpoint, &device)?;
+    let prompt = model.tokenizer().encode_prompt(args.prompt.as_deref().unwrap_or_default());
+    let prompt = prompt.map_err(|error| error.in_text("the prompt"))?;
+    let (config, path) = (model.config(), model.path());
     let options = CostOptions {
         max_tokens: args.max_tokens.map_or_else(|| max_tokens(config, prompt.len()), usize::from),
         sampler: SamplerConfig { temperature: 1.0, seed: args.seed, ..SamplerConfig::default() },
         prefill_chunk: args.prefill_chunk,
-        demand: Tolerance::of(&device),
+        demand: Tolerance::of(device.inner()),
         runs: RUNS.0,
         seconds: RUNS.1,
     };
-    let report = cost(&gpt, &prompt, &options).with_context(|| path.display().to_string())?;
-    let finding = Finding {
+    let report = cost(&**model.gpt(), &prompt, &options).with_context(|| path.display().to_string())?;
+    let output = CostOutput {
         checkpoint: path.display().to_string(),
-        device: device_name,
+        device: device.to_string(),
         threads: rayon::current_num_threads(),
         seed: args.seed,
         window: config.window(),
@@ -71,18 +71,18 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
         report,
     };
     if let Some(svg) = &args.svg {
-        checkpoint::write_file(svg, plot::render(&finding)?.as_bytes())?;
+        checkpoint::write_file(svg, plot::render(&output)?.as_bytes())?;
     }
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&finding)?)?;
+        writeln!(out, "{}", serde_json::to_string(&output)?)?;
     } else {
-        table::write(&finding, &mut out)?;
+        table::write(&output, &mut out)?;
         if let Some(svg) = &args.svg {
             writeln!(out, "\nplot  {}", svg.display())?;
         }
     }
-    Ok(if finding.report.agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if output.report.agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// As many tokens as the context lets follow a prompt, or as go over some windows.

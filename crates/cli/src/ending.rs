@@ -2,39 +2,48 @@
 
 use std::fmt;
 
-use tril_infer::Finish;
+use tril::{FinishReason, GeneratedText};
 
 /// More than these are not listed one by one.
 const MAX_RANGES: usize = 8;
 
 /// Why there is no more of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// The generator made no more tokens.
-    Finish(Finish),
-    /// This text appeared.
-    StopText(String),
-    /// The user stopped it.
-    Interrupted,
+pub struct Ending {
+    pub finish: FinishReason,
+    /// The stop text that appeared, where one did.
+    pub stop_text: Option<String>,
 }
 
-impl From<&str> for Ending {
-    /// A stop text.
-    fn from(text: &str) -> Self {
-        Self::StopText(text.to_owned())
+impl From<&GeneratedText> for Ending {
+    fn from(text: &GeneratedText) -> Self {
+        Self { finish: text.finish, stop_text: text.stop_text.clone() }
+    }
+}
+
+/// What a reason is called.
+pub fn reason(finish: FinishReason) -> &'static str {
+    match finish {
+        FinishReason::EndOfText => "end of text",
+        FinishReason::MaxTokens => "max tokens",
+        FinishReason::ContextFull => "full context",
+        FinishReason::StopText => "stop text",
+        FinishReason::Interrupted => "Ctrl-C",
     }
 }
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finish(Finish::EndOfText) => write!(f, "end of text"),
-            Self::Finish(Finish::MaxTokens) => write!(f, "max tokens"),
-            Self::Finish(Finish::ContextFull) => write!(f, "full context"),
-            Self::StopText(text) => write!(f, "stop text {text:?}"),
-            Self::Interrupted => write!(f, "Ctrl-C"),
-        }
+        write!(f, "{}", reason(self.finish))?;
+        self.stop_text.as_ref().map_or(Ok(()), |text| write!(f, " {text:?}"))
     }
+}
+
+/// What is said when tokens have left a full context.
+pub fn overflow_notice(limit: usize, dropped: usize) -> String {
+    format!(
+        "[the context of {limit} tokens is full: its oldest {dropped} left it and the rest was computed anew; this goes on without further notice]"
+    )
 }
 
 /// What stopped each of several texts: each reason once, in order of appearance, and which texts it stopped, counted
@@ -68,22 +77,25 @@ fn ranges(numbers: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Ending::StopText;
     use super::*;
 
-    const END_OF_TEXT: Ending = Ending::Finish(Finish::EndOfText);
-    const MAX_TOKENS: Ending = Ending::Finish(Finish::MaxTokens);
+    const END_OF_TEXT: Ending = Ending { finish: FinishReason::EndOfText, stop_text: None };
+    const MAX_TOKENS: Ending = Ending { finish: FinishReason::MaxTokens, stop_text: None };
+
+    fn stop_text(text: &str) -> Ending {
+        Ending { finish: FinishReason::StopText, stop_text: Some(text.to_owned()) }
+    }
 
     #[test]
     fn one_text_has_one_reason_and_no_number() {
         assert_eq!(stopped_by(&[MAX_TOKENS]), "stopped by: max tokens");
-        assert_eq!(stopped_by(&[StopText("\n猫".into())]), "stopped by: stop text \"\\n猫\"");
+        assert_eq!(stopped_by(&[stop_text("\n猫")]), "stopped by: stop text \"\\n猫\"");
     }
 
     #[test]
     fn of_several_texts_each_reason_is_told_once_with_those_that_it_stopped() {
         assert_eq!(stopped_by(&[END_OF_TEXT, END_OF_TEXT]), "stopped by: end of text (samples 1-2)");
-        let stop = StopText("x".into());
+        let stop = stop_text("x");
         let endings = [END_OF_TEXT, END_OF_TEXT, END_OF_TEXT, MAX_TOKENS, END_OF_TEXT, stop, END_OF_TEXT];
         let told = "stopped by: end of text (samples 1-3, 5, 7), max tokens (sample 4), stop text \"x\" (sample 6)";
         assert_eq!(stopped_by(&endings), told);

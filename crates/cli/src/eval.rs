@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use tril::Model;
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
@@ -13,12 +14,13 @@ use crate::open;
 const BATCH_SIZE: usize = 12;
 
 pub fn run(args: &EvalArgs) -> Result<ExitCode> {
-    let (device, _) = open::device(&args.compute)?;
-    let open::Checkpoint { gpt, tokenizer, path } = open::checkpoint(&args.checkpoint, &device)?;
+    let device = open::device(&args.compute)?;
+    let model = Model::open(&args.checkpoint, &device)?;
+    let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let text = open::text(&args.file)?;
     let ids = tokenizer.encode(&text).map_err(|error| error.in_text(&args.file.to_string_lossy()))?;
     let bytes = text.len() - ids.first().map_or(0, |first| tokenizer.byte_len(*first)).min(text.len());
-    let evaluation = evaluate(&gpt, &ids, bytes, gpt.config().max_seq_len, BATCH_SIZE)
+    let evaluation = evaluate(gpt, &ids, bytes, gpt.config().max_seq_len, BATCH_SIZE)
         .with_context(|| args.file.display().to_string())?;
     if !evaluation.loss.is_finite() {
         let loss = evaluation.loss;

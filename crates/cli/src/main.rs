@@ -10,7 +10,6 @@ mod args;
 mod bench;
 mod chat;
 mod cost;
-mod device;
 mod ending;
 mod eval;
 mod interrupt;
@@ -18,25 +17,17 @@ mod open;
 mod progress;
 mod prove;
 mod quantity;
-mod receipt;
-mod recipe;
 mod recipes;
 mod sample;
 mod score;
 mod shown;
-mod text;
 mod trace;
 mod train;
 mod verify;
-mod view;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use tril_infer::InferError;
-use tril_model::ModelError;
-use tril_prove::ProveError;
-use tril_train::TrainError;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
@@ -64,16 +55,7 @@ fn main() -> ExitCode {
 
 /// 1 where a run failed through no fault of the command line, else 2.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let failed = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(TrainError::NonFinite { .. } | TrainError::Device(_)))
-            || matches!(cause.downcast_ref(), Some(InferError::Device(_)))
-            || matches!(
-                cause.downcast_ref(),
-                Some(ProveError::Threads { .. } | ProveError::Infer(InferError::Device(_)))
-            )
-            || matches!(cause.downcast_ref(), Some(ModelError::Io { action: "write" | "rename" | "remove", .. }))
-    });
-    if failed { 1 } else { 2 }
+    if error.chain().all(tril::is_user_error) { 2 } else { 1 }
 }
 
 /// The error and its causes on one line. Some errors quote their cause themselves; that one is not said twice.

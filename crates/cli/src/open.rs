@@ -1,65 +1,27 @@
-//! What commands open before they begin: a device with its threads, a checkpoint with its tokenizer, a text.
+//! What commands open before they begin: a device with its threads, a text, the settings of what is shown.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
-use tril_model::{Gpt, checkpoint};
-use tril_text::{TextError, Tokenizer};
-use tril_train::RunDir;
+use tril::{ComputeDevice, HiddenParts, StopTexts};
+use tril_text::TextError;
 
 use crate::args::ComputeArgs;
-use crate::device::DeviceChoice;
 
-/// The device to compute on and what to call it, such as "cpu, 2 threads, avx512".
-pub fn device(args: &ComputeArgs) -> Result<(Device, String)> {
+/// The device to compute on.
+pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
     if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global()
-            .context("--threads: the thread pool could not be built")?;
+        tril::use_threads(threads.into()).context("--threads")?;
     }
-    let (device, choice): (Device, DeviceChoice) = args.device.open()?;
-    let threads = rayon::current_num_threads();
-    let mut name = format!("{choice}, {threads} thread{}", if threads == 1 { "" } else { "s" });
-    if tril_kernels::is_cpu(&device) {
-        match tril_kernels::instruction_set() {
-            Ok(set) => name.push_str(&format!(", {set}")),
-            Err(value) => bail!("TRIL_SIMD={value}: it can be avx512, avx2 or plain; unset it for the best"),
-        }
-    }
-    Ok((device, name))
+    ComputeDevice::open(args.device).context("--device")
 }
 
-/// A model and the tokenizer that belongs to it.
-pub struct Checkpoint {
-    pub path: PathBuf,
-    pub gpt: Gpt,
-    pub tokenizer: Tokenizer,
-}
-
-/// Opens the checkpoint at a path, or the best of the run at that path.
-pub fn checkpoint(path: &Path, device: &Device) -> Result<Checkpoint> {
-    let path = RunDir::find_checkpoint(path)?;
-    let gpt = checkpoint::load_model(&path, device)?;
-    let tokenizer = Tokenizer::open(&path.join(checkpoint::TOKENIZER))?;
-    check_fit(&tokenizer, &gpt, &path)?;
-    Ok(Checkpoint { path, gpt, tokenizer })
-}
-
-/// Refuses a tokenizer whose ids are not the model's.
-pub fn check_fit(tokenizer: &Tokenizer, gpt: &Gpt, path: &Path) -> Result<()> {
-    let (tokens, rows) = (tokenizer.vocab_size(), gpt.config().vocab_size);
-    if tokens != rows {
-        bail!(
-            "{}: the tokenizer does not fit the model: {} has {tokens} tokens, {} says vocab_size = {rows}; restore both from the same checkpoint",
-            path.display(),
-            checkpoint::TOKENIZER,
-            checkpoint::CONFIG
-        );
-    }
-    Ok(())
+/// What is left out of texts that are shown: stop texts, and markers of hidden parts, a start and an end in turn.
+pub fn filters(stop: &[String], markers: &[String]) -> Result<(StopTexts, HiddenParts)> {
+    let pairs = markers.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
+    let hidden = HiddenParts::new(pairs).context("--hide")?;
+    Ok((StopTexts::new(stop).context("--stop")?, hidden))
 }
 
 /// Reads a UTF-8 text from a file, or from standard input if the path is `-`.

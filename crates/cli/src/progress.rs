@@ -1,28 +1,15 @@
 //! What a training run shows while it goes: a bar in a terminal, plain lines elsewhere, samples in both.
 
 use std::io::IsTerminal;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use tril_infer::GenerateOptions;
+use tril::{Evaluation, GenerateRequest, StepReport, TextGenerator, Tokenizer, TrainObserver, Training};
 use tril_model::Gpt;
-use tril_text::Tokenizer;
-use tril_train::{Evaluation, StepReport, TrainObserver};
-
-use crate::sample::Writer;
-use crate::view::Filters;
 
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The samples of a run: when and how.
-pub struct Samples {
-    pub interval: u64,
-    pub prompt: String,
-    pub prompt_ids: Vec<u32>,
-    pub options: GenerateOptions,
-}
 
 /// Shows a run on stderr.
 pub struct Progress {
@@ -35,13 +22,16 @@ pub struct Progress {
     training: (f64, usize),
     last_line: Option<Instant>,
     validation_loss: Option<f64>,
-    tokenizer: Tokenizer,
-    samples: Samples,
+    tokenizer: Arc<Tokenizer>,
+    sample: GenerateRequest,
+    /// Steps between samples; 0 for none.
+    interval: u64,
 }
 
 impl Progress {
-    /// For a run that stands at `step` of `steps`.
-    pub fn new(step: u64, steps: u64, tokenizer: Tokenizer, samples: Samples) -> Self {
+    /// For a run as it stands.
+    pub fn new(training: &Training) -> Self {
+        let (step, steps) = (training.step(), training.recipe().train.steps);
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{bar:24} {pos}/{len} {msg} {eta} left";
             let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
@@ -59,8 +49,9 @@ impl Progress {
             training: (0.0, 0),
             last_line: None,
             validation_loss: None,
-            tokenizer,
-            samples,
+            tokenizer: Arc::clone(training.tokenizer()),
+            sample: training.sample().clone(),
+            interval: training.recipe().sample.interval,
         }
     }
 
@@ -122,17 +113,14 @@ impl TrainObserver for Progress {
     }
 
     fn model(&mut self, step: u64, model: &dyn Fn() -> Gpt) {
-        let Samples { interval, prompt, prompt_ids, options } = &self.samples;
-        if *interval == 0 || !step.is_multiple_of(*interval) || step == self.steps {
+        if self.interval == 0 || !step.is_multiple_of(self.interval) || step == self.steps {
             return;
         }
-        let (gpt, filters, stop) = (model(), Filters::default(), AtomicBool::new(false));
-        let writer = Writer { gpt: &gpt, tokenizer: &self.tokenizer, filters: &filters, stop: &stop };
-        let mut text = Vec::new();
+        let generator = TextGenerator::new(Arc::new(model()), Arc::clone(&self.tokenizer));
         // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
-        let shown = match writer.write_one(prompt_ids, options, &mut text) {
-            Ok(()) => format!("{prompt}{}", String::from_utf8_lossy(&text)),
-            Err(error) => format!("[no sample: {error:#}]"),
+        let shown = match generator.complete(self.sample.clone()) {
+            Ok(completion) => format!("{}{}", self.sample.prompt, completion.text),
+            Err(error) => format!("[no sample: {error}]"),
         };
         let shown: String = shown.trim().lines().map(|line| format!("  │ {line}\n")).collect();
         self.line(&format!("step {step}, a sample:\n{}", shown.trim_end()));

@@ -4,17 +4,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use tril::{SHIPPED_RECIPES, shipped_recipe};
 
 use crate::args::RecipesArgs;
-use crate::recipe;
 
 pub fn run(args: &RecipesArgs) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match &args.name {
-        Some(name) => write!(out, "{}", recipe::shipped(name)?)?,
+        Some(name) => write!(out, "{}", shipped_recipe(name)?)?,
         None => {
-            let width = recipe::SHIPPED.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            for (name, text) in recipe::SHIPPED {
+            let width = SHIPPED_RECIPES.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            for (name, text) in SHIPPED_RECIPES {
                 writeln!(out, "{name:<width$}  {}", summary(text))?;
             }
         }
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn every_shipped_recipe_is_told_in_one_sentence() {
-        for (name, text) in recipe::SHIPPED {
+        for (name, text) in SHIPPED_RECIPES {
             let summary = summary(text);
             assert!(summary.len() > 20 && !summary.ends_with('.'), "{name}: {summary:?}");
         }

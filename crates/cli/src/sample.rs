@@ -1,96 +1,119 @@
 //! `tril sample`: text from a checkpoint, shown as it is made.
 
+mod in_order;
 mod prompts;
-mod together;
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anstream::{AutoStream, ColorChoice, StripStream};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
-use tril_infer::{CacheMode, Finish, GenerateOptions};
-use tril_text::{TextError, Tokenizer};
+use tril::{
+    FinishReason, GenerateOptions, GenerateRequest, GeneratedText, HiddenParts, Model, ReceiptRecorder, RequestError,
+    StopTexts, TextEvent, TextEventKind, Tokenizer,
+};
+use tril_infer::CacheMode;
 
 use crate::args::SampleArgs;
-use crate::ending::{Ending, stopped_by};
+use crate::ending::{Ending, overflow_notice, stopped_by};
 use crate::progress::token_counter;
-use crate::receipt::{Machine, Recorder};
 use crate::trace::Traces;
-use crate::view::Filters;
 use crate::{interrupt, open};
+use in_order::InOrder;
 use prompts::Prompt;
-use together::InOrder;
-pub use together::{Job, Told, Writer, Written};
 
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     if let Some(receipt) = &args.receipt {
         open::check_output("--receipt", receipt)?;
     }
-    let (device, device_name) = open::device(&args.compute)?;
-    let open::Checkpoint { gpt, tokenizer, path } = open::checkpoint(&args.checkpoint, &device)?;
-    let filters = Filters::new(&args.stop, &args.hide)?;
-    let prompts = prompts(args, &tokenizer)?;
-    let jobs = prompts.iter().map(|prompt| job(prompt, &tokenizer)).collect::<Result<Vec<_>>>()?;
+    let device = open::device(&args.compute)?;
+    let model = Model::open(&args.checkpoint, &device)?;
+    let filters = open::filters(&args.stop, &args.hide)?;
+    let prompts = prompts(args, model.tokenizer())?;
+    let requests =
+        prompts.iter().map(|prompt| request(prompt, &model, &filters)).collect::<Result<Vec<GenerateRequest>>>()?;
     let stop = Arc::new(AtomicBool::new(false));
     interrupt::listen(&stop, None)?;
-    let mut shown = Shown::new(args, &prompts, &filters, Traces::new(&tokenizer, gpt.config()))?;
-    let mut recorder = args.receipt.as_ref().map(|_| Recorder::new(&tokenizer, jobs.len()));
+    // Steps are shown as they are made, so one text after another.
+    let width = if args.trace { 1 } else { args.batch_size.into() };
+    let mut generator = model.generator().with_batch_size(NonZeroUsize::new(width).unwrap_or(NonZeroUsize::MIN));
+    let mut recorder = args.receipt.as_ref().map(|_| ReceiptRecorder::default());
+    for request in &requests {
+        // Requests are numbered as they are added, so their numbers are those of the prompts.
+        let number = generator.add(request.clone())?;
+        if let Some(recorder) = &mut recorder {
+            recorder.add(number, request)?;
+        }
+    }
+    let mut shown = Shown::new(args, &requests, &model)?;
     let counter = token_counter();
     let begin = Instant::now();
     let mut told = args.trace;
-    let mut endings: Vec<Option<Ending>> = vec![None; jobs.len()];
-    let (mut generated, mut not_shown) = (0, 0);
-    let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, filters: &filters, stop: &stop };
-    // Steps are shown as they are made, so one text after another.
-    let width = if args.trace { 1 } else { args.batch_size.into() };
-    writer.write(&jobs, width, |number, what| {
-        if let Some(recorder) = &mut recorder {
-            recorder.tell(number, &what);
-        }
-        match &what {
-            Told::Step(step) => {
-                counter.inc(1);
-                if step.dropped > 0 && !told {
-                    told = true;
-                    counter.suspend(|| note!("\n{}", overflow_notice(gpt.config().max_seq_len, step.dropped)));
+    let mut endings: Vec<Option<Ending>> = vec![None; requests.len()];
+    let (mut generated, mut hidden) = (0, 0);
+    let mut failed: Option<RequestError> = None;
+    while let Some(event) = generator.next() {
+        match event {
+            Ok(event) => {
+                if let Some(recorder) = &mut recorder {
+                    recorder.record(&event);
                 }
+                match &event.kind {
+                    TextEventKind::Token(token) => {
+                        counter.inc(1);
+                        if token.dropped > 0 && !told {
+                            told = true;
+                            let notice = overflow_notice(model.config().max_seq_len, token.dropped);
+                            counter.suspend(|| note!("\n{notice}"));
+                        }
+                    }
+                    TextEventKind::Text(_) | TextEventKind::Hidden(_) => {}
+                    TextEventKind::Finished(text) => {
+                        generated += text.tokens;
+                        hidden += text.hidden_tokens;
+                        endings[event.request] = Some(Ending::from(&**text));
+                    }
+                }
+                shown.show(&event, &requests[event.request], &prompts[event.request])?;
             }
-            Told::Piece(_) | Told::Never => {}
-            Told::End(written) => {
-                generated += written.tokens;
-                not_shown += written.not_shown;
-                endings[number] = Some(written.ending.clone());
+            // The other texts go on.
+            Err(error) => {
+                shown.fail(error.request)?;
+                failed.get_or_insert(error);
             }
         }
-        shown.tell(number, what, &jobs[number], &prompts[number])
-    })?;
+        if stop.load(Ordering::Relaxed)
+            && let Some(first) = generator.interrupt_all().first()
+        {
+            shown.cut(*first);
+        }
+    }
     counter.finish_and_clear();
+    if let Some(error) = failed {
+        let place = if requests.len() > 1 { prompts[error.request].name.clone() } else { String::new() };
+        let error = anyhow::Error::from(tril::Error::from(error));
+        return Err(if place.is_empty() { error } else { error.context(place) });
+    }
     let seconds = begin.elapsed().as_secs_f64();
     let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
     let rate = generated as f64 / seconds;
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
-    let hidden = if args.hide.is_empty() { String::new() } else { format!("; {not_shown} tokens not shown") };
+    let hidden = if args.hide.is_empty() { String::new() } else { format!("; {hidden} tokens not shown") };
     note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{hidden}; {}]", stopped_by(&endings));
     if let (Some(recorder), Some(file)) = (recorder, &args.receipt) {
-        let texts = prompts.iter().map(|prompt| prompt.text.as_str()).zip(&jobs);
-        recorder.write(file, &path, Machine::this(&device, &device_name), &args.stop, texts)?;
+        recorder.into_receipt(&model, &device)?.write(file)?;
         let (checkpoint, shown) = (open::quoted(&args.checkpoint), open::quoted(file));
         note!("[receipt: {shown}; to check it: {} verify {checkpoint} {shown}]", open::program());
     }
-    Ok(if endings.contains(&Ending::Interrupted) { ExitCode::from(130) } else { ExitCode::SUCCESS })
-}
-
-/// What is said when tokens have left a full context.
-pub fn overflow_notice(limit: usize, dropped: usize) -> String {
-    format!(
-        "[the context of {limit} tokens is full: its oldest {dropped} left it and the rest was computed anew; this goes on without further notice]"
-    )
+    let is_interrupted = endings.iter().any(|ending| ending.finish == FinishReason::Interrupted);
+    Ok(if is_interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS })
 }
 
 /// The prompts that the command line asks for, each as many times as there are samples of it.
@@ -123,20 +146,11 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
     Ok(prompts.into_iter().flat_map(samples).collect())
 }
 
-fn job(prompt: &Prompt, tokenizer: &Tokenizer) -> Result<Job> {
-    let ids = prompt_ids(tokenizer, &prompt.text).map_err(|error| error.in_text(&prompt.name))?;
-    prompt.options.sampler.check(tokenizer.vocab_size()).with_context(|| prompt.name.clone())?;
-    Ok(Job { prompt: prompt.text.clone(), ids, options: prompt.options.clone() })
-}
-
-/// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, else after a
-/// newline, and in a vocabulary without either after its first token.
-pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>, TextError> {
-    match tokenizer.end_of_text() {
-        _ if !prompt.is_empty() => tokenizer.encode(prompt),
-        Some(id) => Ok(vec![id]),
-        None => Ok(tokenizer.encode("\n").unwrap_or_else(|_| vec![0])),
-    }
+fn request(prompt: &Prompt, model: &Model, (stop, hidden): &(StopTexts, HiddenParts)) -> Result<GenerateRequest> {
+    let request = GenerateRequest::new(&prompt.text, model.tokenizer());
+    let request = request.map_err(|error| error.in_text(&prompt.name))?;
+    prompt.options.sampler.check(model.config().vocab_size).with_context(|| prompt.name.clone())?;
+    Ok(GenerateRequest { options: prompt.options.clone(), stop: stop.clone(), hidden: hidden.clone(), ..request })
 }
 
 /// How texts are shown.
@@ -156,8 +170,7 @@ struct Object<'a> {
     id: &'a Option<Value>,
     prompt: &'a str,
     text: String,
-    /// "max_tokens", "end_of_text", "context_full", "stop_text" or "interrupted".
-    finish: &'static str,
+    finish: FinishReason,
     /// Which stop text.
     #[serde(skip_serializing_if = "Option::is_none")]
     stop: Option<String>,
@@ -173,60 +186,79 @@ struct Object<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(args: &SampleArgs, prompts: &[Prompt], filters: &Filters, traces: Traces<'a>) -> Result<Self> {
+    fn new(args: &SampleArgs, requests: &[GenerateRequest], model: &'a Model) -> Result<Self> {
         let stdout = std::io::stdout().lock();
         // A text is shown as it is, whatever it holds; a trace has colours only where they can be seen.
         let is_plain = args.trace && AutoStream::choice(&stdout) == ColorChoice::Never;
         let out: Box<dyn Write> = if is_plain { Box::new(StripStream::new(stdout)) } else { Box::new(stdout) };
         if args.trace {
-            return Ok(Self::Traces { out, traces });
+            return Ok(Self::Traces { out, traces: Traces::new(model.tokenizer(), model.config()) });
         }
         if args.jsonl {
-            let (texts, complete) = (vec![String::new(); prompts.len()], vec![None; prompts.len()]);
+            let (texts, complete) = (vec![String::new(); requests.len()], vec![None; requests.len()]);
             return Ok(Self::Objects { out, texts, complete, current: 0, hides: !args.hide.is_empty() });
         }
-        InOrder::new(prompts.iter().map(|prompt| filters.opening(&prompt.text)).collect(), out).map(Self::Texts)
+        InOrder::new(requests.iter().map(GenerateRequest::shown_prompt).collect(), out).map(Self::Texts)
     }
 
-    fn tell(&mut self, number: usize, what: Told<'_>, job: &'a Job, prompt: &Prompt) -> Result<()> {
-        match (self, what) {
-            (Self::Texts(texts), Told::Never) => texts.cut(number),
-            (_, Told::Never) => {}
-            (Self::Traces { out, traces }, what) => {
-                traces.tell(number, &what, job, out)?;
+    fn show(&mut self, event: &TextEvent, request: &'a GenerateRequest, prompt: &Prompt) -> Result<()> {
+        let number = event.request;
+        match (self, &event.kind) {
+            (Self::Traces { out, traces }, _) => {
+                traces.show(event, request, out)?;
                 out.flush()?;
             }
-            (_, Told::Step(_)) => {}
-            (Self::Texts(texts), Told::Piece(piece)) => texts.piece(number, piece)?,
-            (Self::Texts(texts), Told::End(_)) => texts.end(number)?,
-            (Self::Objects { texts, .. }, Told::Piece(piece)) => texts[number].push_str(piece),
-            (Self::Objects { out, texts, complete, current, hides }, Told::End(written)) => {
+            (_, TextEventKind::Token(_) | TextEventKind::Hidden(_)) => {}
+            (Self::Texts(texts), TextEventKind::Text(piece)) => texts.piece(number, piece)?,
+            (Self::Texts(texts), TextEventKind::Finished(_)) => texts.end(number)?,
+            (Self::Objects { texts, .. }, TextEventKind::Text(piece)) => texts[number].push_str(piece),
+            (Self::Objects { out, texts, complete, current, hides }, TextEventKind::Finished(finished)) => {
                 let text = std::mem::take(&mut texts[number]);
-                let not_shown = hides.then_some(written.not_shown);
-                let object = Object { not_shown, ..object(text, written, job, prompt) };
+                let not_shown = hides.then_some(finished.hidden_tokens);
+                let object = Object { not_shown, ..object(text, finished, request, prompt) };
                 complete[number] = Some(serde_json::to_string(&object)?);
-                while let Some(line) = complete.get_mut(*current).and_then(Option::take) {
-                    writeln!(out, "{line}")?;
-                    *current += 1;
-                }
-                out.flush()?;
+                write_complete(complete, current, out)?;
             }
         }
         Ok(())
     }
+
+    /// Goes on after a text that failed: what there is of it is shown, and no object of it.
+    fn fail(&mut self, number: usize) -> Result<()> {
+        match self {
+            Self::Texts(texts) => texts.end(number),
+            Self::Traces { .. } => Ok(()),
+            Self::Objects { out, complete, current, .. } => {
+                complete[number] = Some(String::new());
+                write_complete(complete, current, out)
+            }
+        }
+    }
+
+    /// No text from this one on will come.
+    fn cut(&mut self, number: usize) {
+        if let Self::Texts(texts) = self {
+            texts.cut(number);
+        }
+    }
 }
 
-fn object<'a>(text: String, written: Written, job: &Job, prompt: &'a Prompt) -> Object<'a> {
-    let Written { tokens, logprob, ending, .. } = written;
-    let (finish, stop) = match ending {
-        Ending::Finish(Finish::MaxTokens) => ("max_tokens", None),
-        Ending::Finish(Finish::EndOfText) => ("end_of_text", None),
-        Ending::Finish(Finish::ContextFull) => ("context_full", None),
-        Ending::StopText(text) => ("stop_text", Some(text)),
-        Ending::Interrupted => ("interrupted", None),
-    };
-    let (id, prompt, options) = (&prompt.id, prompt.text.as_str(), &job.options);
+/// Writes those objects whose turn has come.
+fn write_complete(complete: &mut [Option<String>], current: &mut usize, out: &mut impl Write) -> Result<()> {
+    while let Some(line) = complete.get_mut(*current).and_then(Option::take) {
+        if !line.is_empty() {
+            writeln!(out, "{line}")?;
+        }
+        *current += 1;
+    }
+    Ok(out.flush()?)
+}
+
+fn object<'a>(text: String, finished: &GeneratedText, request: &GenerateRequest, prompt: &'a Prompt) -> Object<'a> {
+    let GeneratedText { finish, stop_text, tokens, logprob, .. } = finished;
+    let (finish, stop, tokens, logprob) = (*finish, stop_text.clone(), *tokens, *logprob);
+    let (id, prompt, options) = (&prompt.id, prompt.text.as_str(), &request.options);
     let (seed, sample) = (options.sampler.seed, options.sample_index);
-    let prompt_tokens = job.ids.len();
+    let prompt_tokens = request.prompt_ids.len();
     Object { id, prompt, text, finish, stop, prompt_tokens, tokens, not_shown: None, logprob, seed, sample }
 }

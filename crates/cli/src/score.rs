@@ -15,6 +15,7 @@ use anstream::AutoStream;
 use anyhow::{Context, Result, bail};
 use clap::ColorChoice;
 use serde::Serialize;
+use tril::Model;
 use tril_infer::{ScoreOptions, TokenScore, score};
 use tril_model::checkpoint;
 use tril_text::Tokenizer;
@@ -71,8 +72,9 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     if let Some(page) = &args.html {
         open::check_output("--html", page)?;
     }
-    let (device, _) = open::device(&args.compute)?;
-    let open::Checkpoint { gpt, tokenizer, path } = open::checkpoint(&args.checkpoint, &device)?;
+    let device = open::device(&args.compute)?;
+    let model = Model::open(&args.checkpoint, &device)?;
+    let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let is_stdin = args.file == Path::new("-");
     let file = if is_stdin { "standard input".to_owned() } else { args.file.display().to_string() };
     let text = open::text(&args.file)?;
@@ -80,7 +82,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let ids: Vec<u32> = tokens.iter().map(|(id, _)| *id).collect();
     let seq_len = gpt.config().max_seq_len;
     let alternatives = if args.html.is_some() { ALTERNATIVES } else { 1 };
-    let scores = score(&gpt, &ids, &ScoreOptions { seq_len, alternatives }).with_context(|| file.clone())?;
+    let scores = score(gpt, &ids, &ScoreOptions { seq_len, alternatives }).with_context(|| file.clone())?;
     let bytes = text.len() - ids.first().map_or(0, |first| tokenizer.byte_len(*first)).min(text.len());
     let summary = Summary::of(&scores, bytes, seq_len);
     if !summary.loss.is_finite() {
@@ -94,7 +96,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         checkpoint: path.display().to_string(),
         file,
         text: &text,
-        tokenizer: &tokenizer,
+        tokenizer,
         cells: cells(&tokens, &text),
         tokens,
         summary,

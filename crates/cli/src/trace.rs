@@ -4,13 +4,14 @@
 use std::io::{Result, Write};
 
 use anstyle::{AnsiColor, Style};
-use tril_infer::{CacheMode, Finish, GenerateOptions, PREFILL_CHUNK, SamplerConfig, Step};
+use tril::{
+    FinishReason, GenerateOptions, GenerateRequest, GeneratedText, GeneratedToken, SamplerConfig, TextEvent,
+    TextEventKind, Tokenizer,
+};
+use tril_infer::{CacheMode, PREFILL_CHUNK};
 use tril_model::GptConfig;
-use tril_text::Tokenizer;
 use unicode_width::UnicodeWidthChar;
 
-use crate::ending::Ending;
-use crate::sample::{Job, Told, Written};
 use crate::shown::{on_one_line, quoted};
 
 /// How many of the most probable tokens are shown.
@@ -54,22 +55,23 @@ impl<'a> Traces<'a> {
     }
 
     /// Shows what happens to a sample.
-    pub fn tell(&mut self, number: usize, what: &Told<'_>, job: &'a Job, out: &mut impl Write) -> Result<()> {
+    pub fn show(&mut self, event: &TextEvent, request: &'a GenerateRequest, out: &mut impl Write) -> Result<()> {
+        let number = event.request;
         let trace = match &mut self.current {
             Some((current, trace)) if *current == number => trace,
             current => {
                 if current.is_some() {
                     writeln!(out, "{RULE}")?;
                 }
-                let trace = Trace::new(self.tokenizer, self.config, &job.options, &job.ids);
-                trace.write_heading(job.ids.len(), out)?;
+                let trace = Trace::new(self.tokenizer, self.config, &request.options, &request.prompt_ids);
+                trace.write_heading(request.prompt_ids.len(), out)?;
                 &mut current.insert((number, trace)).1
             }
         };
-        match what {
-            Told::Step(step) => trace.write_step(step, out),
-            Told::Piece(_) | Told::Never => Ok(()),
-            Told::End(written) => trace.write_end(written, out),
+        match &event.kind {
+            TextEventKind::Token(token) => trace.write_step(token, out),
+            TextEventKind::Text(_) | TextEventKind::Hidden(_) => Ok(()),
+            TextEventKind::Finished(text) => trace.write_end(text, out),
         }
     }
 }
@@ -91,10 +93,10 @@ impl<'a> Trace<'a> {
     }
 
     /// One step.
-    fn write_step(&mut self, step: &Step, out: &mut impl Write) -> Result<()> {
+    fn write_step(&mut self, token: &GeneratedToken, out: &mut impl Write) -> Result<()> {
         self.count += 1;
-        self.write_token(step, out)?;
-        self.tail.push(step.token);
+        self.write_token(token, out)?;
+        self.tail.push(token.sampled.token);
         if self.tail.len() > 2 * TAIL {
             self.tail.drain(..TAIL);
         }
@@ -102,25 +104,28 @@ impl<'a> Trace<'a> {
     }
 
     /// Why there are no more.
-    fn write_end(&mut self, written: &Written, out: &mut impl Write) -> Result<()> {
-        if let Some(stop) = &written.stop {
+    fn write_end(&mut self, text: &GeneratedText, out: &mut impl Write) -> Result<()> {
+        if let Some(stop) = &text.stop_token {
             self.count += 1;
             self.write_token(stop, out)?;
             self.write_row("append", "nothing: this token ends the text and is no part of it", out)?;
         }
-        let why = match &written.ending {
-            Ending::Finish(Finish::MaxTokens) => "as many tokens as were asked for".to_owned(),
-            Ending::Finish(Finish::EndOfText) => "end of text".to_owned(),
-            Ending::Finish(Finish::ContextFull) => "the context is full".to_owned(),
-            Ending::StopText(text) => format!("the stop text {} appeared", quoted(text)),
-            Ending::Interrupted => "stopped by Ctrl-C".to_owned(),
+        let why = match (text.finish, &text.stop_text) {
+            (FinishReason::MaxTokens, _) => "as many tokens as were asked for".to_owned(),
+            (FinishReason::EndOfText, _) => "end of text".to_owned(),
+            (FinishReason::ContextFull, _) => "the context is full".to_owned(),
+            (FinishReason::StopText, stop) => {
+                format!("the stop text {} appeared", quoted(stop.as_deref().unwrap_or_default()))
+            }
+            (FinishReason::Interrupted, _) => "stopped by Ctrl-C".to_owned(),
         };
         writeln!(out, "\n{LABEL}end{LABEL:#}  {why}")
     }
 
     /// All of a step but what it appends.
-    fn write_token(&self, step: &Step, out: &mut impl Write) -> Result<()> {
-        let &Step { token, position, context, computed, dropped, .. } = step;
+    fn write_token(&self, token: &GeneratedToken, out: &mut impl Write) -> Result<()> {
+        let &GeneratedToken { position, context, computed, dropped, .. } = token;
+        let sampled = &token.sampled;
         let count = self.count;
         writeln!(out, "\n{CHOSEN}token {count}{CHOSEN:#}, at position {position} of the text")?;
         let known = match (self.options.cache, context - computed.min(context)) {
@@ -140,12 +145,12 @@ impl<'a> Trace<'a> {
         let forward =
             format!("[1, {computed}]{chunks} → [1, {computed}, {d_model}] → last position → logits [{vocab_size}]");
         self.write_row("forward", &forward, out)?;
-        self.write_candidates(step, out)?;
-        let chosen = quoted(&self.tokenizer.token_text(token));
-        let draw = match step.draw {
+        self.write_candidates(token, out)?;
+        let chosen = quoted(&self.tokenizer.token_text(sampled.token));
+        let draw = match sampled.uniform {
             None => format!("none: the largest logit, of {chosen}, is taken"),
             Some(draw) => {
-                let (begin, end) = (step.share.start, step.share.end);
+                let (begin, end) = (sampled.cdf_interval.start, sampled.cdf_interval.end);
                 format!("{draw:.6} is in [{begin:.6}, {end:.6})  0{}1", line(draw, begin, end))
             }
         };
@@ -153,19 +158,19 @@ impl<'a> Trace<'a> {
     }
 
     /// The most probable tokens, the chosen one, and what all others have together.
-    fn write_candidates(&self, step: &Step, out: &mut impl Write) -> Result<()> {
-        let all = &step.alternatives;
-        let place = all.iter().position(|(token, _)| *token == step.token).unwrap_or(0);
+    fn write_candidates(&self, token: &GeneratedToken, out: &mut impl Write) -> Result<()> {
+        let all = &token.alternatives;
+        let place = all.iter().position(|(id, _)| *id == token.sampled.token).unwrap_or(0);
         let mut label = "chances";
         let mut others = (all.len(), 1.0);
-        for (rank, &(token, probability)) in all.iter().enumerate() {
+        for (rank, &(id, probability)) in all.iter().enumerate() {
             if rank >= CANDIDATES && rank != place {
                 continue;
             }
             others = (others.0 - 1, others.1 - probability);
             let style = if rank == place { CHOSEN } else { Style::new() };
             let mark = if rank == place { "→" } else { " " };
-            let text = fit(&quoted(&self.tokenizer.token_text(token)));
+            let text = fit(&quoted(&self.tokenizer.token_text(id)));
             let row = format!("{style}{mark} {text}{style:#} {}", chance(probability));
             self.write_row(label, &row, out)?;
             label = "";

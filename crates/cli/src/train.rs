@@ -4,64 +4,72 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burn::module::Module;
-use burn::tensor::Device;
-use tril_data::Corpus;
-use tril_infer::{GenerateOptions, SamplerConfig};
-use tril_model::{Gpt, GptConfig, Positions, checkpoint};
-use tril_text::Tokenizer;
-use tril_train::{
-    BestCheckpoint, CheckpointHashes, Evaluation, RunDir, TrainError, TrainOutcome, Trainer, TrainingRun, TrainingText,
+use tril::{
+    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, ResumeChanges, TextEventKind, TrainOutcome,
+    Training,
 };
+use tril_data::LossFloor;
+use tril_model::Positions;
+use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 
 use crate::args::TrainArgs;
-use crate::progress::{Progress, Samples};
-use crate::recipe::{self, Recipe, SampleConfig};
-use crate::sample::{Writer, prompt_ids};
-use crate::text::{Floor, Text};
-use crate::view::Filters;
+use crate::progress::Progress;
 use crate::{interrupt, open};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
-    let (device, device_name) = open::device(&args.compute)?;
-    let Prepared { mut session, recipe, tokenizer, text, samples } = match &args.resume {
+    let device = open::device(&args.compute)?;
+    let mut training = match &args.resume {
         Some(path) => resume(args, path, &device)?,
         None => begin(args, &device)?,
     };
-    introduce(&session, &recipe, &text, &device_name);
+    introduce(&training, &device)?;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let first_prompt = samples.prompt_ids.clone();
-    let options = samples.options.clone();
-    let mut progress = Progress::new(session.trainer.step_count(), recipe.train.steps, tokenizer.clone(), samples);
+    let mut progress = Progress::new(&training);
     let notice = "stopping after this step and saving; Ctrl-C again stops at once and loses it";
     interrupt::listen(&stop, Some(notice))?;
-    let outcome = tril_train::train(&mut session, &mut progress, &stop);
+    let outcome = training.train(&mut progress, &stop);
     progress.finish();
     match outcome? {
         TrainOutcome::Stopped { step, checkpoint } => {
             let mut out = std::io::stdout().lock();
+            let dir = open::quoted(training.dir().path());
             writeln!(out, "stopped after step {step}, saved as {}", checkpoint.display())?;
-            writeln!(out, "continue with: {} train --resume {}", open::program(), open::quoted(session.dir.path()))?;
+            writeln!(out, "continue with: {} train --resume {dir}", open::program())?;
             Ok(ExitCode::from(130))
         }
         TrainOutcome::Finished { evaluation, best } => {
             let mut out = std::io::stdout().lock();
             writeln!(out, "\n--- a sample of the trained model")?;
-            write!(out, "{}", recipe.sample.prompt)?;
-            let (gpt, filters) = (session.trainer.model(), Filters::default());
-            let writer = Writer { gpt: &gpt, tokenizer: &tokenizer, filters: &filters, stop: &stop };
-            writer.write_one(&first_prompt, &options, &mut out)?;
+            write_sample(&training, &stop, &mut out)?;
             writeln!(out, "\n---\n")?;
-            write_losses(&mut out, &evaluation, best, &recipe, &text)?;
-            write_hashes(&mut out, &session.dir)?;
-            writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(session.dir.path()))?;
+            write_losses(&mut out, &evaluation, best, &training)?;
+            write_hashes(&mut out, training.dir())?;
+            writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(training.dir().path()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Writes the recipe's sample as it comes.
+fn write_sample(training: &Training, stop: &AtomicBool, out: &mut impl Write) -> Result<()> {
+    let mut generator = training.model()?.generator();
+    generator.add(training.sample().clone())?;
+    write!(out, "{}", training.sample().prompt)?;
+    while let Some(event) = generator.next() {
+        if let TextEventKind::Text(piece) = event.map_err(tril::Error::from)?.kind {
+            write!(out, "{piece}")?;
+            out.flush()?;
+        }
+        if stop.load(Ordering::Relaxed) {
+            generator.interrupt_all();
+        }
+    }
+    Ok(())
 }
 
 /// How good the last model is, and what there is to compare it with.
@@ -69,9 +77,9 @@ fn write_losses(
     out: &mut impl Write,
     evaluation: &Evaluation,
     best: BestCheckpoint,
-    recipe: &Recipe,
-    text: &Text,
+    training: &Training,
 ) -> std::io::Result<()> {
+    let (recipe, text) = (training.recipe(), training.corpus());
     let Evaluation { loss, perplexity, bits_per_byte, tokens, .. } = evaluation;
     writeln!(
         out,
@@ -80,7 +88,7 @@ fn write_losses(
     if best.step != recipe.train.steps {
         writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
     }
-    if let Some(Floor { nats_per_char, standard_error }) = text.floor {
+    if let Some(LossFloor { nats_per_char, standard_error }) = text.floor {
         let per_char = loss * *tokens as f64 / text.validation.chars as f64;
         writeln!(out, "                 {per_char:.4} nats a character")?;
         writeln!(
@@ -111,153 +119,40 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// A run that is ready to go.
-struct Prepared {
-    session: TrainingRun,
-    recipe: Recipe,
-    tokenizer: Tokenizer,
-    text: Text,
-    samples: Samples,
-}
-
 /// A new run.
-fn begin(args: &TrainArgs, device: &Device) -> Result<Prepared> {
+fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
     let mut recipe = match &args.config {
-        Some(path) => Recipe::open(path, &args.set)?,
-        None => Recipe::parse(recipe::shipped(recipe::DEFAULT)?, "the default recipe", &args.set)?,
+        Some(path) => Recipe::open(path)?,
+        None => Recipe::shipped(DEFAULT_RECIPE)?,
     };
+    recipe.set_all(&args.set).context("--set")?;
     if let Some(data) = &args.data {
         recipe.data.source.clone_from(data);
     }
-    recipe.train.check()?;
-    recipe.optimizer.check()?;
-    let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or(recipe::DEFAULT.as_ref());
+    let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or(DEFAULT_RECIPE.as_ref());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
-    RunDir::check_free(&out, args.force)?;
-
-    let corpus = Corpus::open(&recipe.data.source)?;
-    let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
-    let text = Text::encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
-    recipe.model = GptConfig { vocab_size: vocab_size(&recipe, &tokenizer)?, ..recipe.model }.resolve()?;
-    let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device)?;
-    let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
-    let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
-    text.check_validation()?;
-    let samples = samples(&recipe, &tokenizer)?;
-    // Everything that could be refused has been by now: nothing of an earlier run is touched before.
-    let dir = RunDir::create(&out, recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), args.force)
-        .context("the run's directory cannot be made; choose another `--out`")?;
-    let session = session(trainer, dir, &recipe, training, &text, &tokenizer, None);
-    Ok(Prepared { session, recipe, tokenizer, text, samples })
+    let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
+    Ok(Training::begin(recipe, &out, existing, device)?)
 }
 
 /// A run that goes on where its checkpoint stands.
-fn resume(args: &TrainArgs, path: &Path, device: &Device) -> Result<Prepared> {
-    let (mut dir, from) = RunDir::open(path)?;
-    let origin = from.join("config.toml").display().to_string();
-    let stored = Recipe::parse(dir.recipe(), &origin, &[])?;
-    let mut recipe = Recipe::parse(dir.recipe(), &origin, &args.set)?;
-    if let Some(data) = &args.data {
-        recipe.data.source.clone_from(data);
-    }
-    recipe.train.check()?;
-    recipe.optimizer.check()?;
-    if recipe.tokenizer != stored.tokenizer {
-        bail!("--set tokenizer.…: a run cannot change its tokenizer; begin a new run");
-    }
-    if recipe.optimizer.kind != stored.optimizer.kind {
-        bail!(
-            "--set optimizer.kind: a run cannot change its optimizer, whose state the other has not; begin a new run"
-        );
-    }
-    let gpt = checkpoint::load_model(&from, device)?;
-    if stored.model != *gpt.config() {
-        bail!("{origin}: its [model] is not that of {} beside it; restore both from a copy", checkpoint::CONFIG);
-    }
-    recipe.model = recipe.model.resolve()?;
-    if recipe.model != *gpt.config() {
-        bail!("--set model.…: the model of {} cannot change its shape; train a new one", from.display());
-    }
-    let tokenizer = Tokenizer::open(&from.join(checkpoint::TOKENIZER))?;
-    open::check_fit(&tokenizer, &gpt, &from)?;
-    let (optimizer, progress) = RunDir::load(&from, &gpt, recipe.optimizer.kind, device)?;
-    if recipe.train.steps < progress.step {
-        bail!(
-            "train.steps = {} is less than the {} steps that the run has taken: name a higher number to go on",
-            recipe.train.steps,
-            progress.step
-        );
-    }
-    let corpus = Corpus::open(&recipe.data.source).context("the run's text; if it has moved, name it with `--data`")?;
-    let text = Text::encode(&corpus, &tokenizer, recipe.data.validation_fraction)?;
-    let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
-    if training.key() != progress.text_key {
-        bail!(TrainError::OtherText);
-    }
-    text.check_validation()?;
-    let samples = samples(&recipe, &tokenizer)?;
-    let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
-    dir.set_recipe(recipe.to_toml()?)?;
-    dir.rewind(&progress)?;
-    let session = session(trainer, dir, &recipe, training, &text, &tokenizer, progress.best);
-    Ok(Prepared { session, recipe, tokenizer, text, samples })
-}
-
-fn session(
-    trainer: Trainer,
-    dir: RunDir,
-    recipe: &Recipe,
-    training: TrainingText,
-    text: &Text,
-    tokenizer: &Tokenizer,
-    best: Option<tril_train::BestCheckpoint>,
-) -> TrainingRun {
-    let first = text.validation.ids.first().map_or(0, |id| tokenizer.byte_len(*id));
-    TrainingRun {
-        trainer,
-        dir,
-        config: recipe.train.clone(),
-        training,
-        validation: text.validation.ids.clone(),
-        validation_bytes: text.validation.bytes.saturating_sub(first),
-        best,
-    }
-}
-
-fn vocab_size(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<usize> {
-    let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
-    if asked != 0 && asked != tokens {
-        bail!("model.vocab_size = {asked}, but the tokenizer has {tokens} tokens: set it to 0 to take the tokenizer's");
-    }
-    Ok(tokens)
-}
-
-fn samples(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Samples> {
-    let config = &recipe.sample;
-    let SampleConfig { temperature, top_k, seed, .. } = *config;
-    let sampler = SamplerConfig { temperature, top_k, seed, ..SamplerConfig::default() };
-    sampler.check(tokenizer.vocab_size()).context("[sample]")?;
-    let prompt_ids = prompt_ids(tokenizer, &config.prompt).map_err(|error| error.in_text("[sample] prompt"))?;
-    let options = GenerateOptions {
-        sampler,
-        max_tokens: config.max_tokens,
-        stop_token: tokenizer.end_of_text(),
-        ..GenerateOptions::default()
-    };
-    Ok(Samples { interval: config.interval, prompt: config.prompt.clone(), prompt_ids, options })
+fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
+    let changes = ResumeChanges { set: args.set.clone(), source: args.data.clone() };
+    Ok(Training::resume(path, &changes, device)?)
 }
 
 /// Says what is about to happen.
-fn introduce(session: &TrainingRun, recipe: &Recipe, text: &Text, device_name: &str) {
+fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
+    let (recipe, text) = (training.recipe(), training.corpus());
     let Recipe { model, train, .. } = recipe;
     let positions = match model.positions {
         Positions::Learned => "learned positions",
         Positions::Rotary => "rotary positions",
     };
     let window = model.window().map_or(String::new(), |window| format!(", window {window}"));
-    let parameters = session.trainer.model().num_params() as f64 / 1e6;
+    let parameters = training.model()?.gpt().num_params() as f64 / 1e6;
     let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
-    note!("device   {device_name}");
+    note!("device   {device}");
     note!(
         "text     {}: {} tokens to train on, {} to validate on ({} {kind} tokens)",
         text.name,
@@ -272,7 +167,8 @@ fn introduce(session: &TrainingRun, recipe: &Recipe, text: &Text, device_name: &
         model.n_heads
     );
     note!("train    {} steps of {} × {} tokens, seed {}", train.steps, train.batch_size, train.seq_len, train.seed);
-    let step = session.trainer.step_count();
+    let step = training.step();
     let from = if step > 0 { format!(", from step {step}") } else { String::new() };
-    note!("run      {}{from}\n", session.dir.path().display());
+    note!("run      {}{from}\n", training.dir().path().display());
+    Ok(())
 }

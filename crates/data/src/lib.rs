@@ -19,10 +19,12 @@
 //! ```
 
 mod corpus;
+mod encoded_corpus;
 mod error;
 mod split;
 pub mod tales;
 
 pub use corpus::{Corpus, Document};
+pub use encoded_corpus::{EncodedCorpus, LossFloor};
 pub use error::DataError;
 pub use split::{Encoded, Piece, Split, encode_side};

@@ -3,34 +3,34 @@
 
 use std::num::NonZeroUsize;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use tril_model::{ForwardContext, Gpt, KvCache};
+use tril_model::Gpt;
 
 use crate::InferError;
-use crate::sequence::{CacheMode, Ended, Event, Finish, GenerateOptions, PrefixCache, Sequence, Step};
+use crate::language_model::LanguageModel;
+use crate::sequence::{CacheMode, Event, FinishReason, FinishedSequence, GenerateOptions, PrefixCache, Sequence};
 
-/// Positions computed at once while a prompt enters the cache; bounds memory for long prompts.
+/// Positions of prompts that one step computes at most; bounds the memory of a step and the time that it takes from the
+/// sequences that are past their prompts.
 pub const PREFILL_CHUNK: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
-/// Sequences in work. Those that have ended leave, others may join at any time.
-pub struct BatchGenerator<'a> {
-    gpt: &'a Gpt,
-    device: Device,
-    members: Vec<(usize, Sequence)>,
-    joined: usize,
+/// Sequences in work. Those that have finished leave, others may be added at any time.
+pub struct BatchGenerator<M: LanguageModel = Gpt> {
+    model: M,
+    members: Vec<Member<M>>,
+    added: usize,
     prefill_chunk: NonZeroUsize,
 }
 
-/// Logits of a sequence's last position, `[vocab_size]`, and how many positions were computed for them.
-struct Last {
-    logits: Vec<f32>,
-    computed: usize,
+/// A sequence and the number that it was given.
+struct Member<M: LanguageModel> {
+    number: usize,
+    sequence: Sequence<M>,
 }
 
-impl<'a> BatchGenerator<'a> {
-    /// An empty batch.
-    pub fn new(gpt: &'a Gpt) -> Self {
-        Self { gpt, device: gpt.device(), members: Vec::new(), joined: 0, prefill_chunk: PREFILL_CHUNK }
+impl<M: LanguageModel> BatchGenerator<M> {
+    /// An empty batch over a model, which may be `&model` or an `Arc`.
+    pub fn new(model: M) -> Self {
+        Self { model, members: Vec::new(), added: 0, prefill_chunk: PREFILL_CHUNK }
     }
 
     /// Has prompts enter their caches in chunks of this many positions. It changes memory and time, never a token.
@@ -39,7 +39,7 @@ impl<'a> BatchGenerator<'a> {
         Self { prefill_chunk, ..self }
     }
 
-    /// Adds a sequence that continues `prompt`; returns its number, counted from 0 in the order of joining.
+    /// Adds a sequence that continues `prompt`; returns its number, counted from 0 in the order of being added.
     ///
     /// # Errors
     /// [`InferError`] for an empty prompt, an id outside the vocabulary, or bad options.
@@ -47,7 +47,7 @@ impl<'a> BatchGenerator<'a> {
         self.add_from(prompt, options, None)
     }
 
-    /// The same, with what is remembered of an earlier text of this model: its common beginning is not computed again.
+    /// The same, with the cache of an earlier text of this model: their common beginning is not computed again.
     ///
     /// # Errors
     /// As [`BatchGenerator::add`].
@@ -55,19 +55,19 @@ impl<'a> BatchGenerator<'a> {
         &mut self,
         prompt: &[u32],
         options: GenerateOptions,
-        remembered: Option<PrefixCache>,
+        prefix: Option<PrefixCache<M::Cache>>,
     ) -> Result<usize, InferError> {
-        let sequence = Sequence::new(self.gpt, prompt, options, remembered)?;
-        let number = self.joined;
-        self.members.push((number, sequence));
-        self.joined += 1;
+        let sequence = Sequence::new(&self.model, prompt, options, prefix)?;
+        let number = self.added;
+        self.members.push(Member { number, sequence });
+        self.added += 1;
         Ok(number)
     }
 
     /// Takes a sequence out before its end; what can be continued later, if it has a cache.
-    pub fn remove(&mut self, number: usize) -> Option<PrefixCache> {
-        let place = self.members.iter().position(|(member, _)| *member == number)?;
-        self.members.remove(place).1.into_prefix_cache()
+    pub fn remove(&mut self, number: usize) -> Option<PrefixCache<M::Cache>> {
+        let place = self.members.iter().position(|member| member.number == number)?;
+        self.members.remove(place).sequence.into_prefix_cache(&self.model)
     }
 
     /// How many sequences are in work.
@@ -80,126 +80,153 @@ impl<'a> BatchGenerator<'a> {
         self.members.is_empty()
     }
 
-    /// One step of every sequence: what became of each, in the order of joining. One that has ended is gone.
+    /// One step: what became of each sequence, in the order of being added. One that has finished or failed is gone. A
+    /// sequence whose prompt is long takes several steps to enter and is not told of until it has its first token, so
+    /// there may be no event at all.
     ///
     /// # Errors
-    /// [`InferError::BadLogits`] of the first sequence that has them, [`InferError::Device`].
-    pub fn step(&mut self) -> Result<Vec<(usize, Event)>, InferError> {
-        let mut begun: Vec<Result<usize, Finish>> = self.members.iter_mut().map(|(_, member)| member.begin()).collect();
-        let mut events = self.part_with(begun.iter().map(|begun| begun.err().map(|finish| (finish, None))).collect());
-        begun.retain(Result::is_ok);
-        let last = self.last_logits()?;
-        let mut ended = Vec::with_capacity(self.members.len());
-        for (((number, sequence), last), dropped) in self.members.iter_mut().zip(last).zip(begun.iter().flatten()) {
-            let (step, finish) = sequence.accept(&last.logits, last.computed, *dropped)?;
-            match finish {
-                Some(finish) => ended.push(Some((finish, Some(step)))),
-                None => {
-                    ended.push(None);
-                    events.push((*number, Event::Step(step)));
+    /// [`InferError::Device`], after which the batch is of no use. What is wrong with one sequence alone, such as
+    /// [`InferError::BadLogits`], is an event of that sequence.
+    pub fn step(&mut self) -> Result<Vec<(usize, Event<M::Cache>)>, InferError> {
+        let mut events = Vec::new();
+        let begun = self.members.iter_mut().map(|member| member.sequence.begin().err()).collect();
+        self.part_with(begun, &mut events);
+        self.members.iter_mut().for_each(|member| member.sequence.forget(&self.model));
+        let logits = self.logits()?;
+        let mut finished = Vec::with_capacity(self.members.len());
+        for (Member { number, sequence }, logits) in self.members.iter_mut().zip(logits) {
+            let accepted = logits.map(|logits| sequence.accept(&logits));
+            finished.push(match accepted {
+                None => None,
+                Some(Ok((token, None))) => {
+                    events.push((*number, Event::Token(token)));
+                    None
                 }
-            }
+                Some(Ok((token, Some(reason)))) => Some(Ending::Finished(reason, Some(token))),
+                Some(Err(error)) => Some(Ending::Failed(error)),
+            });
         }
-        events.extend(self.part_with(ended));
+        self.part_with(finished, &mut events);
         events.sort_by_key(|(number, _)| *number);
         Ok(events)
     }
 
-    /// Takes out those members that have ended.
-    fn part_with(&mut self, ended: Vec<Option<(Finish, Option<Step>)>>) -> Vec<(usize, Event)> {
-        let mut events = Vec::new();
+    /// Takes out those members that have an ending.
+    fn part_with<E: Into<Ending>>(&mut self, endings: Vec<Option<E>>, events: &mut Vec<(usize, Event<M::Cache>)>) {
         let members = std::mem::take(&mut self.members);
-        for ((number, sequence), ended) in members.into_iter().zip(ended) {
-            match ended {
-                Some((finish, stop)) => {
-                    let remembered = sequence.into_prefix_cache();
-                    events.push((number, Event::Ended(Box::new(Ended { finish, stop, remembered }))));
+        for (member, ending) in members.into_iter().zip(endings) {
+            let Some(ending) = ending else {
+                self.members.push(member);
+                continue;
+            };
+            let event = match ending.into() {
+                Ending::Failed(error) => Event::Failed(error),
+                Ending::Finished(reason, stop) => {
+                    let prefix_cache = member.sequence.into_prefix_cache(&self.model);
+                    Event::Finished(Box::new(FinishedSequence { reason, stop, prefix_cache }))
                 }
-                None => self.members.push((number, sequence)),
-            }
+            };
+            events.push((member.number, event));
         }
-        events
     }
 
-    /// The logits of each sequence.
-    fn last_logits(&mut self) -> Result<Vec<Last>, InferError> {
-        let mut found: Vec<Option<Last>> = (0..self.members.len()).map(|_| None).collect();
+    /// The logits of each sequence's last position, `[vocab_size]`; none while its prompt is not all computed.
+    fn logits(&mut self) -> Result<Vec<Option<Vec<f32>>>, InferError> {
+        let mut found: Vec<Option<Vec<f32>>> = vec![None; self.members.len()];
+        let mut decoded = vec![false; self.members.len()];
+        let mut room = self.prefill_chunk.get();
         for place in 0..self.members.len() {
-            let together = self.members[place].1.cache.is_some() && self.members[place].1.fresh().len() == 1;
-            if !together {
-                found[place] = Some(self.alone(place, &found)?);
+            let sequence = &self.members[place].sequence;
+            if sequence.options.cache == CacheMode::Recompute {
+                found[place] = Some(self.recompute(place)?);
+            } else if sequence.cache.is_some() && sequence.fresh(&self.model).len() == 1 {
+                decoded[place] = true;
+            } else if room > 0 {
+                found[place] = self.prefill(place, &mut room, &found)?;
             }
         }
+        self.decode(&decoded, &mut found)?;
+        Ok(found)
+    }
+
+    /// The logits of one sequence without a cache: the whole context is computed.
+    fn recompute(&mut self, place: usize) -> Result<Vec<f32>, InferError> {
+        let sequence = &mut self.members[place].sequence;
+        // Without a cache every token of the context is kept.
+        let context = sequence.context().ok_or(InferError::EmptyPrompt)?;
+        let (logits, computed) = (self.model.last_logits(context, None)?, context.len());
+        sequence.computed = computed;
+        Ok(logits)
+    }
+
+    /// Has more of a prompt enter its cache, as much as there is `room` for; the logits, once all of it has.
+    fn prefill(
+        &mut self,
+        place: usize,
+        room: &mut usize,
+        found: &[Option<Vec<f32>>],
+    ) -> Result<Option<Vec<f32>>, InferError> {
+        // Samples of one prompt begin alike: what one computes serves the others, which wait for it.
+        if let Some(twin) = self.twin(place) {
+            let Some(logits) = &found[twin] else { return Ok(None) };
+            self.members[place].sequence.cache = self.members[twin].sequence.cache.clone();
+            return Ok(Some(logits.clone()));
+        }
+        let sequence = &mut self.members[place].sequence;
+        let fresh = sequence.fresh(&self.model);
+        let chunk = fresh[..fresh.len().min(*room)].to_vec();
+        let is_last = chunk.len() == fresh.len();
+        *room -= chunk.len();
+        let mut cache = sequence.cache.take().unwrap_or_else(|| self.model.new_cache());
+        let logits = self.model.last_logits(&chunk, Some(&mut cache))?;
+        sequence.cache = Some(cache);
+        sequence.computed += chunk.len();
+        Ok(is_last.then_some(logits))
+    }
+
+    /// An earlier sequence with the same context that is entering its cache in this step, for one that has no cache.
+    fn twin(&self, place: usize) -> Option<usize> {
+        let sequence = &self.members[place].sequence;
+        if sequence.cache.is_some() {
+            return None;
+        }
+        let context = sequence.context()?;
+        self.members[..place].iter().position(|Member { sequence: other, .. }| {
+            other.options.cache == CacheMode::Cached && other.context() == Some(context)
+        })
+    }
+
+    /// One more position of each of the sequences that are past their prompts, by one forward pass.
+    fn decode(&mut self, decoded: &[bool], found: &mut [Option<Vec<f32>>]) -> Result<(), InferError> {
         let (mut ids, mut caches) = (Vec::new(), Vec::new());
-        for ((_, sequence), last) in self.members.iter_mut().zip(&found) {
-            if last.is_none() {
-                ids.extend_from_slice(sequence.fresh());
-                caches.extend(sequence.cache.take());
-            }
+        for (Member { sequence, .. }, _) in self.members.iter_mut().zip(decoded).filter(|(_, decoded)| **decoded) {
+            ids.extend_from_slice(sequence.fresh(&self.model));
+            caches.extend(sequence.cache.take());
         }
         if ids.is_empty() {
-            return Ok(found.into_iter().flatten().collect());
+            return Ok(());
         }
-        let rows = ids.len();
-        let pass = ForwardContext { caches: &mut caches, ..ForwardContext::default() };
-        let logits = self.gpt.last_logits(self.input(&ids, rows), pass); // [rows, vocab_size]
-        let logits = numbers(logits)?;
-        let rows = logits.chunks_exact(self.gpt.config().vocab_size).zip(caches);
-        let waiting = self.members.iter_mut().zip(&mut found).filter(|(_, last)| last.is_none());
-        for (((_, sequence), last), (logits, cache)) in waiting.zip(rows) {
+        let logits = self.model.decode(&ids, &mut caches)?; // [caches.len() · vocab_size]
+        let mut rows = logits.chunks_exact(self.model.vocab_size()).zip(caches);
+        let places = self.members.iter_mut().zip(found).zip(decoded).filter(|(_, decoded)| **decoded);
+        for ((Member { sequence, .. }, found), _) in places {
+            let Some((logits, cache)) = rows.next() else { break };
             sequence.cache = Some(cache);
-            *last = Some(Last { logits: logits.to_vec(), computed: 1 });
+            sequence.computed += 1;
+            *found = Some(logits.to_vec());
         }
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// The logits of one sequence that has more than one position to compute, or no cache.
-    fn alone(&mut self, place: usize, found: &[Option<Last>]) -> Result<Last, InferError> {
-        let sequence = &self.members[place].1;
-        if sequence.options.cache == CacheMode::Recompute {
-            // Without a cache every token of the context is kept.
-            let context = sequence.context().ok_or(InferError::EmptyPrompt)?;
-            let logits = self.gpt.last_logits(self.input(context, 1), ForwardContext::default());
-            return Ok(Last { logits: numbers(logits)?, computed: context.len() });
-        }
-        // Samples of one prompt begin alike: what one has computed serves the others.
-        let same = |(_, other): &(usize, Sequence)| {
-            other.cached_context().is_some_and(|cached| sequence.context() == Some(cached))
-        };
-        let twin = self.members[..place].iter().position(same);
-        if let (None, Some(twin)) = (&sequence.cache, twin)
-            && let Some(Some(last)) = found.get(twin)
-        {
-            let cache = self.members[twin].1.cache.clone();
-            let logits = last.logits.clone();
-            self.members[place].1.cache = cache;
-            return Ok(Last { logits, computed: 0 });
-        }
-        let fresh = sequence.fresh().to_vec();
-        let mut cache = self.members[place].1.cache.take().unwrap_or_else(|| self.new_cache());
-        let mut logits = None;
-        for chunk in fresh.chunks(self.prefill_chunk.get()) {
-            logits = Some(self.gpt.last_logits(self.input(chunk, 1), ForwardContext::cached(&mut cache)));
-        }
-        self.members[place].1.cache = Some(cache);
-        // There is always a token that the cache has not seen: the one appended last.
-        let logits = logits.ok_or(InferError::EmptyPrompt)?; // [1, vocab_size]
-        Ok(Last { logits: numbers(logits)?, computed: fresh.len() })
-    }
-
-    /// An empty cache, which shares what it can with those there are.
-    fn new_cache(&self) -> KvCache {
-        let any = self.members.iter().find_map(|(_, sequence)| sequence.cache.as_ref());
-        any.map_or_else(|| self.gpt.new_cache(1), |cache| cache.empty_like())
-    }
-
-    /// - returns: `[rows, len / rows]`
-    fn input(&self, ids: &[u32], rows: usize) -> Tensor<2, Int> {
-        let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-        Tensor::from_data(TensorData::new(values, [rows, ids.len() / rows]), &self.device)
+        Ok(())
     }
 }
 
-fn numbers(logits: Tensor<2>) -> Result<Vec<f32>, InferError> {
-    logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
+/// Why a member leaves.
+enum Ending {
+    Finished(FinishReason, Option<crate::GeneratedToken>),
+    Failed(InferError),
+}
+
+impl From<FinishReason> for Ending {
+    fn from(reason: FinishReason) -> Self {
+        Self::Finished(reason, None)
+    }
 }

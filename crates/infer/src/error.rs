@@ -1,7 +1,9 @@
 //! What can go wrong while generating and scoring.
 
+use std::sync::Arc;
+
 /// Errors of sampling, generation and scoring.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum InferError {
     /// There is nothing to condition on.
     #[error("the prompt is empty: a model predicts from at least one token, so give it some text")]
@@ -34,8 +36,8 @@ pub enum InferError {
     #[error("every possible token is banned or has a bias of -inf: leave at least one")]
     AllBanned,
     /// The device could not hand its results over.
-    #[error("reading the logits from the device failed: {0}")]
-    Device(String),
+    #[error("reading from the device failed: {0}")]
+    Device(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The model's output is not a distribution.
     #[error("the logits at position {position} hold {what}: the checkpoint's weights are damaged or it diverged")]
     BadLogits {
@@ -44,4 +46,11 @@ pub enum InferError {
         /// "NaN", "no finite value", …
         what: &'static str,
     },
+}
+
+impl InferError {
+    /// What a device said when it did not hand its results over.
+    pub fn device(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Device(Arc::new(source))
+    }
 }

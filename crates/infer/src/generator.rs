@@ -6,7 +6,8 @@ use tril_model::Gpt;
 
 use crate::InferError;
 use crate::batch::BatchGenerator;
-use crate::sequence::{Ended, Event, GenerateOptions, PrefixCache, Step};
+use crate::language_model::LanguageModel;
+use crate::sequence::{Event, FinishedSequence, GenerateOptions, GeneratedToken, PrefixCache};
 
 /// An iterator over new tokens.
 ///
@@ -17,41 +18,41 @@ use crate::sequence::{Ended, Event, GenerateOptions, PrefixCache, Step};
 /// use tril_infer::{GenerateOptions, Generator};
 ///
 /// let options = GenerateOptions { max_tokens: 20, alternatives: 3, ..Default::default() };
-/// for step in Generator::new(&gpt, &[1, 2, 3], options)? {
-///     let step = step?;
-///     println!("{}: {} of {:?}", step.token, step.logprob, step.alternatives);
+/// for token in Generator::new(&gpt, &[1, 2, 3], options)? {
+///     let token = token?;
+///     println!("{}: {} of {:?}", token.sampled.token, token.sampled.logprob, token.alternatives);
 /// }
 /// # Ok(())
 /// # }
 /// ```
-pub struct Generator<'a> {
-    batch: BatchGenerator<'a>,
-    ended: Option<Ended>,
+pub struct Generator<M: LanguageModel = Gpt> {
+    batch: BatchGenerator<M>,
+    finished: Option<FinishedSequence<M::Cache>>,
 }
 
-impl<'a> Generator<'a> {
-    /// A generator that continues `prompt`.
+impl<M: LanguageModel> Generator<M> {
+    /// A generator that continues `prompt` by a model, which may be `&model` or an `Arc`.
     ///
     /// # Errors
     /// [`InferError`] for an empty prompt, an id outside the vocabulary, or bad options.
-    pub fn new(gpt: &'a Gpt, prompt: &[u32], options: GenerateOptions) -> Result<Self, InferError> {
-        Self::resume(gpt, prompt, options, None)
+    pub fn new(model: M, prompt: &[u32], options: GenerateOptions) -> Result<Self, InferError> {
+        Self::resume(model, prompt, options, None)
     }
 
-    /// The same, with what is remembered of an earlier text of this model: their common beginning is not computed
-    /// again. The tokens are those that a fresh start would give.
+    /// The same, with the cache of an earlier text of this model: their common beginning is not computed again. The
+    /// tokens are those that a fresh start would give.
     ///
     /// # Errors
     /// As [`Generator::new`].
     pub fn resume(
-        gpt: &'a Gpt,
+        model: M,
         prompt: &[u32],
         options: GenerateOptions,
-        remembered: Option<PrefixCache>,
+        prefix: Option<PrefixCache<M::Cache>>,
     ) -> Result<Self, InferError> {
-        let mut batch = BatchGenerator::new(gpt);
-        batch.add_from(prompt, options, remembered)?;
-        Ok(Self { batch, ended: None })
+        let mut batch = BatchGenerator::new(model);
+        batch.add_from(prompt, options, prefix)?;
+        Ok(Self { batch, finished: None })
     }
 
     /// Has a prompt enter the cache in chunks of this many positions. It changes memory and time, never a token.
@@ -60,37 +61,38 @@ impl<'a> Generator<'a> {
         Self { batch: self.batch.with_prefill_chunk(prefill_chunk), ..self }
     }
 
-    /// Why and how it ended, once it has.
-    pub fn ended(&self) -> Option<&Ended> {
-        self.ended.as_ref()
+    /// Why and how it finished, once it has.
+    pub fn finished(&self) -> Option<&FinishedSequence<M::Cache>> {
+        self.finished.as_ref()
     }
 
     /// What can be continued later: the text so far, as far as it is in the cache.
-    pub fn into_prefix_cache(mut self) -> Option<PrefixCache> {
-        match self.ended {
-            Some(ended) => ended.remembered,
+    pub fn into_prefix_cache(mut self) -> Option<PrefixCache<M::Cache>> {
+        match self.finished {
+            Some(finished) => finished.prefix_cache,
             None => self.batch.remove(0),
         }
     }
 }
 
-impl Iterator for Generator<'_> {
-    type Item = Result<Step, InferError>;
+impl<M: LanguageModel> Iterator for Generator<M> {
+    type Item = Result<GeneratedToken, InferError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.batch.step() {
-            Ok(events) => match events.into_iter().next()?.1 {
-                Event::Step(step) => Some(Ok(step)),
-                Event::Ended(ended) => {
-                    self.ended = Some(*ended);
-                    None
+        while !self.batch.is_empty() {
+            match self.batch.step().map(|events| events.into_iter().next()) {
+                // A long prompt takes several steps to enter.
+                Ok(None) => {}
+                Ok(Some((_, Event::Token(token)))) => return Some(Ok(token)),
+                Ok(Some((_, Event::Finished(finished)))) => self.finished = Some(*finished),
+                Ok(Some((_, Event::Failed(error)))) => return Some(Err(error)),
+                Err(error) => {
+                    self.batch.remove(0);
+                    return Some(Err(error));
                 }
-            },
-            Err(error) => {
-                self.batch.remove(0);
-                Some(Err(error))
             }
         }
+        None
     }
 }
 
@@ -146,8 +148,8 @@ mod tests {
             let gpt = gpt(positions, window);
             for cache in [CacheMode::Cached, CacheMode::Recompute] {
                 for on_overflow in [Overflow::Recompute, Overflow::Stop] {
-                    for (repetition_penalty, penalty_span) in penalties {
-                        let sampler = SamplerConfig { repetition_penalty, penalty_span, ..SamplerConfig::default() };
+                    for (repetition_penalty, penalty_last_n) in penalties {
+                        let sampler = SamplerConfig { repetition_penalty, penalty_last_n, ..SamplerConfig::default() };
                         let options = GenerateOptions {
                             sampler,
                             cache,
@@ -157,7 +159,7 @@ mod tests {
                         };
                         let expected = recomputed(&gpt, &[1, 2], &options);
                         let steps = Generator::new(&gpt, &[1, 2], options.clone()).expect("a sound prompt");
-                        let found: Vec<u32> = steps.map(|step| step.expect("sound logits").token).collect();
+                        let found: Vec<u32> = steps.map(|step| step.expect("sound logits").sampled.token).collect();
                         assert_eq!(found, expected, "{positions:?}, window {window}, {options:?}");
                     }
                 }

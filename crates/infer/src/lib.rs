@@ -4,6 +4,7 @@
 mod batch;
 mod error;
 mod generator;
+mod language_model;
 mod sampler;
 mod score;
 mod sequence;
@@ -11,9 +12,10 @@ mod sequence;
 pub use batch::{BatchGenerator, PREFILL_CHUNK};
 pub use error::InferError;
 pub use generator::Generator;
-pub use sampler::{Choice, Distribution, SamplerConfig, choose, choose_from, draw, logprob};
+pub use language_model::LanguageModel;
+pub use sampler::{Distribution, SampledToken, SamplerConfig, choose, choose_from, logprob, uniform};
 pub use score::{ScoreOptions, TokenScore, score};
 pub use sequence::{
-    CacheMode, Ended, Event, Finish, GenerateOptions, Overflow, PrefixCache, Step, check_ids, check_prompt,
-    context_start,
+    CacheMode, Event, FinishReason, FinishedSequence, GenerateOptions, GeneratedToken, Overflow, PrefixCache,
+    check_ids, check_prompt, context_start,
 };

@@ -14,6 +14,7 @@ pub(crate) mod rows;
 use std::ops::Range;
 
 use rand::RngExt;
+use serde::Serialize;
 use tril_model::random::{self, Purpose};
 
 pub use config::SamplerConfig;
@@ -22,32 +23,34 @@ pub(crate) use penalties::Counts;
 
 use crate::InferError;
 
-/// What was chosen, and from what.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Choice {
-    /// The token.
+/// A token, and how it was drawn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SampledToken {
+    /// Its id.
     pub token: u32,
     /// ln of the probability that the model itself gives it: of the softmax of the logits as they came, before penalties,
     /// bias, temperature and filters.
     pub logprob: f64,
-    /// The part of [0, 1) that belonged to the token in the end; all of it where nothing else was left.
-    pub share: Range<f64>,
-    /// The number that decided, which lies in `share`; None at temperature 0, where none is drawn.
-    pub draw: Option<f64>,
+    /// The part of [0, 1) that belonged to the token in the end, where the probabilities of all tokens, in order of id,
+    /// lie side by side: the cumulative distribution just before it and with it. All of [0, 1) where nothing else was
+    /// left.
+    pub cdf_interval: Range<f64>,
+    /// The uniform number that decided, which lies in `cdf_interval`; None at temperature 0, where none is drawn.
+    pub uniform: Option<f64>,
 }
 
-/// The number in [0, 1) that decides the token at an absolute position of a sample.
+/// The uniform number in [0, 1) that decides the token at an absolute position of a sample.
 ///
 /// It is named by (seed, sample index, position) alone: not drawn after others, and the same under all other settings, so
-/// that one can see what these do to one and the same draw.
-pub fn draw(seed: u64, sample_index: u64, position: usize) -> f64 {
+/// that one can see what these do to one and the same number.
+pub fn uniform(seed: u64, sample_index: u64, position: usize) -> f64 {
     random::generator(seed, Purpose::Sample, sample_index, position as u64, 0).random()
 }
 
 /// The token that follows, given the last position's logits.
 ///
 /// The probabilities of the tokens, one after another in order of id, divide [0, 1); the token is the one in whose
-/// share the [`draw`] lies. At temperature 0 it is the one with the largest logit after penalties, bias and bans.
+/// part the [`uniform`] number lies. At temperature 0 it is the one with the largest logit after penalties, bias and bans.
 ///
 /// - `logits`: `[vocab_size]`
 /// - `history`: all tokens so far, the prompt's included
@@ -61,7 +64,7 @@ pub fn choose(
     config: &SamplerConfig,
     sample_index: u64,
     position: usize,
-) -> Result<Choice, InferError> {
+) -> Result<SampledToken, InferError> {
     let distribution = Distribution::new(logits, history, config, position)?;
     Ok(choose_from(&distribution, logits, config, sample_index, position))
 }
@@ -73,13 +76,13 @@ pub fn choose_from(
     config: &SamplerConfig,
     sample_index: u64,
     position: usize,
-) -> Choice {
-    let draw = (config.temperature > 0.0).then(|| draw(config.seed, sample_index, position));
-    let (token, share) = distribution.pick(draw.unwrap_or(0.0));
-    Choice { token, logprob: logprob(logits, token), share, draw }
+) -> SampledToken {
+    let uniform = (config.temperature > 0.0).then(|| uniform(config.seed, sample_index, position));
+    let (token, cdf_interval) = distribution.pick(uniform.unwrap_or(0.0));
+    SampledToken { token, logprob: logprob(logits, token), cdf_interval, uniform }
 }
 
-/// See [`Choice::logprob`].
+/// See [`SampledToken::logprob`].
 ///
 /// - `logits`: `[vocab_size]`, of which `token` is one
 pub fn logprob(logits: &[f32], token: u32) -> f64 {
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn temperature_zero_takes_the_lowest_id_among_the_largest_and_draws_nothing() {
         let choice = choose(&[1.0, 3.0, 3.0, 2.0], &[], &greedy(), 0, 0).expect("sound logits");
-        assert_eq!((choice.token, choice.share, choice.draw), (1, 0.0..1.0, None));
+        assert_eq!((choice.token, choice.cdf_interval, choice.uniform), (1, 0.0..1.0, None));
     }
 
     #[test]
@@ -149,8 +152,8 @@ mod tests {
     fn minus_infinity_is_never_drawn_and_everywhere_is_refused() {
         let never = f32::NEG_INFINITY;
         let choice = choose(&[never, 0.0, never], &[], &config(), 0, 0).expect("one is left");
-        assert_eq!((choice.token, choice.logprob, choice.share), (1, 0.0, 0.0..1.0));
-        assert!(choice.draw.is_some());
+        assert_eq!((choice.token, choice.logprob, choice.cdf_interval), (1, 0.0, 0.0..1.0));
+        assert!(choice.uniform.is_some());
         for bad in [&[never; 3][..], &[0.0, f32::NAN], &[f32::NAN, never], &[0.0, f32::INFINITY], &[]] {
             for config in [config(), greedy()] {
                 let error = choose(bad, &[], &config, 0, 77).expect_err("no distribution");
@@ -183,7 +186,8 @@ mod tests {
         };
         for config in [config(), greedy(), all] {
             for position in 0..20 {
-                let Choice { token, logprob, .. } = choose(&logits, &[2, 0], &config, 0, position).expect("sound");
+                let SampledToken { token, logprob, .. } =
+                    choose(&logits, &[2, 0], &config, 0, position).expect("sound");
                 let expected = (f64::from(logits[token as usize]).exp() / total).ln();
                 assert!((logprob - expected).abs() < 1e-12, "token {token}: {logprob} for {expected}");
             }
@@ -195,12 +199,12 @@ mod tests {
         let logits: Vec<f32> = (0..50).map(|id| ((id * id) as f32).sin() * 4.0).collect();
         let mut tokens_seen = std::collections::BTreeSet::new();
         for position in 0..200 {
-            let draw = draw(config().seed, 3, position);
+            let draw = uniform(config().seed, 3, position);
             assert!((0.0..1.0).contains(&draw));
             for temperature in [0.1, 0.5, 1.0, 3.0] {
                 let config = SamplerConfig { temperature, ..config() };
                 let choice = choose(&logits, &[], &config, 3, position).expect("sound");
-                assert!(choice.draw == Some(draw) && choice.share.contains(&draw), "{choice:?}");
+                assert!(choice.uniform == Some(draw) && choice.cdf_interval.contains(&draw), "{choice:?}");
                 // By hand, from the definition of the softmax.
                 let weights: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) / temperature).exp()).collect();
                 let total: f64 = weights.iter().sum();
@@ -208,7 +212,7 @@ mod tests {
                 let end = begin + weights[choice.token as usize] / total;
                 let is_near = |a: f64, b: f64| (a - b).abs() < 1e-12;
                 assert!(
-                    is_near(choice.share.start, begin) && is_near(choice.share.end, end),
+                    is_near(choice.cdf_interval.start, begin) && is_near(choice.cdf_interval.end, end),
                     "{begin}..{end} {choice:?}"
                 );
                 tokens_seen.insert(choice.token);
@@ -232,7 +236,7 @@ mod tests {
     #[test]
     fn draws_are_what_they_always_were() {
         // A sample that was recorded once can be made again only as long as these stay.
-        let draws = [draw(1337, 0, 0), draw(1337, 0, 1), draw(1337, 1, 0), draw(7, 3, 1000)];
+        let draws = [uniform(1337, 0, 0), uniform(1337, 0, 1), uniform(1337, 1, 0), uniform(7, 3, 1000)];
         assert_eq!(draws, [0.21967202975219058, 0.5467713732977952, 0.39106816233776076, 0.49139853949047607]);
     }
 }

@@ -49,7 +49,7 @@ pub struct TokenScore {
 /// [`InferError::NothingToScore`] without a single target, [`InferError::UnknownToken`], [`InferError::Device`];
 /// [`InferError::BadLogits`] for a NaN, +∞, or a row without a finite number.
 pub fn score(gpt: &Gpt, ids: &[u32], options: &ScoreOptions) -> Result<Vec<TokenScore>, InferError> {
-    check_ids(ids, gpt.config())?;
+    check_ids(ids, gpt.config().vocab_size)?;
     let Some(targets) = ids.len().checked_sub(1).filter(|targets| *targets > 0) else {
         return Err(InferError::NothingToScore { tokens: ids.len() });
     };
@@ -75,8 +75,7 @@ fn windows(
     options: &ScoreOptions,
 ) -> Result<Vec<TokenScore>, InferError> {
     let device: Device = gpt.device();
-    let read =
-        |values: Tensor<1>| values.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()));
+    let read = |values: Tensor<1>| values.try_into_vec_as::<f32>().map_err(InferError::device);
     let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
     let inputs = Tensor::<2, Int>::from_data(TensorData::new(values[..rows * len].to_vec(), [rows, len]), &device);
     let targets = Tensor::<1, Int>::from_data(TensorData::new(values[1..].to_vec(), [rows * len]), &device);

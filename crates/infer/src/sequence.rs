@@ -1,13 +1,12 @@
 //! One sequence that grows: its tokens, the part of them that the model sees, its cache, and when it ends. The passes
 //! that compute its logits are made in `batch`.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
-use tril_model::{Gpt, GptConfig, KvCache};
+use tril_model::KvCache;
 
 use crate::InferError;
-use crate::sampler::{Choice, Counts, Distribution, SamplerConfig, choose_from};
+use crate::language_model::LanguageModel;
+use crate::sampler::{Counts, Distribution, SampledToken, SamplerConfig, choose_from};
 
 /// Whether a step remembers the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,72 +64,75 @@ impl Default for GenerateOptions {
 
 /// One new token, and how it came about.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// Its id.
-    pub token: u32,
+pub struct GeneratedToken {
+    /// The token, and how it was drawn.
+    pub sampled: SampledToken,
     /// Its absolute position in the sequence, prompt included.
     pub position: usize,
     /// How many tokens the model saw: the context.
     pub context: usize,
-    /// How many positions the forward passes of this step computed.
+    /// How many positions were computed for it, in however many passes.
     pub computed: usize,
-    /// How many of the oldest tokens left the context just before this step because it was full; usually 0.
+    /// How many of the oldest tokens left the context just before because it was full; usually 0.
     pub dropped: usize,
-    /// See [`Choice::logprob`].
-    pub logprob: f64,
-    /// See [`Choice::share`].
-    pub share: Range<f64>,
-    /// See [`Choice::draw`].
-    pub draw: Option<f64>,
     /// The most probable tokens after all filters and their probabilities, the most probable first; as many as
     /// [`GenerateOptions::alternatives`] asks for and are left.
     pub alternatives: Vec<(u32, f64)>,
 }
 
-/// Why a sequence ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
+/// Why there are no more tokens, or no more text.
+///
+/// A generator of ids ends for one of the first three reasons. The other two are those of whoever reads its tokens and
+/// wants no more of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
     /// It has as many new tokens as were asked for.
     MaxTokens,
-    /// The stop token came.
+    /// The stop token came, usually end-of-text.
     EndOfText,
     /// The context is full and [`Overflow::Stop`] ends it there.
     ContextFull,
+    /// A stop text appeared.
+    StopText,
+    /// Whoever had asked for it wanted no more.
+    Interrupted,
 }
 
 /// What becomes of a sequence in one step.
-#[derive(Debug, Clone)]
-pub enum Event {
+#[derive(Debug)]
+pub enum Event<C = KvCache> {
     /// It has one token more.
-    Step(Step),
-    /// It has ended.
-    Ended(Box<Ended>),
+    Token(GeneratedToken),
+    /// It has finished.
+    Finished(Box<FinishedSequence<C>>),
+    /// Nothing can be drawn from its logits. The other sequences go on.
+    Failed(InferError),
 }
 
 /// What is left of a sequence.
 #[derive(Debug, Clone)]
-pub struct Ended {
-    /// Why it ended.
-    pub finish: Finish,
+pub struct FinishedSequence<C = KvCache> {
+    /// Why it finished.
+    pub reason: FinishReason,
     /// How the stop token was drawn, if it came. It is not part of the text.
-    pub stop: Option<Step>,
+    pub stop: Option<GeneratedToken>,
     /// What can be continued later, if there was a cache.
-    pub remembered: Option<PrefixCache>,
+    pub prefix_cache: Option<PrefixCache<C>>,
 }
 
 /// A text and the keys and values of its first positions, to go on from without computing them again.
 #[derive(Debug, Clone)]
-pub struct PrefixCache {
+pub struct PrefixCache<C = KvCache> {
     tokens: Vec<u32>,
-    cache: KvCache,
+    cache: C,
 }
 
 /// Tokens that are kept beyond what is needed, so that forgetting the oldest costs little a token. Tests pass it early.
 const SLACK: usize = if cfg!(test) { 5 } else { 1 << 16 };
 
 /// A sequence in work.
-#[derive(Debug)]
-pub(crate) struct Sequence {
+pub(crate) struct Sequence<M: LanguageModel> {
     pub options: GenerateOptions,
     /// The tokens that may still be looked at: all but the `forgotten` oldest.
     tokens: Vec<u32>,
@@ -140,52 +142,67 @@ pub(crate) struct Sequence {
     /// Absolute position at which the context that the model sees begins.
     context_start: usize,
     /// Holds the first positions of the context.
-    pub cache: Option<KvCache>,
+    pub cache: Option<M::Cache>,
+    /// How many positions were computed for the token at hand.
+    pub computed: usize,
+    /// Whether the token at hand has been counted, though its context is not all computed.
+    begun: bool,
     left: usize,
     /// The most tokens that the model can see, where there is a most.
     limit: Option<usize>,
-    /// Tokens that have left the context and that no step has reported.
+    /// Tokens that have left the context and that no token has reported.
     dropped: usize,
 }
 
-impl Sequence {
-    /// A sequence that continues `prompt`, from `remembered` as far as that agrees with it.
+impl<M: LanguageModel> Sequence<M> {
+    /// A sequence that continues `prompt`, from `prefix` as far as that agrees with it.
     ///
     /// # Errors
     /// [`InferError`] for an empty prompt, an id outside the vocabulary, or bad options.
     pub fn new(
-        gpt: &Gpt,
+        model: &M,
         prompt: &[u32],
         options: GenerateOptions,
-        remembered: Option<PrefixCache>,
+        prefix: Option<PrefixCache<M::Cache>>,
     ) -> Result<Self, InferError> {
-        let config = gpt.config();
-        options.sampler.check(config.vocab_size)?;
-        check_prompt(prompt, config)?;
-        let (left, limit) = (options.max_tokens, config.context_limit());
-        let tokens = prompt.to_vec();
-        let counts = Counts::new(prompt, config.vocab_size, &options.sampler)?;
-        let mut sequence =
-            Self { options, tokens, forgotten: 0, counts, context_start: 0, cache: None, left, limit, dropped: 0 };
+        let vocab_size = model.vocab_size();
+        options.sampler.check(vocab_size)?;
+        check_prompt(prompt, vocab_size)?;
+        let counts = Counts::new(prompt, vocab_size, &options.sampler)?;
+        let mut sequence = Self {
+            left: options.max_tokens,
+            options,
+            tokens: prompt.to_vec(),
+            forgotten: 0,
+            counts,
+            context_start: 0,
+            cache: None,
+            computed: 0,
+            begun: false,
+            limit: model.context_limit(),
+            dropped: 0,
+        };
         sequence.make_room();
         if sequence.options.cache == CacheMode::Cached {
-            sequence.cache =
-                remembered.zip(sequence.context()).and_then(|(remembered, context)| remembered.up_to(context));
+            sequence.cache = prefix.zip(sequence.context()).and_then(|(prefix, context)| prefix.up_to(context, model));
         }
         Ok(sequence)
     }
 
-    /// Begins a step: how many tokens had to leave the context for it, or why there is no other step.
-    pub fn begin(&mut self) -> Result<usize, Finish> {
-        self.left = self.left.checked_sub(1).ok_or(Finish::MaxTokens)?;
+    /// Begins the next token, unless it has been begun; the error says why there is none.
+    pub fn begin(&mut self) -> Result<(), FinishReason> {
+        if self.begun {
+            return Ok(());
+        }
+        self.left = self.left.checked_sub(1).ok_or(FinishReason::MaxTokens)?;
         if self.make_room() {
             self.cache = None;
         }
         if self.limit.is_some_and(|limit| self.context_len() > limit) {
-            return Err(Finish::ContextFull);
+            return Err(FinishReason::ContextFull);
         }
-        self.forget();
-        Ok(std::mem::take(&mut self.dropped))
+        self.begun = true;
+        Ok(())
     }
 
     /// The absolute position of the next token.
@@ -204,53 +221,43 @@ impl Sequence {
         self.position() - self.context_start
     }
 
-    /// The tokens that the model sees, if all of them are in the cache and known.
-    pub fn cached_context(&self) -> Option<&[u32]> {
-        let all = self.cache.as_ref().is_some_and(|cache| cache.position() == self.context_len());
-        self.context().filter(|_| all)
-    }
-
     /// Those of them that are not in the cache.
-    pub fn fresh(&self) -> &[u32] {
-        let known = self.context_start + self.cache.as_ref().map_or(0, KvCache::position);
+    pub fn fresh(&self, model: &M) -> &[u32] {
+        let known = self.context_start + self.cache.as_ref().map_or(0, |cache| model.position(cache));
         &self.tokens[known - self.forgotten..]
     }
 
-    /// Chooses the next token from the last position's logits, which took `computed` positions. The stop token is chosen
-    /// as others are, and ends the sequence without being added to it.
+    /// Chooses the next token from the last position's logits. The stop token is chosen as others are, and ends the
+    /// sequence without being added to it.
     ///
     /// - logits: `[vocab_size]`
     ///
     /// # Errors
-    /// [`InferError::BadLogits`].
-    pub fn accept(
-        &mut self,
-        logits: &[f32],
-        computed: usize,
-        dropped: usize,
-    ) -> Result<(Step, Option<Finish>), InferError> {
+    /// [`InferError::BadLogits`], [`InferError::AllBanned`].
+    pub fn accept(&mut self, logits: &[f32]) -> Result<(GeneratedToken, Option<FinishReason>), InferError> {
         let position = self.position();
         let GenerateOptions { sampler, sample_index, stop_token, alternatives, .. } = &self.options;
         let distribution = Distribution::with_counts(logits, &self.counts, sampler, position)?;
-        let choice = choose_from(&distribution, logits, sampler, *sample_index, position);
-        let Choice { token, logprob, share, draw } = choice;
-        let is_stop = Some(token) == *stop_token;
+        let sampled = choose_from(&distribution, logits, sampler, *sample_index, position);
+        let is_stop = Some(sampled.token) == *stop_token;
         let alternatives = if *alternatives == 0 { Vec::new() } else { distribution.top(*alternatives) };
         let context = self.context_len();
         if !is_stop {
-            self.tokens.push(token);
+            self.tokens.push(sampled.token);
             self.counts.advance(&self.tokens);
         }
-        let step = Step { token, position, context, computed, dropped, logprob, share, draw, alternatives };
-        Ok((step, is_stop.then_some(Finish::EndOfText)))
+        let (computed, dropped) = (std::mem::take(&mut self.computed), std::mem::take(&mut self.dropped));
+        self.begun = false;
+        let token = GeneratedToken { sampled, position, context, computed, dropped, alternatives };
+        Ok((token, is_stop.then_some(FinishReason::EndOfText)))
     }
 
     /// What can be continued later.
-    pub fn into_prefix_cache(mut self) -> Option<PrefixCache> {
+    pub fn into_prefix_cache(mut self, model: &M) -> Option<PrefixCache<M::Cache>> {
         let cache = self.cache.take()?;
         // Only while the text in the cache is known from its beginning.
         let first = self.context_start.checked_sub(self.forgotten)?;
-        let tokens = self.tokens[first..first + cache.position()].to_vec();
+        let tokens = self.tokens[first..first + model.position(&cache)].to_vec();
         Some(PrefixCache { tokens, cache })
     }
 
@@ -265,12 +272,12 @@ impl Sequence {
         self.context_start > before
     }
 
-    /// Gives up tokens that no step can look at again, so that a sequence without end takes constant memory.
-    fn forget(&mut self) {
+    /// Gives up tokens that nothing can look at again, so that a sequence without end takes constant memory.
+    pub fn forget(&mut self, model: &M) {
         let sampler = &self.options.sampler;
         // Where the context has an end, overflow drops the cache and computes the rest of the context from its tokens.
         let unseen = match (&self.cache, self.limit) {
-            (Some(cache), None) => self.context_start + cache.position(),
+            (Some(cache), None) => self.context_start + model.position(cache),
             _ => self.context_start,
         };
         // Of a history without end the counts are enough.
@@ -284,12 +291,12 @@ impl Sequence {
     }
 }
 
-impl PrefixCache {
+impl<C> PrefixCache<C> {
     /// The cache, taken back to where its text and `context` part; at least one token of `context` is left to compute.
-    fn up_to(mut self, context: &[u32]) -> Option<KvCache> {
+    fn up_to<M: LanguageModel<Cache = C>>(mut self, context: &[u32], model: &M) -> Option<C> {
         let known = self.tokens.iter().zip(context).take_while(|(a, b)| a == b).count();
         let known = known.min(context.len().saturating_sub(1));
-        self.cache.rewind(known).then_some(self.cache)
+        model.rewind(&mut self.cache, known).then_some(self.cache)
     }
 }
 
@@ -306,8 +313,8 @@ pub fn context_start(mut start: usize, len: usize, limit: usize) -> usize {
 ///
 /// # Errors
 /// [`InferError::EmptyPrompt`], [`InferError::UnknownToken`].
-pub fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError> {
-    check_ids(prompt, config)?;
+pub fn check_prompt(prompt: &[u32], vocab_size: usize) -> Result<(), InferError> {
+    check_ids(prompt, vocab_size)?;
     if prompt.is_empty() { Err(InferError::EmptyPrompt) } else { Ok(()) }
 }
 
@@ -315,8 +322,7 @@ pub fn check_prompt(prompt: &[u32], config: &GptConfig) -> Result<(), InferError
 ///
 /// # Errors
 /// [`InferError::UnknownToken`].
-pub fn check_ids(ids: &[u32], config: &GptConfig) -> Result<(), InferError> {
-    let vocab_size = config.vocab_size;
+pub fn check_ids(ids: &[u32], vocab_size: usize) -> Result<(), InferError> {
     match ids.iter().find(|id| **id as usize >= vocab_size) {
         Some(&id) => Err(InferError::UnknownToken { id, vocab_size }),
         None => Ok(()),

@@ -6,7 +6,6 @@ mod agreement;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use burn::tensor::{Int, Tensor, TensorData};
 use serde::Serialize;
 
 use tril_infer::{InferError, SamplerConfig, check_prompt, choose};
@@ -55,7 +54,7 @@ pub struct PassCost {
     pub flops: u64,
     /// Bytes read, by [`crate::work`].
     pub bytes: u64,
-    /// Time of the pass with the handing over of its logits: the median of the runs.
+    /// Time of the pass, copying its logits out included: the median of the runs.
     pub seconds: f64,
 }
 
@@ -131,7 +130,7 @@ pub fn cost<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOption
 
 fn check<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<(), ProveError> {
     options.sampler.check(subject.config().vocab_size)?;
-    check_prompt(prompt, subject.config())?;
+    check_prompt(prompt, subject.config().vocab_size)?;
     // The last token that is chosen never enters the context.
     let needed = prompt.len().saturating_add(options.max_tokens) - 1;
     match subject.config().context_limit() {
@@ -190,7 +189,7 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
 
     fn travel(&self, route: Route, given: &[u32]) -> Result<StrategyRun, InferError> {
         let Self { subject, options, end } = *self;
-        let mut cache = (route != Route::Recompute).then(|| subject.new_cache(1));
+        let mut cache = (route != Route::Recompute).then(|| subject.new_cache());
         let mut journey = StrategyRun { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
         let mut position = 0;
         while journey.ids.len() < end {
@@ -199,7 +198,7 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
             let start = if cache.is_some() { position } else { 0 };
             let input = &journey.ids[start..position + tokens];
             let begin = Instant::now();
-            let logits = self.last_logits(input, cache.as_mut())?;
+            let logits = subject.last_logits(input, cache.as_mut())?;
             let seconds = begin.elapsed().as_secs_f64();
             journey.passes.push(PassCost {
                 position,
@@ -216,12 +215,5 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
             journey.logits.push((position, logits));
         }
         Ok(journey)
-    }
-
-    fn last_logits(&self, ids: &[u32], cache: Option<&mut S::Cache>) -> Result<Vec<f32>, InferError> {
-        let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-        let input = Tensor::<2, Int>::from_data(TensorData::new(values, [1, ids.len()]), &self.subject.device());
-        let logits = self.subject.last_logits(input, cache); // [1, vocab_size]
-        logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
     }
 }

@@ -12,7 +12,7 @@ pub mod work;
 
 pub use error::ProveError;
 pub use prove::{
-    Limits, ModelUnderTest, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds, Tolerance, prove,
-    ulp_distance,
+    Limits, ModelUnderTest, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds, TextOrigin,
+    Tolerance, prove, ulp_distance,
 };
 pub use verify::{Failure, Fault, TokenClaim, Transcript, Verification, verify};

@@ -14,6 +14,7 @@ mod gradients;
 mod model_runner;
 mod model_under_test;
 mod options;
+mod own_text;
 mod report;
 mod text;
 
@@ -23,6 +24,7 @@ pub(crate) use compare::tolerance;
 pub use compare::ulp_distance;
 pub use model_under_test::ModelUnderTest;
 pub use options::{Limits, ProveOptions, Tolerance};
+pub use own_text::{OwnText, TextOrigin};
 pub use report::{Proof, ProofId, ProofOutcome, ProofReport, Seconds};
 
 use tril_infer::{InferError, check_ids};
@@ -44,7 +46,7 @@ use text::{Segment, Segments};
 /// [`ProveError::TooShort`] for fewer than two tokens, [`ProveError::Threads`], [`ProveError::Infer`] for an id outside the
 /// vocabulary or a device that fails. A proof that does not hold is no error; the report says so.
 pub fn prove<S: ModelUnderTest>(subject: &S, ids: &[u32], options: &ProveOptions) -> Result<ProofReport, ProveError> {
-    check_ids(ids, subject.config())?;
+    check_ids(ids, subject.config().vocab_size)?;
     if ids.len() < 2 {
         return Err(ProveError::TooShort { tokens: ids.len() });
     }

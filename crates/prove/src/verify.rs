@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::Serialize;
 use tril_model::Gpt;
 
-use tril_infer::{Choice, Finish, GenerateOptions, InferError, Overflow, Step, check_prompt};
+use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, InferError, Overflow, SampledToken, check_prompt};
 
 use crate::Tolerance;
 use contexts::contexts;
@@ -24,29 +24,29 @@ pub struct Transcript {
     pub options: GenerateOptions,
     /// The new tokens.
     pub tokens: Vec<TokenClaim>,
-    /// Why there are no more; None if whoever asked for them wanted no more.
-    pub finish: Option<Finish>,
+    /// Why there are no more.
+    pub finish: FinishReason,
     /// How the stop token was drawn, if it came.
     pub stop: Option<TokenClaim>,
 }
 
-/// What is said of one token.
+/// What is said of one token. Nothing of it is trusted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TokenClaim {
-    /// Its id.
-    pub token: u32,
-    /// See [`tril_infer::Choice::logprob`].
-    pub logprob: f64,
-    /// See [`tril_infer::Choice::share`].
-    pub share: Range<f64>,
-    /// See [`tril_infer::Choice::draw`].
-    pub draw: Option<f64>,
+    /// The token, and how it is said to have been drawn.
+    #[serde(flatten)]
+    pub sampled: SampledToken,
 }
 
-impl From<&Step> for TokenClaim {
-    fn from(step: &Step) -> Self {
-        let Step { token, logprob, share, draw, .. } = step;
-        Self { token: *token, logprob: *logprob, share: share.clone(), draw: *draw }
+impl From<SampledToken> for TokenClaim {
+    fn from(sampled: SampledToken) -> Self {
+        Self { sampled }
+    }
+}
+
+impl From<&GeneratedToken> for TokenClaim {
+    fn from(token: &GeneratedToken) -> Self {
+        token.sampled.clone().into()
     }
 }
 
@@ -84,7 +84,7 @@ pub struct Failure {
     /// What is said.
     pub claim: TokenClaim,
     /// What the model gives, if it was asked.
-    pub expected: Option<TokenClaim>,
+    pub expected: Option<SampledToken>,
     /// The log-probability and the share of the token that is said to have come; no share if filters drop it.
     pub given: Option<(f64, Option<Range<f64>>)>,
 }
@@ -100,11 +100,11 @@ pub enum Fault {
     /// The context was full before it.
     NoRoom,
     /// The draw is not the one that seed, sample and position name.
-    Draw,
+    Uniform,
     /// The draw lies in another token's share.
     Token,
     /// Its share of [0, 1) is another.
-    Share,
+    CdfInterval,
     /// Its log-probability is another.
     Logprob,
 }
@@ -130,17 +130,17 @@ pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Result<V
     let config = gpt.config();
     let Transcript { prompt, options, tokens, stop, .. } = transcript;
     options.sampler.check(config.vocab_size)?;
-    check_prompt(prompt, config)?;
+    check_prompt(prompt, config.vocab_size)?;
     let claims: Vec<&TokenClaim> = tokens.iter().chain(stop).collect();
     let limit = config.context_limit();
     let room = match (options.on_overflow, limit) {
         (Overflow::Stop, Some(limit)) => (limit + 1).saturating_sub(prompt.len()),
         _ => usize::MAX,
     };
-    let unknown = claims.iter().position(|claim| claim.token as usize >= config.vocab_size);
+    let unknown = claims.iter().position(|claim| claim.sampled.token as usize >= config.vocab_size);
     let known = unknown.unwrap_or(claims.len()).min(room);
     let mut ids = prompt.clone();
-    ids.extend(claims[..known].iter().map(|claim| claim.token));
+    ids.extend(claims[..known].iter().map(|claim| claim.sampled.token));
     let contexts = contexts(prompt.len()..ids.len(), limit.filter(|_| options.on_overflow == Overflow::Recompute));
     let judge = Judge { options, ids: &ids, demand };
     let mut report = Verification {
@@ -174,9 +174,9 @@ pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Result<V
 struct Judged<'a> {
     claim: &'a TokenClaim,
     verdict: Verdict,
-    expected: Choice,
+    expected: SampledToken,
     logprob: f64,
-    share: Option<Range<f64>>,
+    interval: Option<Range<f64>>,
 }
 
 /// How a token's check ended.
@@ -189,9 +189,9 @@ enum Verdict {
 
 impl Verification {
     fn add(&mut self, index: usize, position: usize, judged: Judged<'_>) {
-        let Judged { claim, verdict, expected, logprob, share } = judged;
+        let Judged { claim, verdict, expected, logprob, interval } = judged;
         self.checked += 1;
-        let difference = (claim.logprob - logprob).abs();
+        let difference = (claim.sampled.logprob - logprob).abs();
         self.max_logprob_difference = self.max_logprob_difference.max(difference);
         match verdict {
             Verdict::Holds => {}
@@ -199,9 +199,7 @@ impl Verification {
             Verdict::Fails(fault) => {
                 self.failed += 1;
                 self.first_failure.get_or_insert_with(|| {
-                    let Choice { token, logprob: best, share: its, draw } = expected;
-                    let expected = Some(TokenClaim { token, logprob: best, share: its, draw });
-                    let given = Some((logprob, share));
+                    let (expected, given) = (Some(expected), Some((logprob, interval)));
                     Failure { index, position, fault, claim: claim.clone(), expected, given }
                 });
             }
@@ -218,20 +216,20 @@ impl Transcript {
         if count > most {
             return Some(format!("there are {count} tokens, more than the {most} that were asked for"));
         }
-        if self.stop.is_some() != (self.finish == Some(Finish::EndOfText)) {
+        if self.stop.is_some() != (self.finish == FinishReason::EndOfText) {
             return Some("an end of text has a last draw, of the token that ends it, and no other end has".into());
         }
         match self.finish {
-            Some(Finish::MaxTokens) if count < most => Some(format!(
+            FinishReason::MaxTokens if count < most => Some(format!(
                 "it is said to end with the last of {most} tokens, and has {count}: the rest is missing, or the end is wrong"
             )),
-            Some(Finish::EndOfText) if count == most => {
+            FinishReason::EndOfText if count == most => {
                 Some(format!("it has all of {most} tokens: there was no step left for the token that ends a text"))
             }
-            Some(Finish::EndOfText) if self.options.stop_token.is_none() => {
+            FinishReason::EndOfText if self.options.stop_token.is_none() => {
                 Some("it is said to end with the end of a text, and no token is said to mean that".into())
             }
-            Some(Finish::ContextFull) if !is_full || count == most => {
+            FinishReason::ContextFull if !is_full || count == most => {
                 Some(format!("it is said to end because the context was full, which {length} tokens do not do here"))
             }
             _ => None,

@@ -1,5 +1,7 @@
 //! Parts of a text that are not shown: what stands between two markers, found in text that arrives piece by piece.
 
+use std::sync::Arc;
+
 use crate::error::TextError;
 use crate::search::{Taken, take};
 
@@ -10,8 +12,8 @@ use crate::search::{Taken, take};
 /// is looked for: parts do not nest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HiddenParts {
-    starts: Vec<String>,
-    ends: Vec<String>,
+    starts: Arc<[String]>,
+    ends: Arc<[String]>,
 }
 
 /// Text that is certain to be shown or hidden; never empty.
@@ -28,8 +30,8 @@ pub enum Part {
 /// All parts together, and those of [`HideWatch::finish`], are the text, and which of it is hidden does not depend on how
 /// it is cut into pieces.
 #[derive(Debug, Clone)]
-pub struct HideWatch<'a> {
-    pairs: &'a HiddenParts,
+pub struct HideWatch {
+    pairs: HiddenParts,
     /// The end of the text so far, if the marker that is looked for might begin with it.
     held: String,
     /// The pair between whose markers the text is.
@@ -73,22 +75,30 @@ impl HiddenParts {
         }
         match starts.iter().enumerate().find(|(number, start)| starts[..*number].contains(start)) {
             Some((_, start)) => Err(TextError::RepeatedMarker { start: start.clone() }),
-            None => Ok(Self { starts, ends }),
+            None => Ok(Self { starts: starts.into(), ends: ends.into() }),
         }
     }
 
     /// Begins to divide a text.
     #[must_use]
-    pub fn watch(&self) -> HideWatch<'_> {
-        HideWatch { pairs: self, held: String::new(), within: None }
+    pub fn watch(&self) -> HideWatch {
+        HideWatch { pairs: self.clone(), held: String::new(), within: None }
+    }
+
+    /// What is shown of a whole text.
+    #[must_use]
+    pub fn shown(&self, text: &str) -> String {
+        let mut watch = self.watch();
+        let parts = watch.push(text).into_iter().chain(watch.finish());
+        parts.filter_map(|part| if let Part::Shown(text) = part { Some(text) } else { None }).collect()
     }
 }
 
-impl HideWatch<'_> {
+impl HideWatch {
     /// Takes the next piece; returns what is certain now and was not before.
     pub fn push(&mut self, piece: &str) -> Vec<Part> {
         self.held.push_str(piece);
-        let HiddenParts { starts, ends } = self.pairs;
+        let HiddenParts { starts, ends } = &self.pairs;
         let mut parts = Vec::new();
         loop {
             let searched = self.within.map_or(&starts[..], |pair| &ends[pair..=pair]);

@@ -18,6 +18,7 @@
 //! ```
 
 mod error;
+mod filter;
 mod hide;
 mod search;
 mod stop;
@@ -25,6 +26,7 @@ mod stream;
 mod tokenizer;
 
 pub use error::{Position, TextError};
+pub use filter::{FilteredEnd, FilteredText, TextFilter};
 pub use hide::{HiddenParts, HideWatch, Part};
 pub use stop::{StopTexts, StopWatch, Watched};
 pub use stream::TextStream;

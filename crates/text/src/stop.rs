@@ -1,7 +1,9 @@
 //! Texts at which generation stops: found in text that arrives piece by piece, and never shown, not even in part.
 
+use std::sync::Arc;
+
 use crate::error::TextError;
-use crate::search::{Taken, take};
+use crate::search::take;
 
 /// Texts that end what is generated when they appear in it.
 ///
@@ -10,16 +12,16 @@ use crate::search::{Taken, take};
 /// character: é as one character is not e with an accent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StopTexts {
-    texts: Vec<String>,
+    texts: Arc<[String]>,
 }
 
 /// What is known after a piece of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watched<'a> {
+pub struct Watched {
     /// What may be shown now and was not before; often empty.
     pub text: String,
     /// The stop text that has appeared: nothing that comes later is shown.
-    pub stop: Option<&'a str>,
+    pub stop: Option<String>,
 }
 
 /// Watches the pieces of one text for stop texts.
@@ -27,11 +29,12 @@ pub struct Watched<'a> {
 /// Everything that is shown, and what [`StopWatch::finish`] returns, is the text before the stop text, or all of it if
 /// there is none, however it is cut into pieces.
 #[derive(Debug, Clone)]
-pub struct StopWatch<'a> {
-    texts: &'a [String],
+pub struct StopWatch {
+    texts: Arc<[String]>,
     /// The end of the text so far, if a stop text might begin with it.
     held: String,
-    stop: Option<&'a str>,
+    /// Which of the texts has appeared.
+    stop: Option<usize>,
 }
 
 impl StopTexts {
@@ -40,30 +43,42 @@ impl StopTexts {
     /// # Errors
     /// [`TextError::EmptyStopText`] if one of them is empty.
     pub fn new<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Result<Self, TextError> {
-        let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
+        let texts: Arc<[String]> = texts.into_iter().map(Into::into).collect();
         if texts.iter().any(String::is_empty) { Err(TextError::EmptyStopText) } else { Ok(Self { texts }) }
     }
 
     /// Begins to watch a text.
     #[must_use]
-    pub fn watch(&self) -> StopWatch<'_> {
-        StopWatch { texts: &self.texts, held: String::new(), stop: None }
+    pub fn watch(&self) -> StopWatch {
+        StopWatch { texts: Arc::clone(&self.texts), held: String::new(), stop: None }
+    }
+
+    /// The texts.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 }
 
-impl<'a> StopWatch<'a> {
+impl StopWatch {
     /// Takes the next piece. What may be the beginning of a stop text is held back until it is known.
-    pub fn push(&mut self, piece: &str) -> Watched<'a> {
-        if self.stop.is_some() {
-            return Watched { text: String::new(), stop: self.stop };
+    pub fn push(&mut self, piece: &str) -> Watched {
+        let mut text = String::new();
+        if self.stop.is_none() {
+            self.held.push_str(piece);
+            let taken = take(&mut self.held, &self.texts);
+            (text, self.stop) = (taken.text, taken.found);
+            if self.stop.is_some() {
+                self.held.clear();
+            }
         }
-        self.held.push_str(piece);
-        let Taken { text, found } = take(&mut self.held, self.texts);
-        self.stop = found.map(|found| self.texts[found].as_str());
-        if self.stop.is_some() {
-            self.held.clear();
-        }
-        Watched { text, stop: self.stop }
+        Watched { text, stop: self.stop().map(str::to_owned) }
+    }
+
+    /// The stop text that has appeared.
+    #[must_use]
+    pub fn stop(&self) -> Option<&str> {
+        self.stop.map(|stop| self.texts[stop].as_str())
     }
 
     /// What is still held back, now that no more text comes.
@@ -87,7 +102,7 @@ mod tests {
         for piece in pieces {
             text.push_str(&watch.push(piece).text);
         }
-        let stop = watch.stop.map(str::to_owned);
+        let stop = watch.stop().map(str::to_owned);
         (text + &watch.finish(), stop)
     }
 
@@ -169,13 +184,13 @@ mod tests {
                 arrived.push_str(piece);
                 let Watched { text, stop } = watch.push(piece);
                 shown.push_str(&text);
-                prop_assert_eq!(stop.map(str::to_owned), search(&stops, &arrived).1);
+                prop_assert_eq!(stop.clone(), search(&stops, &arrived).1);
                 // No more is held back than must be: it could all become a stop text.
                 let held = arrived.strip_prefix(shown.as_str());
                 let is_beginning = |held: &str| stops.iter().any(|stop| stop.len() > held.len() && stop.starts_with(held));
                 prop_assert!(stop.is_some() || held.is_some_and(|held| held.is_empty() || is_beginning(held)));
             }
-            let stop = watch.stop.map(str::to_owned);
+            let stop = watch.stop().map(str::to_owned);
             shown.push_str(&watch.finish());
             prop_assert_eq!((shown, stop), search(&stops, &arrived));
         }

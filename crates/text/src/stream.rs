@@ -1,17 +1,21 @@
 //! Decoding while ids arrive: text is handed out as soon as it is certain, and never half a UTF-8 character.
 
+use std::borrow::Borrow;
+
 use crate::error::TextError;
 use crate::tokenizer::Tokenizer;
 
 /// Decodes ids one at a time. All pieces together, and what [`TextStream::finish`] returns, are the text that
 /// [`Tokenizer::decode`] gives for all the ids at once.
-#[derive(Debug)]
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
+///
+/// The tokenizer may be `&tokenizer` or an `Arc`.
+#[derive(Debug, Clone)]
+pub struct TextStream<T: Borrow<Tokenizer>> {
+    tokenizer: T,
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     /// Tokens are bytes: those of a character that is not complete yet.
     Bytes(Vec<u8>),
@@ -19,11 +23,11 @@ enum State {
     Context { ids: Vec<u32>, told: String, n_told: usize },
 }
 
-impl<'a> TextStream<'a> {
+impl<T: Borrow<Tokenizer>> TextStream<T> {
     /// Starts decoding ids that arrive one at a time.
     #[must_use]
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        let state = if tokenizer.concatenates() {
+    pub fn new(tokenizer: T) -> Self {
+        let state = if tokenizer.borrow().concatenates() {
             State::Bytes(Vec::new())
         } else {
             State::Context { ids: Vec::new(), told: String::new(), n_told: 0 }
@@ -38,22 +42,23 @@ impl<'a> TextStream<'a> {
     ///
     /// `UnknownId` for an id beyond the vocabulary; `Library` if a tokenizer from a file cannot decode.
     pub fn push(&mut self, id: u32) -> Result<Option<String>, TextError> {
-        let bytes = self.tokenizer.bytes(id)?;
+        let tokenizer: &Tokenizer = self.tokenizer.borrow();
+        let bytes = tokenizer.bytes(id)?;
         let text = match &mut self.state {
             State::Bytes(pending) => {
                 pending.extend_from_slice(bytes);
                 take_complete(pending)
             }
-            State::Context { .. } if self.tokenizer.is_special(id) => String::new(),
+            State::Context { .. } if tokenizer.is_special(id) => String::new(),
             State::Context { ids, told, n_told } => {
                 ids.push(id);
-                let all = self.tokenizer.decode(ids)?;
+                let all = tokenizer.decode(ids)?;
                 // A replacement character at the end may be a character that is still on its way.
                 match all.strip_prefix(told.as_str()) {
                     Some(new) if !new.is_empty() && !new.ends_with(char::REPLACEMENT_CHARACTER) => {
                         let new = new.to_string();
                         ids.drain(..*n_told);
-                        *told = self.tokenizer.decode(ids)?;
+                        *told = tokenizer.decode(ids)?;
                         *n_told = ids.len();
                         new
                     }
@@ -74,7 +79,7 @@ impl<'a> TextStream<'a> {
         match self.state {
             State::Bytes(pending) => Ok(String::from_utf8_lossy(&pending).into_owned()),
             State::Context { ids, told, .. } => {
-                let all = self.tokenizer.decode(&ids)?;
+                let all = self.tokenizer.borrow().decode(&ids)?;
                 let common = all.chars().zip(told.chars()).take_while(|(a, b)| a == b);
                 Ok(all[common.map(|(a, _)| a.len_utf8()).sum()..].to_string())
             }

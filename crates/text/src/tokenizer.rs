@@ -231,6 +231,20 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, else after a
+    /// newline, and in a vocabulary without either after its first token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>, TextError> {
+        match self.end_of_text {
+            _ if !prompt.is_empty() => self.encode(prompt),
+            Some(id) => Ok(vec![id]),
+            None => Ok(self.encode("\n").unwrap_or_else(|_| vec![0])),
+        }
+    }
+
     /// The text of `ids`, without special tokens. Bytes that are no UTF-8 become U+FFFD.
     ///
     /// # Errors

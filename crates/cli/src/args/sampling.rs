@@ -23,8 +23,8 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub frequency_penalty: f64,
     /// How many of the last tokens, the prompt's included, the penalties look at; 0 is all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub penalty_span: usize,
+    #[arg(long, alias = "penalty-span", value_name = "N", default_value_t = 0)]
+    pub penalty_last_n: usize,
     /// Add VALUE to the logit of the token ID of the checkpoint's tokenizer.json, -inf bans it; may be repeated
     #[arg(long, value_name = "ID=VALUE", value_parser = parse_bias)]
     pub logit_bias: Vec<(u32, f32)>,
@@ -81,7 +81,7 @@ impl SamplingArgs {
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            penalty_span: self.penalty_span,
+            penalty_last_n: self.penalty_last_n,
             logit_bias,
             banned,
             temperature: self.temperature,

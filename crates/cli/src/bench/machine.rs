@@ -33,7 +33,7 @@ pub fn gemm_rate(device: &Device, seconds: f64) -> Result<f64> {
         let weight = numbers([inner, SIDE]);
         let best = fastest(seconds / INNER.len() as f64, || {
             black_box(tril_kernels::linear(x.clone(), weight.clone(), None));
-            device.sync().map_err(|error| InferError::Device(error.to_string()).into())
+            device.sync().map_err(|error| InferError::device(error).into())
         })?;
         rate = rate.max((2 * SIDE * SIDE * inner) as f64 / best);
     }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use tril::Recipe;
 use tril_model::GptConfig;
 use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
 use tril_train::{OptimizerConfig, TrainConfig};
 
 use crate::args::{BenchOptions, Preset};
-use crate::recipe::{self, Recipe};
 
 /// The characters of Tiny Shakespeare: the vocabulary where a recipe leaves it to characters of a text not read here.
 const CHARACTERS: usize = 65;
@@ -42,13 +42,16 @@ impl Subject {
     /// For a recipe that cannot be read or that no model or run can have.
     pub fn open(options: &BenchOptions) -> Result<Self> {
         let (name, recipe) = match &options.config {
-            Some(path) => (path.display().to_string(), Recipe::open(path, &options.set)?),
+            Some(path) => (path.display().to_string(), Recipe::open(path)?),
             None => {
                 let (name, base, differences) = options.preset.recipe();
-                let overrides = differences.iter().map(|item| (*item).to_owned()).chain(options.set.iter().cloned());
-                (name.to_owned(), Recipe::parse(recipe::shipped(base)?, name, &overrides.collect::<Vec<_>>())?)
+                let mut recipe = Recipe::shipped(base)?;
+                recipe.set_all(differences)?;
+                (name.to_owned(), recipe)
             }
         };
+        let mut recipe = recipe;
+        recipe.set_all(&options.set).context("--set")?;
         let Recipe { tokenizer, model, train, optimizer, .. } = recipe;
         train.check()?;
         optimizer.check()?;

@@ -4,42 +4,44 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Command, FromArgMatches};
-use tril_infer::{GenerateOptions, SamplerConfig};
-use tril_text::Tokenizer;
+use tril::{ChatSettings, GenerateOptions, HiddenParts, SamplerConfig, StopTexts, Tokenizer};
 
-use crate::args::ChatSettings;
-use crate::view::Filters;
+use crate::args::ChatFlags;
+use crate::open;
 
 /// The settings of a chat as they are now.
 pub struct Settings {
     /// Those it began with.
-    began: ChatSettings,
+    began: ChatFlags,
     changes: BTreeMap<String, Vec<String>>,
-    now: ChatSettings,
+    now: ChatFlags,
     sampler: SamplerConfig,
-    filters: Filters,
+    sample_index: u64,
+    filters: (StopTexts, HiddenParts),
 }
 
 impl Settings {
-    pub fn new(began: ChatSettings, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn new(began: ChatFlags, sample_index: u64, tokenizer: &Tokenizer) -> Result<Self> {
         let sampler = began.sampling.config(tokenizer)?;
-        let filters = Filters::new(&began.stop, &began.hide)?;
-        Ok(Self { now: began.clone(), began, changes: BTreeMap::new(), sampler, filters })
+        let filters = open::filters(&began.stop, &began.hide)?;
+        Ok(Self { now: began.clone(), began, changes: BTreeMap::new(), sampler, sample_index, filters })
     }
 
     /// Gives a setting other values, or without any those it began with. Nothing changes if that cannot be.
     pub fn set(&mut self, name: &str, values: Vec<String>, tokenizer: &Tokenizer) -> Result<()> {
         let mut changes = self.changes.clone();
-        if command().get_arguments().all(|arg| arg.get_long() != Some(name)) {
+        let command = command();
+        let is_named = |arg: &&clap::Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name));
+        let Some(name) = command.get_arguments().find(is_named).and_then(clap::Arg::get_long) else {
             bail!("/set: there is no setting {name}; /set lists them");
-        }
+        };
         match values.is_empty() {
             true => changes.remove(name),
             false => changes.insert(name.to_owned(), values),
         };
         let now = changed(self.began.clone(), &changes)?;
-        let Self { sampler, filters, .. } = Self::new(now.clone(), tokenizer)?;
-        *self = Self { began: self.began.clone(), changes, now, sampler, filters };
+        let Self { sampler, filters, .. } = Self::new(now.clone(), self.sample_index, tokenizer)?;
+        *self = Self { began: self.began.clone(), changes, now, sampler, filters, ..*self };
         Ok(())
     }
 
@@ -49,19 +51,18 @@ impl Settings {
         settings.map(|(name, value)| format!("{name:<18} {value}\n")).collect()
     }
 
-    pub fn filters(&self) -> &Filters {
-        &self.filters
-    }
-
-    /// How an answer is made.
-    pub fn options(&self, sample_index: u64, stop_token: Option<u32>) -> GenerateOptions {
-        GenerateOptions {
-            sampler: self.sampler.clone(),
-            sample_index,
-            max_tokens: self.now.max_tokens,
-            stop_token,
-            on_overflow: self.now.on_overflow.into(),
-            ..GenerateOptions::default()
+    /// How answers are made.
+    pub fn chat(&self) -> ChatSettings {
+        ChatSettings {
+            options: GenerateOptions {
+                sampler: self.sampler.clone(),
+                sample_index: self.sample_index,
+                max_tokens: self.now.max_tokens,
+                on_overflow: self.now.on_overflow.into(),
+                ..GenerateOptions::default()
+            },
+            stop: self.filters.0.clone(),
+            hidden: self.filters.1.clone(),
         }
     }
 }
@@ -69,10 +70,10 @@ impl Settings {
 /// The flags without their defaults, so that only those count that are named.
 fn command() -> Command {
     let command = Command::new("set").no_binary_name(true).disable_help_flag(true);
-    ChatSettings::augment_args(command).mut_args(|arg| arg.default_value(None))
+    ChatFlags::augment_args(command).mut_args(|arg| arg.default_value(None))
 }
 
-fn changed(mut settings: ChatSettings, changes: &BTreeMap<String, Vec<String>>) -> Result<ChatSettings> {
+fn changed(mut settings: ChatFlags, changes: &BTreeMap<String, Vec<String>>) -> Result<ChatFlags> {
     let command = command();
     let mut words = Vec::new();
     for (name, values) in changes {
@@ -112,7 +113,7 @@ mod tests {
     fn settings(flags: &[&str]) -> Settings {
         let words = ["tril", "chat", "run"].iter().chain(flags);
         let Tril::Chat(args) = Cli::try_parse_from(words).expect("sound flags").command else { panic!("a chat") };
-        Settings::new(args.settings, &tokenizer()).expect("sound settings")
+        Settings::new(args.settings, args.sample_index, &tokenizer()).expect("sound settings")
     }
 
     fn set(settings: &mut Settings, name: &str, values: &[&str]) -> Result<()> {
@@ -129,9 +130,9 @@ mod tests {
         let before = settings.list(None);
         set(&mut settings, "temperature", &["0.5"]).expect("a temperature");
         assert_eq!(settings.list(None), before.replace("temperature        0.8", "temperature        0.5"));
-        let options = settings.options(4, Some(2));
+        let options = settings.chat().options;
         assert_eq!((options.sampler.temperature, options.sampler.top_k, options.sampler.seed), (0.5, 7, 3));
-        assert_eq!((options.sample_index, options.stop_token, options.max_tokens), (4, Some(2), 200));
+        assert_eq!(options.max_tokens, 200);
         set(&mut settings, "top-k", &["2"]).expect("a number");
         set(&mut settings, "temperature", &[]).expect("back");
         set(&mut settings, "top-k", &[]).expect("back");

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use tril_prove::cost::RouteCost;
 
-use super::Finding;
+use super::CostOutput;
 use super::table::{LETTERS, Quantity};
 use crate::quantity::significant;
 
@@ -20,7 +20,7 @@ const FONT: &str = "sans-serif";
 const NAMES: [&str; 3] = ["without a cache", "with the cache", "prefill in chunks, then the cache"];
 
 /// The picture as SVG.
-pub fn render(finding: &Finding) -> Result<String> {
+pub fn render(finding: &CostOutput) -> Result<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -36,7 +36,7 @@ pub fn render(finding: &Finding) -> Result<String> {
 }
 
 fn diagram(
-    finding: &Finding,
+    finding: &CostOutput,
     quantity: Quantity,
     title: &str,
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use tril_prove::Tolerance;
 use tril_prove::cost::{Agreement, PassCost, RouteCost};
 
-use super::Finding;
+use super::CostOutput;
 use crate::quantity::{Unit, grouped, significant};
 
 /// Rows of the table, at most.
@@ -53,7 +53,7 @@ impl Quantity {
 const QUANTITIES: [Quantity; 3] = [Quantity::Flops, Quantity::Bytes, Quantity::Seconds];
 
 /// Writes heading, table, totals and conclusions.
-pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
+pub fn write(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     write_heading(finding, out)?;
     let contexts = report.prompt_tokens + report.new_tokens - 1;
@@ -95,7 +95,7 @@ attention over the keys that a query sees; without norms, activations, softmax a
 matrices, keys and values, once a pass each; without activations.
 ";
 
-fn write_heading(finding: &Finding, out: &mut impl Write) -> Result<()> {
+fn write_heading(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     writeln!(out, "{} on {}", finding.checkpoint, finding.device)?;
     let window = match finding.window {
@@ -120,7 +120,7 @@ fn write_line(label: &str, columns: impl IntoIterator<Item = impl AsRef<str>>, o
 }
 
 /// How a step's operations grow, and what the routes cost beside each other.
-fn write_growth(finding: &Finding, out: &mut impl Write) -> Result<()> {
+fn write_growth(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     let routes = &finding.report.routes;
     let [recompute, cached, ..] = &routes[..] else { return Ok(()) };
     let unit = Quantity::Flops.unit(finding.matrix_flops as f64);
@@ -151,7 +151,7 @@ fn write_growth(finding: &Finding, out: &mut impl Write) -> Result<()> {
     writeln!(out, "In all a takes {flops} times the operations of b, and {seconds} times as long.\n")
 }
 
-fn write_agreement(finding: &Finding, out: &mut impl Write) -> Result<()> {
+fn write_agreement(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     let compared =
         || LETTERS.iter().zip(&report.routes).filter_map(|(letter, route)| Some((letter, route.agreement.as_ref()?)));

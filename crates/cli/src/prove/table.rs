@@ -4,10 +4,10 @@ use std::io::{Result, Write};
 
 use tril_prove::{Proof, ProofId, ProofOutcome, Tolerance};
 
-use super::Finding;
+use super::ProveOutput;
 
 /// Writes the table and the summary.
-pub fn write(finding: &Finding, out: &mut impl Write) -> Result<()> {
+pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     writeln!(out, "{} on {}", finding.checkpoint.display(), finding.device)?;
     let pieces = match report.segments {
@@ -51,7 +51,7 @@ fn title(claim: usize) -> &'static str {
     }
 }
 
-fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<()> {
+fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Result<()> {
     let label = label(finding, proof.id);
     let outcome = match proof.outcome {
         ProofOutcome::Pass => "pass",
@@ -84,7 +84,7 @@ fn write_row(finding: &Finding, proof: &Proof, out: &mut impl Write) -> Result<(
     )
 }
 
-fn label(finding: &Finding, id: ProofId) -> String {
+fn label(finding: &ProveOutput, id: ProofId) -> String {
     let factor = scientific(finding.report.score_factor);
     match id {
         ProofId::Recomputed => "whole context at each step",
@@ -106,7 +106,7 @@ fn label(finding: &Finding, id: ProofId) -> String {
     .to_owned()
 }
 
-fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
+fn write_summary(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
     let [passed, failed, absent] =
         [ProofOutcome::Pass, ProofOutcome::Fail, ProofOutcome::NotApplicable].map(|outcome| report.count(outcome));
@@ -135,14 +135,14 @@ fn write_summary(finding: &Finding, out: &mut impl Write) -> Result<()> {
 }
 
 /// Some proof of the claim passed and none failed.
-fn is_shown(finding: &Finding, claim: usize) -> bool {
+fn is_shown(finding: &ProveOutput, claim: usize) -> bool {
     let of_claim = || finding.report.proofs.iter().filter(|proof| proof.claim == claim);
     of_claim().any(|proof| proof.outcome == ProofOutcome::Pass)
         && of_claim().all(|proof| proof.outcome != ProofOutcome::Fail)
 }
 
 /// A claim in plain words.
-fn meaning(finding: &Finding, claim: usize) -> String {
+fn meaning(finding: &ProveOutput, claim: usize) -> String {
     let report = &finding.report;
     let (same, nothing) = match report.demand {
         Tolerance::EqualBits => ("the same bits", "nothing"),

@@ -59,7 +59,10 @@ fn object(name: &str, line: &str, options: &GenerateOptions) -> Result<Prompt> {
     if !sampler.is_empty() {
         let mut settings = serde_json::to_value(&options.sampler)?;
         if let Value::Object(settings) = &mut settings {
-            settings.extend(sampler);
+            // By its old name a setting would stand beside itself.
+            let present =
+                |(name, value)| (if name == "penalty_span" { "penalty_last_n".to_owned() } else { name }, value);
+            settings.extend(sampler.into_iter().map(present));
         }
         options.sampler = serde_json::from_value::<SamplerConfig>(settings).with_context(|| name.to_owned())?;
     }

@@ -2,23 +2,23 @@
 
 use std::io::{Result, Write};
 
-use tril_prove::Tolerance;
-use tril_prove::{Failure, Fault, TokenClaim};
-use tril_text::Tokenizer;
+use tril::{Receipt, ReceiptCheck, ReceiptPrompt, ReceiptSample, SampleCheck, SampledToken, Tokenizer};
+use tril_prove::{Failure, Fault, Tolerance};
 
-use super::{Checked, Finding};
-use crate::receipt::{Continued, EndedBy, Receipt, Sample};
+use super::VerifyOutput;
+use crate::ending::reason;
 use crate::shown::{on_one_line, quoted};
 
 /// Tokens of the text that a failure quotes before its place.
 const BEFORE: usize = 12;
 
 /// Writes the table, the first failure of each sample, and the result.
-pub fn write(finding: &Finding, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
-    writeln!(out, "{} on {}", finding.checkpoint.display(), finding.device)?;
+pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
+    let VerifyOutput { checkpoint, device, receipt: name, check: finding } = output;
+    writeln!(out, "{} on {device}", checkpoint.display())?;
     let (count, tril) = (receipt.samples().count(), &receipt.tril);
     let samples = if count == 1 { "sample" } else { "samples" };
-    writeln!(out, "{}: {count} {samples}, made by tril {tril} on {}", finding.receipt, finding.made_on)?;
+    writeln!(out, "{name}: {count} {samples}, made by tril {tril} on {}", finding.made_on)?;
     match finding.demand {
         Tolerance::EqualBits => writeln!(out, "demand: the same bits, as both were computed alike")?,
         Tolerance::Within(share) => writeln!(
@@ -46,18 +46,12 @@ pub fn write(finding: &Finding, receipt: &Receipt, tokenizer: &Tokenizer, out: &
     write_result(finding, out)
 }
 
-fn write_row(sample: &Checked, out: &mut impl Write) -> Result<()> {
-    let Checked { prompt, sample_index, tokens, finish, pass, verification, .. } = sample;
+fn write_row(sample: &SampleCheck, out: &mut impl Write) -> Result<()> {
+    let SampleCheck { prompt, sample_index, tokens, finish, pass, verification, .. } = sample;
     let (checked, undecided, failed) = (verification.checked, verification.undecided, verification.failed);
     let (contexts, difference) = (verification.contexts, verification.max_logprob_difference);
     let difference = if difference == 0.0 { "0".to_owned() } else { format!("{difference:.1e}") };
-    let finish = match finish {
-        EndedBy::MaxTokens => "max tokens",
-        EndedBy::EndOfText => "end of text",
-        EndedBy::ContextFull => "full context",
-        EndedBy::StopText => "stop text",
-        EndedBy::Interrupted => "Ctrl-C",
-    };
+    let finish = reason(*finish);
     let outcome = if *pass { "pass" } else { "FAIL" };
     writeln!(
         out,
@@ -66,16 +60,16 @@ fn write_row(sample: &Checked, out: &mut impl Write) -> Result<()> {
 }
 
 fn write_failures(
-    checked: &Checked,
-    sample: &Sample,
-    continued: &Continued,
+    checked: &SampleCheck,
+    sample: &ReceiptSample,
+    continued: &ReceiptPrompt,
     tokenizer: &Tokenizer,
     out: &mut impl Write,
 ) -> Result<()> {
     let of = format!("prompt {}, sample {}", checked.prompt, checked.sample_index);
     if let Some(failure) = &checked.verification.first_failure {
         let Failure { index, position, claim, .. } = failure;
-        let (place, name) = (index + 1, name(claim, tokenizer));
+        let (place, name) = (index + 1, name(&claim.sampled, tokenizer));
         writeln!(out, "FAIL  {of}: its token {place}, {name}, at position {position} of the text:")?;
         for line in explain(failure, tokenizer) {
             writeln!(out, "      {line}")?;
@@ -96,7 +90,8 @@ fn write_failures(
 /// What is wrong, line by line.
 fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
     let Failure { fault, claim, expected, given, .. } = failure;
-    let share = |claim: &TokenClaim| format!("[{}, {})", claim.share.start, claim.share.end);
+    let claim = &claim.sampled;
+    let interval = |token: &SampledToken| format!("[{}, {})", token.cdf_interval.start, token.cdf_interval.end);
     let drawn = |draw: Option<f64>| draw.map_or("none".to_owned(), |draw| draw.to_string());
     let Some(expected) = expected else {
         return vec![match fault {
@@ -105,16 +100,16 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
         }];
     };
     match fault {
-        Fault::Draw => vec![
-            format!("The draw that seed, sample and position name is {},", drawn(expected.draw)),
-            format!("the one in the receipt is {}.", drawn(claim.draw)),
+        Fault::Uniform => vec![
+            format!("The draw that seed, sample and position name is {},", drawn(expected.uniform)),
+            format!("the one in the receipt is {}.", drawn(claim.uniform)),
         ],
         Fault::Token => vec![
-            match expected.draw {
-                Some(draw) => format!("Its draw {draw} lies in {},", share(expected)),
+            match expected.uniform {
+                Some(draw) => format!("Its draw {draw} lies in {},", interval(expected)),
                 None => "Nothing is drawn at temperature 0, and the largest logit".to_owned(),
             },
-            match (given, expected.draw) {
+            match (given, expected.uniform) {
                 (_, None) => format!("is that of {}.", name(expected, tokenizer)),
                 (Some((_, Some(its))), _) => {
                     format!("the share of {}; its own is [{}, {}).", name(expected, tokenizer), its.start, its.end)
@@ -122,9 +117,9 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
                 _ => format!("the share of {}; it has none: filters drop it.", name(expected, tokenizer)),
             },
         ],
-        Fault::Share => vec![
-            format!("Its share of [0, 1) is {},", share(expected)),
-            format!("the one in the receipt is {}.", share(claim)),
+        Fault::CdfInterval => vec![
+            format!("Its share of [0, 1) is {},", interval(expected)),
+            format!("the one in the receipt is {}.", interval(claim)),
         ],
         Fault::Logprob => vec![
             format!("Its log-probability is {},", given.as_ref().map_or(expected.logprob, |(logprob, _)| *logprob)),
@@ -134,16 +129,16 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
     }
 }
 
-fn name(claim: &TokenClaim, tokenizer: &Tokenizer) -> String {
-    format!("{} (id {})", quoted(&tokenizer.token_text(claim.token)), claim.token)
+fn name(token: &SampledToken, tokenizer: &Tokenizer) -> String {
+    format!("{} (id {})", quoted(&tokenizer.token_text(token.token)), token.token)
 }
 
-fn write_result(finding: &Finding, out: &mut impl Write) -> Result<()> {
+fn write_result(finding: &ReceiptCheck, out: &mut impl Write) -> Result<()> {
     let failed = finding.samples.iter().filter(|sample| !sample.pass).count();
     if failed > 0 {
         let all = finding.samples.len();
         writeln!(out, "\n{failed} of {all} failed: this checkpoint did not make this as the receipt says.")?;
-        let first = |sample: &Checked| sample.verification.first_failure.as_ref().map(|failure| failure.fault);
+        let first = |sample: &SampleCheck| sample.verification.first_failure.as_ref().map(|failure| failure.fault);
         if finding.samples.iter().any(|sample| first(sample) == Some(Fault::Token)) {
             writeln!(out, "What comes after a wrong token has another context, and may fail for that alone.")?;
         }

@@ -21,7 +21,8 @@ pub struct SamplerConfig {
     /// Subtracted from the logit of a token for each of its occurrences in the history; 0 is none.
     pub frequency_penalty: f64,
     /// How many of the last tokens, those of the prompt included, are the history that the penalties count; 0 is all.
-    pub penalty_span: usize,
+    #[serde(alias = "penalty_span")]
+    pub penalty_last_n: usize,
     /// Added to the logits of tokens: finite, or −∞, which bans.
     #[serde(with = "bias")]
     pub logit_bias: BTreeMap<u32, f32>,
@@ -50,7 +51,7 @@ impl Default for SamplerConfig {
             repetition_penalty: 1.0,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
-            penalty_span: 0,
+            penalty_last_n: 0,
             logit_bias: BTreeMap::new(),
             banned: BTreeSet::new(),
             temperature: 1.0,
@@ -110,7 +111,7 @@ impl SamplerConfig {
     /// How many of the last tokens the penalties look at: none if there are no penalties, `usize::MAX` if all.
     pub(crate) fn history(&self) -> usize {
         let none = self.repetition_penalty == 1.0 && self.presence_penalty == 0.0 && self.frequency_penalty == 0.0;
-        match self.penalty_span {
+        match self.penalty_last_n {
             _ if none => 0,
             0 => usize::MAX,
             span => span,
@@ -246,7 +247,7 @@ mod tests {
     fn what_is_written_as_json_or_toml_is_read_again() {
         let config = SamplerConfig {
             top_p: 0.95,
-            penalty_span: 64,
+            penalty_last_n: 64,
             logit_bias: BTreeMap::from([(0, f32::NEG_INFINITY), (3, -0.1), (17, 1e30)]),
             banned: BTreeSet::from([2, 9]),
             seed: 99,

@@ -230,7 +230,7 @@ mod tests {
         let banned = prop::collection::btree_set(id, 0..vocab_size);
         (filters, penalties, bias, banned).prop_map(|(filters, penalties, logit_bias, banned)| {
             let (temperature, top_k, typical_p, top_p, min_p) = filters;
-            let (repetition_penalty, presence_penalty, frequency_penalty, penalty_span) = penalties;
+            let (repetition_penalty, presence_penalty, frequency_penalty, penalty_last_n) = penalties;
             SamplerConfig {
                 temperature,
                 top_k,
@@ -240,7 +240,7 @@ mod tests {
                 repetition_penalty,
                 presence_penalty,
                 frequency_penalty,
-                penalty_span,
+                penalty_last_n,
                 logit_bias,
                 banned,
                 ..Default::default()

@@ -13,7 +13,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Counts the last `penalty_span` tokens of a history.
+    /// Counts the last `penalty_last_n` tokens of a history.
     ///
     /// # Errors
     /// [`InferError::UnknownToken`] if it has a token outside the vocabulary.
@@ -29,7 +29,7 @@ impl Counts {
 
     /// Counts the last token of a history, which is new, and no longer the one that has left the span.
     ///
-    /// - `history`: at least the last `penalty_span` tokens and the one before them, if there are so many; of a span
+    /// - `history`: at least the last `penalty_last_n` tokens and the one before them, if there are so many; of a span
     ///   without end, the last token is enough
     pub fn advance(&mut self, history: &[u32]) {
         if let (Some(new), false) = (history.last(), self.occurrences.is_empty()) {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn only_the_last_tokens_of_the_span_count_and_zero_counts_all() {
-        let with = |penalty_span| SamplerConfig { frequency_penalty: 1.0, penalty_span, ..Default::default() };
+        let with = |penalty_last_n| SamplerConfig { frequency_penalty: 1.0, penalty_last_n, ..Default::default() };
         let history = [0, 1, 0, 2];
         assert_eq!(penalised(&[0.0; 3], &history, &with(0)), [-2.0, -1.0, -1.0]);
         assert_eq!(penalised(&[0.0; 3], &history, &with(1)), [0.0, 0.0, -1.0]);
@@ -134,14 +134,14 @@ mod tests {
     #[test]
     fn counts_that_are_kept_up_to_date_are_those_of_the_history_at_hand() {
         let history: Vec<u32> = (0..200).map(|i| (i * i + i / 3) % 5).collect();
-        for penalty_span in [0, 1, 2, 7, 150] {
-            let config = SamplerConfig { frequency_penalty: 1.0, penalty_span, ..Default::default() };
+        for penalty_last_n in [0, 1, 2, 7, 150] {
+            let config = SamplerConfig { frequency_penalty: 1.0, penalty_last_n, ..Default::default() };
             let mut counts = Counts::new(&history[..3], 5, &config).expect("known tokens");
             for end in 4..=history.len() {
                 // As much of it as a sequence without end keeps.
-                counts.advance(&history[end.saturating_sub(penalty_span + 1)..end]);
+                counts.advance(&history[end.saturating_sub(penalty_last_n + 1)..end]);
                 let expected = Counts::new(&history[..end], 5, &config).expect("known tokens");
-                assert_eq!(counts.occurrences, expected.occurrences, "span {penalty_span}, {end} tokens");
+                assert_eq!(counts.occurrences, expected.occurrences, "span {penalty_last_n}, {end} tokens");
             }
         }
         let mut none = Counts::new(&history, 5, &SamplerConfig::default()).expect("known tokens");

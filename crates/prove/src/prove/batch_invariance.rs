@@ -1,4 +1,4 @@
-//! TokenClaim 2: neither the sequences beside one nor the number of threads changes a logit.
+//! Claim 2: neither the sequences beside one nor the number of threads changes a logit.
 
 use rayon::ThreadPool;
 
@@ -11,7 +11,7 @@ use tril_infer::InferError;
 /// Sequences in a batch.
 const BATCH: usize = 4;
 
-/// CacheEquivalence taken with the cache after the prefill.
+/// Steps taken with the cache after the prefill.
 const STEPS: usize = 24;
 
 /// The proofs of claim 2 on one segment.
@@ -50,11 +50,11 @@ impl<S: ModelUnderTest> BatchInvariance<'_, S> {
         let subject = self.runner.subject;
         let prefill = self.prefill();
         let chunks = [prefill].into_iter().chain(std::iter::repeat_n(1, self.len() - prefill));
-        let mut cache = subject.new_cache(1);
+        let mut cache = subject.new_cache();
         let alone = self.runner.chunks(self.segment.ids, &[prefill, 1], &mut cache)?;
         for row in 0..BATCH {
             let batch = self.batch(comparison.id(), row);
-            let mut cache = subject.new_cache(BATCH);
+            let mut cache = subject.batch_cache(BATCH);
             let mut start = 0;
             for chunk in chunks.clone() {
                 let together = self.runner.chunk(&slices(&batch, start..start + chunk), &mut cache)?;
@@ -73,7 +73,7 @@ impl<S: ModelUnderTest> BatchInvariance<'_, S> {
     /// The parallel pass and the cache on each number of threads, against the threads that the caller has.
     pub fn threads(&self, comparison: &mut Comparison, pools: &[ThreadPool]) -> Result<(), InferError> {
         let by_cache = || {
-            let mut cache = self.runner.subject.new_cache(1);
+            let mut cache = self.runner.subject.new_cache();
             self.runner.chunks(self.segment.ids, &[self.prefill(), 1], &mut cache)
         };
         let expected = by_cache()?;

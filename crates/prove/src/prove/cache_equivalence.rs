@@ -1,4 +1,4 @@
-//! TokenClaim 1: one masked pass computes what any way of going step by step computes.
+//! Claim 1: one masked pass computes what any way of going step by step computes.
 
 use super::compare::Comparison;
 use super::model_runner::{ModelRunner, Rows};
@@ -6,7 +6,7 @@ use super::text::{Draws, Segment};
 use super::{ModelUnderTest, ProofId};
 use tril_infer::InferError;
 
-/// CacheEquivalence taken after a prefill, and tokens that follow an edit.
+/// Steps taken after a prefill, and tokens that follow an edit.
 const TAIL: usize = 6;
 
 /// Chunk sizes tried on a segment.
@@ -36,7 +36,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
 
     /// Every position by a step of its own.
     pub fn cached(&self, comparison: &mut Comparison) -> Result<(), InferError> {
-        let mut cache = self.runner.subject.new_cache(1);
+        let mut cache = self.runner.subject.new_cache();
         for (position, id) in self.segment.ids.iter().enumerate() {
             let step = self.runner.chunk(&[&[*id]], &mut cache)?;
             comparison.case();
@@ -102,7 +102,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
         let window = subject.config().window;
         let edges = [self.len() - 2, (2 * window).saturating_sub(1), window];
         for fed in draws.below(self.len() - 1, count, &edges).into_iter().map(|below| below + 2) {
-            let mut full = subject.new_cache(1);
+            let mut full = subject.new_cache();
             self.runner.chunks(&self.segment.ids[..fed], &[fed.saturating_sub(TAIL).max(1), 1], &mut full)?;
             for back_to in draws.below(fed, 5, &[fed - 1, fed / 2, fed.saturating_sub(3)]) {
                 let mut cache = full.clone();
@@ -142,7 +142,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
         lengths: &[usize],
         first: usize,
     ) -> Result<(), InferError> {
-        let rows = self.runner.chunks(ids, lengths, &mut self.runner.subject.new_cache(1))?;
+        let rows = self.runner.chunks(ids, lengths, &mut self.runner.subject.new_cache())?;
         comparison.case();
         for position in first..rows.len() {
             self.compare(comparison, position, rows.row(position));

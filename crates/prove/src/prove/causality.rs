@@ -1,4 +1,4 @@
-//! TokenClaim 3: the mask is the graph. Nothing goes from a later token to an earlier position, forward or backward.
+//! Claim 3: the mask is the graph. Nothing goes from a later token to an earlier position, forward or backward.
 
 use tril_kernels::cross_entropy;
 

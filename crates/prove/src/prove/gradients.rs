@@ -38,7 +38,7 @@ pub(super) fn cache_gradients<S: ModelUnderTest>(
     let logits = runner.pass(&[inputs]).reshape([steps as i32, -1]);
     let parallel = gradients(runner.subject, cross_entropy(logits, runner.targets(targets)).sum());
 
-    let mut cache = runner.subject.new_cache(1);
+    let mut cache = runner.subject.new_cache();
     let mut losses = Vec::new();
     for (input, target) in inputs.iter().zip(targets) {
         let logits = runner.pass_cached(&[&[*input]], &mut cache).squeeze_dim(1); // [1, vocab_size]
@@ -112,7 +112,7 @@ fn positions<S: ModelUnderTest>(
     };
     let parallel = arriving(&|embedded| runner.subject.logits(embedded, None))?;
     let cached = arriving(&|embedded| {
-        let mut cache = runner.subject.new_cache(1);
+        let mut cache = runner.subject.new_cache();
         let step = |step| runner.subject.logits(embedded.clone().narrow(1, step, 1), Some(&mut cache));
         Tensor::cat((0..steps).map(step).collect(), 1)
     })?;

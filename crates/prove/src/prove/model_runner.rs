@@ -91,7 +91,7 @@ impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
 
 /// The numbers of a tensor.
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, InferError> {
-    tensor.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))
+    tensor.try_into_vec_as::<f32>().map_err(InferError::device)
 }
 
 /// - logits: `[batch_size, seq_len, vocab_size]`

@@ -2,28 +2,21 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use tril_infer::LanguageModel;
 use tril_model::parameters::{self, NamedGradients, PathStack};
 use tril_model::{ForwardContext, Gpt, GptConfig, KvCache};
 
-/// A model that can be proved.
-pub trait ModelUnderTest: Sync {
-    /// What it remembers of the positions already seen.
-    type Cache: Clone + Send;
-
+/// A model that can be proved: a language model that also takes several sequences as one batch, shows what enters its
+/// blocks, and has gradients.
+pub trait ModelUnderTest: LanguageModel {
     /// The resolved config.
     fn config(&self) -> &GptConfig;
 
     /// The device that the parameters are on.
     fn device(&self) -> Device;
 
-    /// An empty cache for `batch_size` sequences.
-    fn new_cache(&self, batch_size: usize) -> Self::Cache;
-
-    /// Takes the cache back to an earlier position; false, and nothing is changed, if it cannot go back that far.
-    fn rewind(&self, cache: &mut Self::Cache, position: usize) -> bool;
-
-    /// The position of the next token.
-    fn position(&self, cache: &Self::Cache) -> usize;
+    /// An empty cache for `batch_size` sequences that go together.
+    fn batch_cache(&self, batch_size: usize) -> Self::Cache;
 
     /// What enters block 0.
     ///
@@ -36,16 +29,6 @@ pub trait ModelUnderTest: Sync {
     /// - embedded: `[batch_size, seq_len, d_model]`
     /// - returns: `[batch_size, seq_len, vocab_size]`
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut Self::Cache>) -> Tensor<3>;
-
-    /// The logits that a generator asks for: those of the last position alone.
-    ///
-    /// - inputs: `[batch_size, seq_len]`, which follow the cache's positions
-    /// - returns: `[batch_size, vocab_size]`
-    fn last_logits(&self, inputs: Tensor<2, Int>, cache: Option<&mut Self::Cache>) -> Tensor<2> {
-        let start = cache.as_ref().map_or(0, |cache| self.position(cache));
-        let [_, seq_len] = inputs.dims();
-        self.logits(self.embed(inputs, start), cache).narrow(1, seq_len - 1, 1).squeeze_dim(1)
-    }
 
     /// The same model on the device with gradients.
     #[must_use]
@@ -64,8 +47,6 @@ pub trait ModelUnderTest: Sync {
 }
 
 impl ModelUnderTest for Gpt {
-    type Cache = KvCache;
-
     fn config(&self) -> &GptConfig {
         self.config()
     }
@@ -74,16 +55,8 @@ impl ModelUnderTest for Gpt {
         self.device()
     }
 
-    fn new_cache(&self, batch_size: usize) -> KvCache {
+    fn batch_cache(&self, batch_size: usize) -> KvCache {
         self.new_cache(batch_size)
-    }
-
-    fn rewind(&self, cache: &mut KvCache, position: usize) -> bool {
-        cache.rewind(position)
-    }
-
-    fn position(&self, cache: &KvCache) -> usize {
-        cache.position()
     }
 
     fn embed(&self, inputs: Tensor<2, Int>, start: usize) -> Tensor<3> {
@@ -92,10 +65,6 @@ impl ModelUnderTest for Gpt {
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
         self.logits_from(embedded, cache.map_or_else(ForwardContext::default, ForwardContext::cached))
-    }
-
-    fn last_logits(&self, inputs: Tensor<2, Int>, cache: Option<&mut KvCache>) -> Tensor<2> {
-        self.last_logits(inputs, cache.map_or_else(ForwardContext::default, ForwardContext::cached))
     }
 
     fn with_gradients(&self) -> Self {

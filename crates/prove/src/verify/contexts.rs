@@ -65,7 +65,7 @@ impl Context {
             while position < first + piece.len() {
                 let count = rows.min(first + piece.len() - position);
                 let logits = gpt.unembed(hidden.clone().narrow(1, position - first, count)); // [1, count, vocab_size]
-                let logits = logits.try_into_vec_as::<f32>().map_err(|error| InferError::Device(error.to_string()))?;
+                let logits = logits.try_into_vec_as::<f32>().map_err(InferError::device)?;
                 let one = |(row, logits): (usize, &[f32])| Ok((position + row, judge(position + row, logits)?));
                 let more: Result<Vec<_>, InferError> = logits.par_chunks(vocab_size).enumerate().map(one).collect();
                 judged.extend(more?);

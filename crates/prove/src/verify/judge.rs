@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{Fault, Judged, TokenClaim, Verdict};
-use tril_infer::{Choice, Distribution, GenerateOptions, InferError, SamplerConfig, choose_from};
+use tril_infer::{Distribution, GenerateOptions, InferError, SampledToken, SamplerConfig, choose_from};
 
 use crate::Tolerance;
 
@@ -44,28 +44,28 @@ impl Judge<'_> {
         let GenerateOptions { sampler, sample_index, stop_token, .. } = self.options;
         let distribution = Distribution::new(logits, &self.ids[..position], sampler, position)?;
         let expected = choose_from(&distribution, logits, sampler, *sample_index, position);
-        let logprob = tril_infer::logprob(logits, claim.token);
-        let share = share_of(&distribution, claim.token);
+        let logprob = tril_infer::logprob(logits, claim.sampled.token);
+        let interval = interval_of(&distribution, claim.sampled.token);
         let row = Row { logits, distribution: &distribution, position };
-        let verdict = if claim.draw.map(f64::to_bits) != expected.draw.map(f64::to_bits) {
-            Verdict::Fails(Fault::Draw)
-        } else if (Some(claim.token) == *stop_token) != is_stop {
+        let verdict = if claim.sampled.uniform.map(f64::to_bits) != expected.uniform.map(f64::to_bits) {
+            Verdict::Fails(Fault::Uniform)
+        } else if (Some(claim.sampled.token) == *stop_token) != is_stop {
             Verdict::Fails(Fault::StopToken)
         } else {
             match self.demand {
                 Tolerance::EqualBits => exactly(claim, &expected),
-                Tolerance::Within(of_largest) => self.within(claim, &expected, &share, logprob, of_largest, &row)?,
+                Tolerance::Within(of_largest) => self.within(claim, &expected, &interval, logprob, of_largest, &row)?,
             }
         };
-        Ok(Judged { claim, verdict, expected, logprob, share })
+        Ok(Judged { claim, verdict, expected, logprob, interval })
     }
 
     /// Judges by logits that may differ by `of_largest` of the largest one.
     fn within(
         &self,
         claim: &TokenClaim,
-        expected: &Choice,
-        share: &Option<Range<f64>>,
+        expected: &SampledToken,
+        interval: &Option<Range<f64>>,
         logprob: f64,
         of_largest: f64,
         row: &Row<'_>,
@@ -74,29 +74,35 @@ impl Judge<'_> {
         let largest = row.logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
         let difference = of_largest * f64::from(largest);
         // The logit itself may differ, and the logarithm of the sum of them all by as much.
-        if is_apart(claim.logprob, logprob, 2.0 * difference) {
+        if is_apart(claim.sampled.logprob, logprob, 2.0 * difference) {
             return Ok(Verdict::Fails(Fault::Logprob));
         }
         // What the difference of two logits may have become when the draw was made.
         let scale = sampler.repetition_penalty.max(1.0 / sampler.repetition_penalty);
         let temperature = if sampler.temperature == 0.0 { 1.0 } else { sampler.temperature };
         let moves = (2.0 * difference * scale / temperature).min(MOST);
-        let fits = |share: &Range<f64>| {
+        let fits = |interval: &Range<f64>| {
             let within = |value: f64, low: f64, high: f64| {
                 (moved(low, -moves) - ROUNDING..=moved(high, moves) + ROUNDING).contains(&value)
             };
             let near = |claimed: f64, edge: f64| within(claimed, edge, edge);
-            let edges = near(claim.share.start, share.start) && near(claim.share.end, share.end);
-            edges && claim.draw.is_none_or(|draw| within(draw, share.start, share.end) && claim.share.contains(&draw))
+            let edges = near(claim.sampled.cdf_interval.start, interval.start)
+                && near(claim.sampled.cdf_interval.end, interval.end);
+            edges
+                && claim.sampled.uniform.is_none_or(|draw| {
+                    within(draw, interval.start, interval.end) && claim.sampled.cdf_interval.contains(&draw)
+                })
         };
-        if share.as_ref().is_some_and(fits) {
-            let same = claim.token == expected.token;
+        if interval.as_ref().is_some_and(fits) {
+            let same = claim.sampled.token == expected.token;
             return Ok(if same { Verdict::Holds } else { Verdict::Undecided });
         }
-        if claim.draw.is_none_or(|draw| claim.share.contains(&draw)) && self.wavers(claim, moves, row)? {
+        if claim.sampled.uniform.is_none_or(|draw| claim.sampled.cdf_interval.contains(&draw))
+            && self.wavers(claim, moves, row)?
+        {
             return Ok(Verdict::Undecided);
         }
-        let fault = if claim.token == expected.token { Fault::Share } else { Fault::Token };
+        let fault = if claim.sampled.token == expected.token { Fault::CdfInterval } else { Fault::Token };
         Ok(Verdict::Fails(fault))
     }
 
@@ -119,13 +125,13 @@ impl Judge<'_> {
         let next = all.iter().find(|(token, _)| !is_kept(*token)).map_or(0.0, |(_, probability)| *probability);
         let near = |a: f64, b: f64| a * moves.exp() >= b;
         if greedy {
-            return Ok(claim.share == (0.0..1.0) && near(probability(claim.token), last));
+            return Ok(claim.sampled.cdf_interval == (0.0..1.0) && near(probability(claim.sampled.token), last));
         }
         if sampler.typical_p < 1.0 {
             // The border of what is typical moves with the entropy; no token beyond it can be excluded.
             return Ok(true);
         }
-        if next == 0.0 || !near(probability(claim.token), last) {
+        if next == 0.0 || !near(probability(claim.sampled.token), last) {
             return Ok(false);
         }
         let count = |top_p: f64, min_p: f64| {
@@ -140,13 +146,13 @@ impl Judge<'_> {
 }
 
 /// All of it is the same to the last bit.
-fn exactly(claim: &TokenClaim, expected: &Choice) -> Verdict {
-    let bits = |share: &Range<f64>| [share.start.to_bits(), share.end.to_bits()];
-    if claim.token != expected.token {
+fn exactly(claim: &TokenClaim, expected: &SampledToken) -> Verdict {
+    let bits = |interval: &Range<f64>| [interval.start.to_bits(), interval.end.to_bits()];
+    if claim.sampled.token != expected.token {
         Verdict::Fails(Fault::Token)
-    } else if bits(&claim.share) != bits(&expected.share) {
-        Verdict::Fails(Fault::Share)
-    } else if claim.logprob.to_bits() != expected.logprob.to_bits() {
+    } else if bits(&claim.sampled.cdf_interval) != bits(&expected.cdf_interval) {
+        Verdict::Fails(Fault::CdfInterval)
+    } else if claim.sampled.logprob.to_bits() != expected.logprob.to_bits() {
         Verdict::Fails(Fault::Logprob)
     } else {
         Verdict::Holds
@@ -154,7 +160,7 @@ fn exactly(claim: &TokenClaim, expected: &Choice) -> Verdict {
 }
 
 /// The part of [0, 1) that belongs to a token, if it is left.
-fn share_of(distribution: &Distribution, token: u32) -> Option<Range<f64>> {
+fn interval_of(distribution: &Distribution, token: u32) -> Option<Range<f64>> {
     let mut begin = 0.0;
     for (id, probability) in distribution.tokens() {
         if id == token {
@@ -192,8 +198,7 @@ mod tests {
             let nudge = |(id, logit): (usize, &f32)| logit + if id % 3 == 0 { size } else { -size };
             let made_of: Vec<f32> = logits.iter().enumerate().map(nudge).collect();
             let choice = tril_infer::choose(&made_of, &ids[..position], config, 0, position).expect("sound");
-            let Choice { token, logprob, share, draw } = choice;
-            let claim = TokenClaim { token, logprob, share, draw };
+            let claim = TokenClaim::from(choice);
             judge.judge(&claim, position, &logits, false).expect("sound").verdict
         };
         (1..400).map(verdict).collect()
@@ -238,17 +243,13 @@ mod tests {
     #[test]
     fn a_draw_at_the_edge_of_two_shares_is_undecided() {
         let config = SamplerConfig::default();
-        let draw = tril_infer::draw(config.seed, 0, 1);
+        let draw = tril_infer::uniform(config.seed, 0, 1);
         // Two tokens that part [0, 1) just above the draw, and just below it.
         let odds = |edge: f64| [0.0, ((1.0 - edge) / edge).ln() as f32];
         let (above, below) = (odds(draw + 1e-5), odds(draw - 1e-5));
         let options = GenerateOptions::default();
-        let claim = |logits: &[f32]| {
-            let Choice { token, logprob, share, draw } =
-                tril_infer::choose(logits, &[0], &config, 0, 1).expect("sound");
-            TokenClaim { token, logprob, share, draw }
-        };
-        assert_eq!((claim(&above).token, claim(&below).token), (0, 1), "the premise");
+        let claim = |logits: &[f32]| TokenClaim::from(tril_infer::choose(logits, &[0], &config, 0, 1).expect("sound"));
+        assert_eq!((claim(&above).sampled.token, claim(&below).sampled.token), (0, 1), "the premise");
         let verdict = |demand, claim: &TokenClaim| {
             let judge = Judge { options: &options, ids: &[0, 0], demand };
             judge.judge(claim, 1, &above, false).expect("sound").verdict

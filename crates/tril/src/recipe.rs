@@ -1,8 +1,7 @@
-//! A recipe: the TOML file that says what to train, on what, and how, with overrides from the command line.
+//! A recipe: the TOML file that says what to train, on what, and how.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use tril_model::GptConfig;
@@ -10,10 +9,10 @@ use tril_text::TokenizerConfig;
 use tril_train::{OptimizerConfig, TrainConfig};
 
 /// The recipe that runs when none is named.
-pub const DEFAULT: &str = "tales";
+pub const DEFAULT_RECIPE: &str = "tales";
 
 /// Names and texts of the recipes that the program carries.
-pub const SHIPPED: [(&str, &str); 7] = [
+pub const SHIPPED_RECIPES: [(&str, &str); 7] = [
     ("tales", include_str!("../../../configs/tales.toml")),
     ("shakespeare_char", include_str!("../../../configs/shakespeare_char.toml")),
     ("shakespeare_fast", include_str!("../../../configs/shakespeare_fast.toml")),
@@ -23,16 +22,48 @@ pub const SHIPPED: [(&str, &str); 7] = [
     ("smoke", include_str!("../../../configs/smoke.toml")),
 ];
 
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// No shipped recipe has this name.
+    #[error("`{name}` is no recipe; the shipped ones are {}", SHIPPED_RECIPES.map(|(name, _)| name).join(", "))]
+    Unknown {
+        /// The name as given.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the recipe {}: {source}; give the path of a TOML file, or the name of a shipped recipe", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It is no TOML.
+    #[error("{origin} is not valid TOML: {detail}")]
+    Toml {
+        /// The file, or the recipe's name.
+        origin: String,
+        /// Where and why.
+        detail: String,
+    },
+    /// A section or field is unknown, or has a value that it cannot have.
+    #[error("{origin}: {detail}")]
+    Field {
+        /// The file, the recipe's name, or the override.
+        origin: String,
+        /// Which, and what is wrong with it.
+        detail: String,
+    },
+}
+
 /// The text of a shipped recipe.
 ///
 /// # Errors
-/// For another name; the message lists those there are.
-pub fn shipped(name: &str) -> Result<&'static str> {
-    let found = SHIPPED.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| *text).with_context(|| {
-        let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-        format!("`{name}` is no recipe; the shipped ones are {}", names.join(", "))
-    })
+/// [`RecipeError::Unknown`] for another name; the message lists those there are.
+pub fn shipped_recipe(name: &str) -> Result<&'static str, RecipeError> {
+    let found = SHIPPED_RECIPES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text).ok_or_else(|| RecipeError::Unknown { name: name.to_owned() })
 }
 
 /// Fields that had another name in earlier releases, which is still read: section, old name, name.
@@ -91,49 +122,77 @@ impl Default for SampleConfig {
 }
 
 impl Recipe {
-    /// Reads a recipe's text, found at `origin`, and applies overrides such as `model.n_layers=6`.
+    /// A recipe that the program carries, by its name.
     ///
     /// # Errors
-    /// For TOML that cannot be read, an unknown section or field (the nearest known one is named) or a value of
-    /// another type.
-    pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self> {
+    /// [`RecipeError::Unknown`].
+    pub fn shipped(name: &str) -> Result<Self, RecipeError> {
+        Self::parse(shipped_recipe(name)?, &format!("the recipe {name}"))
+    }
+
+    /// Reads a recipe's text, found at `origin`.
+    ///
+    /// # Errors
+    /// [`RecipeError::Toml`]; [`RecipeError::Field`] for an unknown section or field (the nearest known one is named) or
+    /// a value of another type.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
         let mut table: Table =
-            text.parse().map_err(|error| anyhow!("{origin} is not valid TOML: {}", plain(&error)))?;
-        let known = Table::try_from(Self::default()).context("the default recipe")?;
-        rename_fields(&mut table, origin)?;
-        check_keys(&table, &known, "", origin)?;
-        // Read by itself before the overrides, so that a value that cannot be is reported with its line.
-        let mut recipe = toml::from_str(text).map_err(|error| anyhow!("{origin}: {}", plain(&error)))?;
-        for item in overrides {
-            set(&mut table, &known, item)?;
-            let overridden = Value::Table(table.clone()).try_into();
-            recipe = overridden.map_err(|error| anyhow!("--set {item}: {}", plain(&error)))?;
-        }
-        Ok(recipe)
+            text.parse().map_err(|error| RecipeError::Toml { origin: origin.to_owned(), detail: plain(&error) })?;
+        let wrong = |detail: String| RecipeError::Field { origin: origin.to_owned(), detail };
+        rename_fields(&mut table).map_err(wrong)?;
+        check_keys(&table, &known_fields(), "").map_err(wrong)?;
+        // From the text, so that a value that cannot be is reported with its line.
+        toml::from_str(text).map_err(|error| wrong(plain(&error)))
     }
 
     /// Reads a recipe file, or a shipped recipe by its name where no file is called so.
     ///
     /// # Errors
-    /// As [`Recipe::parse`], and if the file cannot be read or the name is unknown.
-    pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
+    /// As [`Recipe::parse`]; [`RecipeError::Unreadable`], [`RecipeError::Unknown`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        let path = path.as_ref();
         let name = path.to_str().filter(|name| !name.contains(['/', '\\', '.']) && !path.exists());
         if let Some(name) = name {
-            return Self::parse(shipped(name)?, &format!("the recipe {name}"), overrides);
+            return Self::shipped(name);
         }
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the recipe {}: give the path of a TOML file, such as one in configs/", path.display())
-        })?;
-        Self::parse(&text, &path.display().to_string(), overrides)
+        let unreadable = |source| RecipeError::Unreadable { path: path.to_owned(), source };
+        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, &path.display().to_string())
+    }
+
+    /// Changes one field, as in `model.n_layers=6`. The value is read as TOML; what is no TOML is text, so quotes may be
+    /// left out.
+    ///
+    /// # Errors
+    /// [`RecipeError::Field`] for an unknown field or a value that it cannot have; nothing is changed then.
+    pub fn set(&mut self, item: &str) -> Result<(), RecipeError> {
+        let wrong = |detail: String| RecipeError::Field { origin: item.to_owned(), detail };
+        let mut table = Table::try_from(&*self).map_err(|error| wrong(error.to_string()))?;
+        set(&mut table, &known_fields(), item).map_err(wrong)?;
+        *self = Value::Table(table).try_into().map_err(|error| wrong(plain(&error)))?;
+        Ok(())
+    }
+
+    /// Changes several fields, one after another.
+    ///
+    /// # Errors
+    /// As [`Recipe::set`], of the first that cannot be.
+    pub fn set_all<T: AsRef<str>>(&mut self, items: &[T]) -> Result<(), RecipeError> {
+        items.iter().try_for_each(|item| self.set(item.as_ref()))
     }
 
     /// The recipe as TOML, every field written out.
     ///
     /// # Errors
     /// If it cannot be written as TOML, which no recipe that was read does.
-    pub fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string(self)?)
+    pub fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self)
+            .map_err(|error| RecipeError::Field { origin: "the recipe".to_owned(), detail: error.to_string() })
     }
+}
+
+/// Every section and field, with its default.
+fn known_fields() -> Table {
+    Table::try_from(Recipe::default()).unwrap_or_default()
 }
 
 /// What TOML says of a value, in words that do not take knowing Rust.
@@ -152,53 +211,53 @@ fn present_name<'a>(section: &str, field: &'a str) -> &'a str {
 }
 
 /// Gives fields that were renamed since the recipe was written their present names.
-fn rename_fields(table: &mut Table, origin: &str) -> Result<()> {
+fn rename_fields(table: &mut Table) -> Result<(), String> {
     for (section, old, name) in RENAMED {
         let Some(Value::Table(fields)) = table.get_mut(section) else { continue };
         let Some(value) = fields.remove(old) else { continue };
         if fields.insert(name.to_owned(), value).is_some() {
-            bail!("{origin}: [{section}] has both `{name}` and `{old}`, its old name; remove the second");
+            return Err(format!("[{section}] has both `{name}` and `{old}`, its old name; remove the second"));
         }
     }
     Ok(())
 }
 
 /// Refuses keys that no section has.
-fn check_keys(table: &Table, known: &Table, section: &str, origin: &str) -> Result<()> {
+fn check_keys(table: &Table, known: &Table, section: &str) -> Result<(), String> {
     for (key, value) in table {
-        let Some(expected) = known.get(key) else { bail!(unknown_key(key, known, section, origin)) };
+        let Some(expected) = known.get(key) else { return Err(unknown_key(key, known, section)) };
         match (value, expected) {
-            (Value::Table(inner), Value::Table(inner_known)) => check_keys(inner, inner_known, key, origin)?,
-            (_, Value::Table(_)) => bail!("{origin}: `{key}` is a section; write its fields under [{key}]"),
+            (Value::Table(inner), Value::Table(inner_known)) => check_keys(inner, inner_known, key)?,
+            (_, Value::Table(_)) => return Err(format!("`{key}` is a section; write its fields under [{key}]")),
             _ => {}
         }
     }
     Ok(())
 }
 
-fn unknown_key(key: &str, known: &Table, section: &str, origin: &str) -> String {
+fn unknown_key(key: &str, known: &Table, section: &str) -> String {
     let nearest = known.keys().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
     let hint = nearest.map_or(String::new(), |nearest| format!(", did you mean `{nearest}`?"));
     if section.is_empty() {
         let sections: Vec<String> = known.keys().map(|section| format!("[{section}]")).collect();
-        return format!("{origin}: there is no section [{key}]{hint} Sections are {}", sections.join(" "));
+        return format!("there is no section [{key}]{hint} Sections are {}", sections.join(" "));
     }
     let fields: Vec<&str> = known.keys().map(String::as_str).collect();
-    format!("{origin}: [{section}] has no field `{key}`{hint} Its fields are {}", fields.join(", "))
+    format!("[{section}] has no field `{key}`{hint} Its fields are {}", fields.join(", "))
 }
 
-/// Applies one `section.field=value`. The value is read as TOML; what is no TOML is text, so quotes may be left out.
-fn set(table: &mut Table, known: &Table, item: &str) -> Result<()> {
-    let usage = || format!("--set {item}: write it as section.field=value, such as --set model.n_layers=6");
-    let (path, text) = item.split_once('=').with_context(usage)?;
-    let (section, field) = path.trim().split_once('.').with_context(usage)?;
+/// Applies one `section.field=value`.
+fn set(table: &mut Table, known: &Table, item: &str) -> Result<(), String> {
+    let usage = || "write it as section.field=value, such as model.n_layers=6".to_owned();
+    let (path, text) = item.split_once('=').ok_or_else(usage)?;
+    let (section, field) = path.trim().split_once('.').ok_or_else(usage)?;
     let field = present_name(section, field);
-    let Some(Value::Table(fields)) = known.get(section) else { bail!(unknown_key(section, known, "", "--set")) };
-    let Some(expected) = fields.get(field) else { bail!(unknown_key(field, fields, section, "--set")) };
+    let Some(Value::Table(fields)) = known.get(section) else { return Err(unknown_key(section, known, "")) };
+    let Some(expected) = fields.get(field) else { return Err(unknown_key(field, fields, section)) };
     let text = text.trim();
     let value = match (format!("v = {text}").parse::<Table>(), expected) {
         (Ok(mut parsed), _) if !expected.is_str() || parsed.get("v").is_some_and(Value::is_str) => {
-            parsed.remove("v").with_context(usage)?
+            parsed.remove("v").ok_or_else(usage)?
         }
         _ => Value::String(text.to_owned()),
     };
@@ -218,9 +277,10 @@ fn set(table: &mut Table, known: &Table, item: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str, overrides: &[&str]) -> Result<Recipe> {
-        let overrides: Vec<String> = overrides.iter().map(|item| (*item).to_owned()).collect();
-        Recipe::parse(text, "test.toml", &overrides)
+    fn parse(text: &str, overrides: &[&str]) -> Result<Recipe, RecipeError> {
+        let mut recipe = Recipe::parse(text, "test.toml")?;
+        recipe.set_all(overrides)?;
+        Ok(recipe)
     }
 
     #[test]
@@ -230,7 +290,7 @@ mod tests {
         let mut count = 0;
         for path in configs.map(|entry| entry.expect("an entry").path()) {
             let text = std::fs::read_to_string(&path).expect("text");
-            let recipe = Recipe::parse(&text, "a recipe", &[]).expect("sound");
+            let recipe = Recipe::parse(&text, "a recipe").expect("sound");
             GptConfig { vocab_size: 300, ..recipe.model }.resolve().expect("a sound model");
             recipe.train.check().expect("sound training");
             recipe.optimizer.check().expect("a sound optimizer");
@@ -254,8 +314,9 @@ mod tests {
 
     #[test]
     fn a_recipe_survives_being_written_and_read() {
-        let recipe = parse(shipped(DEFAULT).expect("shipped"), &["model.n_layers=7", "optimizer.learning_rate=1"])
-            .expect("sound");
+        let recipe =
+            parse(shipped_recipe(DEFAULT_RECIPE).expect("shipped"), &["model.n_layers=7", "optimizer.learning_rate=1"])
+                .expect("sound");
         let again = parse(&recipe.to_toml().expect("TOML"), &[]).expect("sound");
         assert_eq!(recipe, again);
         assert_eq!((again.model.n_layers, again.optimizer.learning_rate), (7, 1.0));
@@ -285,7 +346,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_and_the_nearest_named() {
-        let message = |text: &str, overrides: &[&str]| format!("{:#}", parse(text, overrides).expect_err("unknown"));
+        let message = |text: &str, overrides: &[&str]| parse(text, overrides).expect_err("unknown").to_string();
         assert!(message("[model]\nn_layer = 3", &[]).contains("did you mean `n_layers`?"));
         assert!(message("[modle]\nn_layers = 3", &[]).contains("did you mean `model`?"));
         assert!(message("", &["train.step=3"]).contains("did you mean `steps`?"));

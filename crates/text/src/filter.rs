@@ -1,51 +1,55 @@
 //! What a reader sees of a text while its tokens come: whole characters, nothing from a stop text on, no hidden parts.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::io::Write;
 
-use anyhow::{Context, Result};
-use tril_text::{HiddenParts, HideWatch, Part, StopTexts, StopWatch, TextError, TextStream, Tokenizer};
+use crate::error::TextError;
+use crate::hide::{HiddenParts, HideWatch, Part};
+use crate::stop::{StopTexts, StopWatch};
+use crate::stream::TextStream;
+use crate::tokenizer::Tokenizer;
 
-/// What is left out of a text that is shown. It changes no token.
-#[derive(Debug, Clone, Default)]
-pub struct Filters {
-    pub stops: StopTexts,
-    pub hidden: HiddenParts,
-}
-
-/// One text on its way to the reader.
-pub struct View<'a> {
-    text: TextStream<'a>,
-    filtered: Filtered<'a>,
+/// One text on its way from tokens to a reader. It changes no token.
+///
+/// The tokenizer may be `&tokenizer` or an `Arc`.
+#[derive(Debug, Clone)]
+pub struct TextFilter<T: Borrow<Tokenizer>> {
+    stream: TextStream<T>,
+    watches: Watches,
 }
 
 /// What is certain after a token.
-pub struct Certain<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilteredText {
+    /// Text that is to be shown, and text that is not.
     pub parts: Vec<Part>,
-    /// The stop text that has ended the text.
-    pub stop: Option<&'a str>,
+    /// The stop text that has ended the text: nothing that comes later is part of it.
+    pub stop: Option<String>,
 }
 
 /// What is certain in the end.
-pub struct Rest<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilteredEnd {
+    /// What was held back.
     pub parts: Vec<Part>,
     /// The stop text that has ended the text, if it came with what was held back.
-    pub stop: Option<&'a str>,
+    pub stop: Option<String>,
     /// How many tokens were hidden, with all that they say.
-    pub not_shown: usize,
+    pub hidden_tokens: usize,
 }
 
-struct Filtered<'a> {
-    stops: StopWatch<'a>,
-    hidden: HideWatch<'a>,
-    tally: Tally,
+#[derive(Debug, Clone)]
+struct Watches {
+    stops: StopWatch,
+    hidden: HideWatch,
+    counter: HiddenTokens,
     /// Bytes that are held back and that the reader knows.
     seen: usize,
 }
 
 /// Counts the tokens that are hidden.
-#[derive(Default)]
-struct Tally {
+#[derive(Debug, Clone, Default)]
+struct HiddenTokens {
     /// Tokens that have said nothing yet: each is part of a character that is not complete.
     silent: usize,
     waiting: VecDeque<Waiting>,
@@ -53,90 +57,71 @@ struct Tally {
 }
 
 /// Tokens that say something together of which some is held back.
+#[derive(Debug, Clone)]
 struct Waiting {
     tokens: usize,
     bytes: usize,
     shown: bool,
 }
 
-impl Filters {
-    /// These stop texts, and these markers of hidden parts, a start and an end in turn.
-    pub fn new(stops: &[String], markers: &[String]) -> Result<Self> {
-        let pairs = markers.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
-        let hidden = HiddenParts::new(pairs).context("--hide")?;
-        Ok(Self { stops: StopTexts::new(stops).context("--stop")?, hidden })
-    }
-
-    /// What is shown of the text that stands before the tokens.
-    pub fn opening(&self, text: &str) -> String {
-        let mut hidden = self.hidden.watch();
-        let mut parts = hidden.push(text);
-        parts.extend(hidden.finish());
-        parts.iter().filter_map(|part| if let Part::Shown(text) = part { Some(text.as_str()) } else { None }).collect()
-    }
-}
-
-impl<'a> View<'a> {
-    /// Of tokens that follow this text, which the reader knows: a hidden part may begin or end in it, a stop text in it
-    /// stops nothing, and none of it is shown again.
-    pub fn new(tokenizer: &'a Tokenizer, filters: &'a Filters, before: &str) -> Self {
-        let (stops, mut hidden, mut tally) = (filters.stops.watch(), filters.hidden.watch(), Tally::default());
-        tally.piece(before);
+impl<T: Borrow<Tokenizer>> TextFilter<T> {
+    /// For tokens that follow the text `before`, which the reader knows: a hidden part may begin or end in it, a stop text
+    /// in it stops nothing, and none of it is shown again.
+    #[must_use]
+    pub fn new(tokenizer: T, stops: &StopTexts, hidden: &HiddenParts, before: &str) -> Self {
+        let (stops, mut hidden, mut counter) = (stops.watch(), hidden.watch(), HiddenTokens::default());
+        counter.piece(before);
         let parts = hidden.push(before);
-        tally.parts(&parts);
+        counter.parts(&parts);
         let seen = before.len() - parts.iter().map(|part| part.text().len()).sum::<usize>();
-        Self { text: TextStream::new(tokenizer), filtered: Filtered { stops, hidden, tally, seen } }
+        Self { stream: TextStream::new(tokenizer), watches: Watches { stops, hidden, counter, seen } }
     }
 
     /// Takes the next token.
-    pub fn push(&mut self, token: u32) -> Result<Certain<'a>, TextError> {
-        self.filtered.tally.silent += 1;
-        let piece = self.text.push(token)?;
-        Ok(self.filtered.push(&piece.unwrap_or_default()))
+    ///
+    /// # Errors
+    /// As [`TextStream::push`].
+    pub fn push(&mut self, token: u32) -> Result<FilteredText, TextError> {
+        self.watches.counter.silent += 1;
+        let piece = self.stream.push(token)?;
+        Ok(self.watches.push(&piece.unwrap_or_default()))
     }
 
     /// What is still held back, now that no more tokens come.
-    pub fn finish(mut self) -> Result<Rest<'a>, TextError> {
-        let Certain { mut parts, stop } = self.filtered.push(&self.text.finish()?);
-        let rest = self.filtered.finish();
-        parts.extend(rest.parts);
-        Ok(Rest { parts, stop, ..rest })
+    ///
+    /// # Errors
+    /// As [`TextStream::finish`].
+    pub fn finish(mut self) -> Result<FilteredEnd, TextError> {
+        let FilteredText { mut parts, stop } = self.watches.push(&self.stream.finish()?);
+        let end = self.watches.finish();
+        parts.extend(end.parts);
+        Ok(FilteredEnd { parts, stop, ..end })
     }
 
     /// The same, but for a character that is not complete: for a text that may be gone on with.
-    pub fn pause(self) -> Rest<'a> {
-        self.filtered.finish()
+    #[must_use]
+    pub fn pause(self) -> FilteredEnd {
+        self.watches.finish()
     }
 }
 
-/// Writes those parts that are shown.
-pub fn show(parts: &[Part], out: &mut impl Write) -> std::io::Result<()> {
-    for part in parts {
-        if let Part::Shown(text) = part {
-            write!(out, "{text}")?;
-            out.flush()?;
-        }
-    }
-    Ok(())
-}
-
-impl<'a> Filtered<'a> {
-    fn push(&mut self, piece: &str) -> Certain<'a> {
-        self.tally.piece(piece);
+impl Watches {
+    fn push(&mut self, piece: &str) -> FilteredText {
+        self.counter.piece(piece);
         let watched = self.stops.push(piece);
         let parts = self.hidden.push(&watched.text);
-        self.tally.parts(&parts);
+        self.counter.parts(&parts);
         let (parts, seen) = without(self.seen, parts);
         self.seen = seen;
-        Certain { parts, stop: watched.stop }
+        FilteredText { parts, stop: watched.stop }
     }
 
-    fn finish(self) -> Rest<'a> {
-        let Self { stops, mut hidden, mut tally, seen } = self;
+    fn finish(self) -> FilteredEnd {
+        let Self { stops, mut hidden, mut counter, seen } = self;
         let mut parts = hidden.push(&stops.finish());
         parts.extend(hidden.finish());
-        tally.parts(&parts);
-        Rest { parts: without(seen, parts).0, stop: None, not_shown: tally.hidden }
+        counter.parts(&parts);
+        FilteredEnd { parts: without(seen, parts).0, stop: None, hidden_tokens: counter.hidden }
     }
 }
 
@@ -150,7 +135,7 @@ fn without(mut seen: usize, parts: Vec<Part>) -> (Vec<Part>, usize) {
     (unseen.collect(), seen)
 }
 
-impl Tally {
+impl HiddenTokens {
     fn piece(&mut self, piece: &str) {
         if !piece.is_empty() {
             let tokens = std::mem::take(&mut self.silent);
@@ -180,46 +165,48 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use tril_text::{TokenizerConfig, TokenizerKind};
-
     use super::*;
+    use crate::{TokenizerConfig, TokenizerKind};
 
     fn tokenizer(kind: TokenizerKind) -> Tokenizer {
         let config = TokenizerConfig { kind, ..TokenizerConfig::default() };
         Tokenizer::build(&config, &["abcdefgh()<>猫狗\n"]).expect("a tokenizer")
     }
 
-    fn filters(stops: &[&str], markers: &[&str]) -> Filters {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        Filters::new(&owned(stops), &owned(markers)).expect("sound filters")
+    fn filters(stops: &[&str], markers: &[&str]) -> (StopTexts, HiddenParts) {
+        let pairs = markers.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        (StopTexts::new(stops.iter().copied()).expect("none empty"), HiddenParts::new(pairs).expect("sound markers"))
     }
 
     fn shown(parts: &[Part]) -> String {
-        let mut out = Vec::new();
-        show(parts, &mut out).expect("a vector");
-        String::from_utf8(out).expect("UTF-8")
+        parts.iter().filter_map(|part| if let Part::Shown(text) = part { Some(text.as_str()) } else { None }).collect()
     }
 
     /// What is shown of a text that is made token by token after a prompt, the stop text, and the tokens not shown.
-    fn view(filters: &Filters, prompt: &str, text: &str, kind: TokenizerKind) -> (String, Option<String>, usize) {
+    fn filtered(
+        (stops, hidden): &(StopTexts, HiddenParts),
+        prompt: &str,
+        text: &str,
+        kind: TokenizerKind,
+    ) -> (String, Option<String>, usize) {
         let tokenizer = tokenizer(kind);
-        let mut view = View::new(&tokenizer, filters, prompt);
-        let mut seen = filters.opening(prompt);
+        let mut filter = TextFilter::new(&tokenizer, stops, hidden, prompt);
+        let mut seen = hidden.shown(prompt);
         for token in tokenizer.encode(text).expect("known characters") {
-            let Certain { parts, stop } = view.push(token).expect("known tokens");
+            let FilteredText { parts, stop } = filter.push(token).expect("known tokens");
             seen += &shown(&parts);
             if let Some(stop) = stop {
-                return (seen + &shown(&view.pause().parts), Some(stop.to_owned()), 0);
+                return (seen + &shown(&filter.pause().parts), Some(stop), 0);
             }
         }
-        let rest = view.finish().expect("known tokens");
-        (seen + &shown(&rest.parts), None, rest.not_shown)
+        let rest = filter.finish().expect("known tokens");
+        (seen + &shown(&rest.parts), None, rest.hidden_tokens)
     }
 
     #[test]
     fn tokens_of_hidden_parts_and_of_their_markers_are_counted_as_not_shown() {
         let filters = filters(&[], &["<", ">", "((", "))"]);
-        let see = |prompt, text| view(&filters, prompt, text, TokenizerKind::Char);
+        let see = |prompt, text| filtered(&filters, prompt, text, TokenizerKind::Char);
         assert_eq!(see("", "ab<cd>e"), ("abe".into(), None, 4));
         assert_eq!(see("", "ab((c)d))(e"), ("ab(e".into(), None, 7));
         assert_eq!(see("", "ab<cd"), ("ab".into(), None, 3));
@@ -231,40 +218,40 @@ mod tests {
     #[test]
     fn a_character_in_several_tokens_is_hidden_with_all_of_them() {
         let filters = filters(&[], &["<", ">"]);
-        assert_eq!(view(&filters, "", "猫<狗>猫", TokenizerKind::Byte), ("猫猫".into(), None, 5));
+        assert_eq!(filtered(&filters, "", "猫<狗>猫", TokenizerKind::Byte), ("猫猫".into(), None, 5));
     }
 
     #[test]
     fn a_stop_text_stops_where_it_is_hidden_too_and_what_comes_before_it_is_shown() {
         let filters = filters(&["cd", "gh"], &["<", ">"]);
-        let see = |text| view(&filters, "cd", text, TokenizerKind::Char);
+        let see = |text| filtered(&filters, "cd", text, TokenizerKind::Char);
         assert_eq!(see("a<bcd>e"), ("cda".into(), Some("cd".into()), 0));
         assert_eq!(see("a<b>efghe"), ("cdaef".into(), Some("gh".into()), 0));
     }
 
     #[test]
     fn what_the_reader_has_seen_is_not_shown_again_even_if_it_was_held_back() {
-        let (tokenizer, filters) = (tokenizer(TokenizerKind::Char), filters(&[], &["<<", ">"]));
-        let mut view = View::new(&tokenizer, &filters, "ab<");
+        let (tokenizer, (stops, hidden)) = (tokenizer(TokenizerKind::Char), filters(&[], &["<<", ">"]));
+        let mut filter = TextFilter::new(&tokenizer, &stops, &hidden, "ab<");
         let tokens = tokenizer.encode("c<<d").expect("known characters");
         let mut text = String::new();
         for token in tokens {
-            text += &shown(&view.push(token).expect("a known token").parts);
+            text += &shown(&filter.push(token).expect("a known token").parts);
         }
         assert_eq!(text, "c");
-        assert_eq!(view.finish().expect("known tokens").not_shown, 3);
+        assert_eq!(filter.finish().expect("known tokens").hidden_tokens, 3);
     }
 
     #[test]
     fn a_pause_leaves_half_a_character_out_and_an_end_does_not() {
-        let (tokenizer, filters) = (tokenizer(TokenizerKind::Byte), Filters::default());
+        let tokenizer = tokenizer(TokenizerKind::Byte);
         let tokens = tokenizer.encode("猫狗").expect("bytes");
         let begun = || {
-            let mut view = View::new(&tokenizer, &filters, "");
+            let mut filter = TextFilter::new(&tokenizer, &StopTexts::default(), &HiddenParts::default(), "");
             for token in &tokens[..4] {
-                view.push(*token).expect("a known token");
+                filter.push(*token).expect("a known token");
             }
-            view
+            filter
         };
         assert_eq!(shown(&begun().pause().parts), "");
         assert_eq!(shown(&begun().finish().expect("known tokens").parts), "\u{FFFD}");

@@ -1,0 +1,135 @@
+//! What generation needs of a model: logits for ids, with a cache and without. Generators know nothing else, so tests
+//! can bring a model of some lines.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use tril_model::{ForwardContext, Gpt, KvCache};
+
+use crate::InferError;
+
+/// A model that predicts the next token of a sequence of ids.
+///
+/// A reference and an [`Arc`] of a model are models too: a generator borrows its model or shares it, as its caller
+/// likes.
+pub trait LanguageModel: Send + Sync {
+    /// What is kept of the positions of one sequence that were already computed.
+    type Cache: Clone + Send;
+
+    /// How many tokens there are; ids go from 0 to one less.
+    fn vocab_size(&self) -> usize;
+
+    /// The most tokens that a context can hold, where there is a most.
+    fn context_limit(&self) -> Option<usize>;
+
+    /// An empty cache for one sequence.
+    fn new_cache(&self) -> Self::Cache;
+
+    /// How many positions a cache has seen, which is the position of the next token.
+    fn position(&self, cache: &Self::Cache) -> usize;
+
+    /// Takes a cache back to an earlier position; false, and nothing is changed, if it cannot go back that far.
+    fn rewind(&self, cache: &mut Self::Cache, position: usize) -> bool;
+
+    /// The logits of the last of some positions: those that a cache has seen and `ids` after them, which it has seen from
+    /// then on; without a cache, `ids` alone.
+    ///
+    /// - ids: not empty
+    /// - returns: `[vocab_size]`
+    ///
+    /// # Errors
+    /// [`InferError::Device`].
+    fn last_logits(&self, ids: &[u32], cache: Option<&mut Self::Cache>) -> Result<Vec<f32>, InferError>;
+
+    /// One more position for each of several sequences, whatever their lengths.
+    ///
+    /// - ids: one for each cache
+    /// - returns: `[caches.len() · vocab_size]`, row by row
+    ///
+    /// # Errors
+    /// [`InferError::Device`].
+    fn decode(&self, ids: &[u32], caches: &mut [Self::Cache]) -> Result<Vec<f32>, InferError>;
+}
+
+impl LanguageModel for Gpt {
+    type Cache = KvCache;
+
+    fn vocab_size(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn context_limit(&self) -> Option<usize> {
+        self.config().context_limit()
+    }
+
+    fn new_cache(&self) -> KvCache {
+        self.new_cache(1)
+    }
+
+    fn position(&self, cache: &KvCache) -> usize {
+        cache.position()
+    }
+
+    fn rewind(&self, cache: &mut KvCache, position: usize) -> bool {
+        cache.rewind(position)
+    }
+
+    fn last_logits(&self, ids: &[u32], cache: Option<&mut KvCache>) -> Result<Vec<f32>, InferError> {
+        let context = cache.map_or_else(ForwardContext::default, ForwardContext::cached);
+        numbers(self.last_logits(input(ids, 1, &self.device()), context)) // [1, vocab_size]
+    }
+
+    fn decode(&self, ids: &[u32], caches: &mut [KvCache]) -> Result<Vec<f32>, InferError> {
+        let context = ForwardContext { caches, ..ForwardContext::default() };
+        numbers(self.last_logits(input(ids, ids.len(), &self.device()), context)) // [ids.len(), vocab_size]
+    }
+}
+
+/// - returns: `[rows, ids.len() / rows]`
+fn input(ids: &[u32], rows: usize, device: &Device) -> Tensor<2, Int> {
+    let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+    Tensor::from_data(TensorData::new(values, [rows, ids.len() / rows]), device)
+}
+
+fn numbers(logits: Tensor<2>) -> Result<Vec<f32>, InferError> {
+    logits.try_into_vec_as::<f32>().map_err(InferError::device)
+}
+
+/// A pointer to a model is the model.
+macro_rules! by_pointer {
+    ($($pointer:ty),*) => {$(
+        impl<M: LanguageModel> LanguageModel for $pointer {
+            type Cache = M::Cache;
+
+            fn vocab_size(&self) -> usize {
+                (**self).vocab_size()
+            }
+
+            fn context_limit(&self) -> Option<usize> {
+                (**self).context_limit()
+            }
+
+            fn new_cache(&self) -> M::Cache {
+                LanguageModel::new_cache(&**self)
+            }
+
+            fn position(&self, cache: &M::Cache) -> usize {
+                (**self).position(cache)
+            }
+
+            fn rewind(&self, cache: &mut M::Cache, position: usize) -> bool {
+                (**self).rewind(cache, position)
+            }
+
+            fn last_logits(&self, ids: &[u32], cache: Option<&mut M::Cache>) -> Result<Vec<f32>, InferError> {
+                LanguageModel::last_logits(&**self, ids, cache)
+            }
+
+            fn decode(&self, ids: &[u32], caches: &mut [M::Cache]) -> Result<Vec<f32>, InferError> {
+                (**self).decode(ids, caches)
+            }
+        }
+    )*};
+}
+
+by_pointer!(&M, Arc<M>);

@@ -1,0 +1,140 @@
+//! What can go wrong, whichever part of the toolkit it went wrong in.
+
+use std::path::PathBuf;
+
+use tril_data::DataError;
+use tril_infer::InferError;
+use tril_model::ModelError;
+use tril_prove::ProveError;
+use tril_text::TextError;
+use tril_train::TrainError;
+
+use crate::device::DeviceError;
+use crate::receipt::ReceiptError;
+use crate::recipe::RecipeError;
+
+/// Any error of this library. Each message says what is wrong, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Of a model or its checkpoint.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Of a text or a tokenizer.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Of a corpus.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Of training or of a run's directory.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Of sampling, generation or scoring.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// Of proofs, verification or measurements.
+    #[error(transparent)]
+    Prove(#[from] ProveError),
+    /// Of a recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// Of the choice of a device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Of a receipt.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// A tokenizer has other ids than the model beside it.
+    #[error(
+        "{}: the tokenizer does not fit the model: {} has {tokens} tokens, {} says vocab_size = {vocab_size}; restore both from the same checkpoint",
+        path.display(), tril_model::checkpoint::TOKENIZER, tril_model::checkpoint::CONFIG
+    )]
+    TokenizerMismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Tokens of the model.
+        vocab_size: usize,
+    },
+    /// A recipe asks for a vocabulary that its tokenizer does not have.
+    #[error("model.vocab_size = {asked}, but the tokenizer has {tokens} tokens: set it to 0 to take the tokenizer's")]
+    VocabSize {
+        /// What the recipe asks for.
+        asked: usize,
+        /// What there is.
+        tokens: usize,
+    },
+    /// The held-out text cannot be measured.
+    #[error(
+        "the validation text has {tokens} tokens, but measuring a loss takes at least 2: raise data.validation_fraction, or give a longer text"
+    )]
+    NothingToValidate {
+        /// What it has.
+        tokens: usize,
+    },
+    /// A run is to go on as what it is not.
+    #[error("{0}")]
+    CannotResume(String),
+    /// The text that a run was trained on cannot be opened where it was.
+    #[error("the run's text cannot be opened: {source}; if it has moved, name its new place")]
+    TextMoved {
+        /// What is wrong with the old place.
+        source: DataError,
+    },
+    /// What a prompt, a setting or a line of something is wrong with, and in which of them.
+    #[error("{place}: {source}")]
+    In {
+        /// Which.
+        place: String,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Says in which of several prompts, settings or files it went wrong.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Self::In { place: place.into(), source: Box::new(self) }
+    }
+
+    /// Whether whoever asked can mend it, by another path, text or setting; otherwise a device, a disk or a run failed.
+    #[must_use]
+    pub fn is_user_error(&self) -> bool {
+        match self {
+            Self::Model(error) => is_user_error(error),
+            Self::Train(error) => is_user_error(error),
+            Self::Infer(error) => is_user_error(error),
+            Self::Prove(error) => is_user_error(error),
+            Self::Device(error) => is_user_error(error),
+            Self::In { source, .. } => source.is_user_error(),
+            _ => true,
+        }
+    }
+}
+
+/// The same of any error of this workspace, by itself; others are taken for the user's.
+#[must_use]
+pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        error.is_user_error()
+    } else if let Some(error) = error.downcast_ref::<ModelError>() {
+        !matches!(error, ModelError::Io { action: "write" | "rename" | "remove", .. })
+    } else if let Some(error) = error.downcast_ref::<TrainError>() {
+        match error {
+            TrainError::NonFinite { .. } | TrainError::Device(_) => false,
+            TrainError::Model(error) => is_user_error(error),
+            _ => true,
+        }
+    } else if let Some(error) = error.downcast_ref::<ProveError>() {
+        match error {
+            ProveError::Threads { .. } => false,
+            ProveError::Infer(error) => is_user_error(error),
+            _ => true,
+        }
+    } else if let Some(error) = error.downcast_ref::<DeviceError>() {
+        !matches!(error, DeviceError::Threads(_))
+    } else {
+        !matches!(error.downcast_ref::<InferError>(), Some(InferError::Device(_)))
+    }
+}

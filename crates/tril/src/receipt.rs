@@ -1,0 +1,400 @@
+//! The receipt of generated texts: a file that says how each token came about, so that anyone with the checkpoint can
+//! check it.
+
+mod check;
+mod layout;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tril_infer::{CacheMode, FinishReason, GenerateOptions, GeneratedToken, Overflow, SampledToken, SamplerConfig};
+use tril_model::checkpoint;
+use tril_prove::{TokenClaim, Transcript};
+use tril_text::{TextError, Tokenizer};
+
+pub use check::{ReceiptCheck, SampleCheck};
+
+use crate::generate::{GenerateRequest, GeneratedText, TextEvent, TextEventKind};
+use crate::{ComputeDevice, Error, Model};
+
+/// The version that is written. Version 1, which has other names for two fields of a token, is read too.
+const VERSION: u32 = 2;
+
+/// Some texts, and all that they depend on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Version of the format; its name says what kind of file this is.
+    tril_receipt: u32,
+    /// Version of the program.
+    pub tril: String,
+    /// Where the checkpoint was. Its weights are told by their hash.
+    pub checkpoint: String,
+    /// SHA-256 of `model.safetensors`.
+    pub model_sha256: String,
+    /// What the texts were computed on.
+    pub machine: Machine,
+    /// The stop texts of all samples.
+    pub stop_texts: Vec<String>,
+    /// What was continued, and how.
+    pub prompts: Vec<ReceiptPrompt>,
+}
+
+/// The samples of one prompt by one sampler.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptPrompt {
+    /// What was continued.
+    pub prompt: PromptText,
+    /// How samples were made.
+    pub settings: ReceiptSettings,
+    /// What followed.
+    pub samples: Vec<ReceiptSample>,
+}
+
+/// What something was computed on, as far as bits may depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Such as `cpu` or `cuda:1`.
+    pub device: String,
+    /// Architecture and operating system.
+    pub platform: String,
+    /// Of the CPU, if it was the device.
+    pub instruction_set: Option<String>,
+}
+
+/// How samples were made: the fields of [`GenerateOptions`] that one sample has in common with the next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "they are those of GenerateOptions")]
+pub struct ReceiptSettings {
+    pub sampler: SamplerConfig,
+    pub max_tokens: usize,
+    pub stop_token: Option<u32>,
+    pub cache: CacheMode,
+    pub on_overflow: Overflow,
+}
+
+/// A prompt as text and as tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptText {
+    /// The text.
+    pub text: String,
+    /// The tokens.
+    pub tokens: Vec<PromptToken>,
+}
+
+/// One token of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptToken {
+    /// Its id.
+    pub id: u32,
+    /// By itself, for readers.
+    pub text: String,
+}
+
+/// One continuation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptSample {
+    /// Which of the seed's samples.
+    pub sample_index: u64,
+    /// The text of all its tokens, those of a stop text too.
+    pub text: String,
+    /// Why there is no more of it.
+    pub finish: FinishReason,
+    /// The text at which it stopped.
+    pub stop_text: Option<String>,
+    /// How the token that ended it was drawn.
+    pub stop: Option<ReceiptToken>,
+    /// Its tokens.
+    pub tokens: Vec<ReceiptToken>,
+}
+
+/// One new token: a [`SampledToken`] that readers can read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptToken {
+    /// Its id.
+    pub id: u32,
+    /// By itself, for readers.
+    pub text: String,
+    /// See [`SampledToken::logprob`].
+    pub logprob: f64,
+    /// See [`SampledToken::cdf_interval`].
+    #[serde(alias = "share")]
+    pub cdf_interval: [f64; 2],
+    /// See [`SampledToken::uniform`].
+    #[serde(alias = "draw")]
+    pub uniform: Option<f64>,
+}
+
+/// Why a file is no receipt that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// It is not UTF-8, or cannot be read at all.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// It is something else.
+    #[error("{name} is no receipt: {detail}; `tril sample` writes one where it is asked for")]
+    NoReceipt {
+        /// The file.
+        name: String,
+        /// What it lacks.
+        detail: String,
+    },
+    /// It is of a release that this one does not know.
+    #[error("{name} is a receipt of version {version}, and this program reads up to {VERSION}; use another release")]
+    Version {
+        /// The file.
+        name: String,
+        /// Its version.
+        version: Value,
+    },
+    /// Part of it is missing or cannot be.
+    #[error("{name} is a damaged receipt: {source}; restore it or make it again")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// Where, and what is wrong there.
+        source: serde_json::Error,
+    },
+    /// Texts with different stop texts cannot share a receipt.
+    #[error("a receipt holds texts that have the same stop texts; write one for each set of them")]
+    StopTexts,
+}
+
+/// Takes down what happens to texts while they are made.
+#[derive(Debug, Default)]
+pub struct ReceiptRecorder {
+    /// By the number of the request.
+    texts: BTreeMap<usize, Recorded>,
+}
+
+/// A text that is being taken down.
+#[derive(Debug)]
+struct Recorded {
+    request: GenerateRequest,
+    tokens: Vec<GeneratedToken>,
+    finished: Option<GeneratedText>,
+}
+
+impl ReceiptRecorder {
+    /// Announces a request by the number that a generator gave it, before its first event. Receipts list texts in the
+    /// order of these numbers.
+    ///
+    /// # Errors
+    /// [`ReceiptError::StopTexts`].
+    pub fn add(&mut self, number: usize, request: &GenerateRequest) -> Result<(), ReceiptError> {
+        if self.texts.values().next().is_some_and(|first| first.request.stop != request.stop) {
+            return Err(ReceiptError::StopTexts);
+        }
+        let request = GenerateRequest { prefix_cache: None, ..request.clone() };
+        self.texts.insert(number, Recorded { request, tokens: Vec::new(), finished: None });
+        Ok(())
+    }
+
+    /// Takes an event down.
+    pub fn record(&mut self, event: &TextEvent) {
+        let Some(text) = self.texts.get_mut(&event.request) else { return };
+        match &event.kind {
+            TextEventKind::Token(token) => {
+                text.tokens.push(GeneratedToken { alternatives: vec![], ..(**token).clone() })
+            }
+            TextEventKind::Text(_) | TextEventKind::Hidden(_) => {}
+            TextEventKind::Finished(finished) => {
+                text.finished = Some(GeneratedText { prefix_cache: None, ..(**finished).clone() });
+            }
+        }
+    }
+
+    /// The receipt of the texts that have finished.
+    ///
+    /// - device: what they were computed on
+    ///
+    /// # Errors
+    /// [`Error::Train`] if the checkpoint's weights cannot be read again for their hash; [`Error::Text`].
+    pub fn into_receipt(self, model: &Model, device: &ComputeDevice) -> Result<Receipt, Error> {
+        let stop_texts = self.texts.values().next().map_or(&[][..], |text| text.request.stop.texts()).to_vec();
+        let tokenizer = model.tokenizer();
+        let mut prompts: Vec<ReceiptPrompt> = Vec::new();
+        for Recorded { request, tokens, finished } in self.texts.values() {
+            let Some(finished) = finished else { continue };
+            let prompt = PromptText::new(&request.prompt, &request.prompt_ids, tokenizer);
+            let settings = ReceiptSettings::of(&request.options);
+            let sample = ReceiptSample::new(request.options.sample_index, tokens, finished, tokenizer)?;
+            match prompts.last_mut().filter(|last| last.prompt == prompt && last.settings == settings) {
+                Some(last) => last.samples.push(sample),
+                None => prompts.push(ReceiptPrompt { prompt, settings, samples: vec![sample] }),
+            }
+        }
+        Ok(Receipt {
+            tril_receipt: VERSION,
+            tril: env!("CARGO_PKG_VERSION").to_owned(),
+            checkpoint: model.path().display().to_string(),
+            model_sha256: tril_train::model_sha256(model.path())?,
+            machine: Machine::of(device),
+            stop_texts,
+            prompts,
+        })
+    }
+}
+
+impl Receipt {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ReceiptError`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ReceiptError> {
+        let path: PathBuf = path.as_ref().to_owned();
+        let text = std::fs::read(&path).map_err(|source| TextError::Unreadable { path: path.clone(), source })?;
+        let text = String::from_utf8(text)
+            .map_err(|error| TextError::NotUtf8 { path: path.clone(), offset: error.utf8_error().valid_up_to() })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads one from its text; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ReceiptError`].
+    pub fn parse(text: &str, name: &str) -> Result<Self, ReceiptError> {
+        let name = name.to_owned();
+        let value: Value = match serde_json::from_str(text) {
+            Ok(value) => value,
+            Err(error) => return Err(ReceiptError::NoReceipt { name, detail: error.to_string() }),
+        };
+        match value.get("tril_receipt") {
+            None => Err(ReceiptError::NoReceipt { name, detail: "it has no field tril_receipt".into() }),
+            Some(version) if *version != VERSION && *version != 1 => {
+                Err(ReceiptError::Version { name, version: version.clone() })
+            }
+            // From the text again, whose lines the error tells.
+            Some(_) => serde_json::from_str(text).map_err(|source| ReceiptError::Damaged { name, source }),
+        }
+    }
+
+    /// Writes it, so that the file holds all of it or what it held before.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let unwritable = |source: serde_json::Error| tril_model::ModelError::Io {
+            action: "write",
+            path: path.as_ref().to_owned(),
+            source: source.into(),
+        };
+        let bytes = layout::to_bytes(self).map_err(unwritable)?;
+        Ok(checkpoint::write_file(path.as_ref(), &bytes)?)
+    }
+
+    /// All samples, each with its prompt, and which of the prompts that is.
+    pub fn samples(&self) -> impl Iterator<Item = (usize, &ReceiptPrompt, &ReceiptSample)> {
+        let prompts = self.prompts.iter().enumerate();
+        prompts.flat_map(|(number, prompt)| prompt.samples.iter().map(move |sample| (number, prompt, sample)))
+    }
+}
+
+impl Machine {
+    /// This one, with a device of it.
+    pub fn of(device: &ComputeDevice) -> Self {
+        Self {
+            device: device.choice().to_string(),
+            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            instruction_set: device.instruction_set().map(str::to_owned),
+        }
+    }
+
+    /// Whether results of both must be the same bits.
+    pub fn computes_as(&self, other: &Self) -> bool {
+        self.instruction_set.is_some() && self == other
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { device, platform, instruction_set } = self;
+        write!(f, "{device}, {platform}")?;
+        instruction_set.as_ref().map_or(Ok(()), |set| write!(f, ", {set}"))
+    }
+}
+
+impl ReceiptSample {
+    fn new(
+        sample_index: u64,
+        tokens: &[GeneratedToken],
+        finished: &GeneratedText,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, TextError> {
+        let ids: Vec<u32> = tokens.iter().map(|token| token.sampled.token).collect();
+        Ok(Self {
+            sample_index,
+            text: tokenizer.decode(&ids)?,
+            finish: finished.finish,
+            stop_text: finished.stop_text.clone(),
+            stop: finished.stop_token.as_ref().map(|token| ReceiptToken::new(&token.sampled, tokenizer)),
+            tokens: tokens.iter().map(|token| ReceiptToken::new(&token.sampled, tokenizer)).collect(),
+        })
+    }
+}
+
+impl ReceiptSettings {
+    fn of(options: &GenerateOptions) -> Self {
+        let GenerateOptions { sampler, max_tokens, stop_token, cache, on_overflow, .. } = options.clone();
+        Self { sampler, max_tokens, stop_token, cache, on_overflow }
+    }
+}
+
+impl ReceiptPrompt {
+    /// What is said of one of its samples, without text.
+    pub fn transcript(&self, sample: &ReceiptSample) -> Transcript {
+        let ReceiptSettings { sampler, max_tokens, stop_token, cache, on_overflow } = self.settings.clone();
+        let sample_index = sample.sample_index;
+        Transcript {
+            prompt: self.prompt.ids(),
+            options: GenerateOptions {
+                sampler,
+                sample_index,
+                max_tokens,
+                stop_token,
+                cache,
+                on_overflow,
+                alternatives: 0,
+            },
+            tokens: sample.tokens.iter().map(TokenClaim::from).collect(),
+            finish: sample.finish,
+            stop: sample.stop.as_ref().map(TokenClaim::from),
+        }
+    }
+}
+
+impl PromptText {
+    fn new(text: &str, ids: &[u32], tokenizer: &Tokenizer) -> Self {
+        let token = |id: &u32| PromptToken { id: *id, text: tokenizer.token_text(*id) };
+        Self { text: text.to_owned(), tokens: ids.iter().map(token).collect() }
+    }
+
+    /// The ids alone.
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.id).collect()
+    }
+}
+
+impl ReceiptToken {
+    fn new(sampled: &SampledToken, tokenizer: &Tokenizer) -> Self {
+        let SampledToken { token: id, logprob, cdf_interval, uniform } = sampled.clone();
+        let text = tokenizer.token_text(id);
+        Self { id, text, logprob, cdf_interval: [cdf_interval.start, cdf_interval.end], uniform }
+    }
+}
+
+impl From<&ReceiptToken> for TokenClaim {
+    fn from(token: &ReceiptToken) -> Self {
+        let ReceiptToken { id, logprob, cdf_interval: [begin, end], uniform, .. } = *token;
+        SampledToken { token: id, logprob, cdf_interval: begin..end, uniform }.into()
+    }
+}

@@ -1,0 +1,149 @@
+//! Whether a receipt says how its checkpoint would have made these texts.
+
+use serde::Serialize;
+use tril_infer::FinishReason;
+use tril_prove::{Tolerance, Verification, verify};
+use tril_text::{StopTexts, TextStream, Tokenizer};
+
+use super::{Machine, Receipt, ReceiptPrompt, ReceiptSample};
+use crate::{ComputeDevice, Error, Model};
+
+/// Share of the largest logit by which logits may differ from one machine to another.
+const TOLERANCE: f64 = 1e-3;
+
+/// What a check of a receipt found.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptCheck {
+    /// Nothing is wrong.
+    pub pass: bool,
+    /// What the samples were made on.
+    pub made_on: Machine,
+    /// What they were checked on.
+    pub checked_on: Machine,
+    /// What was demanded: the same bits where both compute alike.
+    pub demand: Tolerance,
+    /// What is wrong with all samples, so that no token was looked at.
+    pub fault: Option<String>,
+    /// In the order of [`Receipt::samples`].
+    pub samples: Vec<SampleCheck>,
+}
+
+/// What a check of one sample found.
+#[derive(Debug, Clone, Serialize)]
+pub struct SampleCheck {
+    /// Which of the receipt's prompts it continues, from 0.
+    pub prompt: usize,
+    /// Which of the seed's samples it is.
+    pub sample_index: u64,
+    /// How many tokens it has.
+    pub tokens: usize,
+    /// Why it is said to have ended.
+    pub finish: FinishReason,
+    /// Nothing is wrong with it.
+    pub pass: bool,
+    /// What is wrong with the text, and not with the ids.
+    pub text: Option<String>,
+    /// What was found about the ids.
+    #[serde(flatten)]
+    pub verification: Verification,
+}
+
+impl Receipt {
+    /// Checks every token: that it is what the checkpoint, the settings and its draw give.
+    ///
+    /// # Errors
+    /// [`Error`] for settings that no sampler can have, and for a device that fails. A receipt that does not hold is no
+    /// error; the result says so.
+    pub fn check(&self, model: &Model, device: &ComputeDevice) -> Result<ReceiptCheck, Error> {
+        let checked_on = Machine::of(device);
+        let demand = match checked_on.computes_as(&self.machine) {
+            true => Tolerance::EqualBits,
+            false => Tolerance::Within(TOLERANCE),
+        };
+        let fault = self.fault_of_all(model)?;
+        let mut samples = Vec::new();
+        if fault.is_none() {
+            let stops = StopTexts::new(&self.stop_texts)?;
+            for (prompt, continued, sample) in self.samples() {
+                let verification = verify(model.gpt(), &continued.transcript(sample), demand)?;
+                let text = fault_of_text(sample, &stops, model.tokenizer());
+                let pass = verification.passes() && text.is_none();
+                let (tokens, &ReceiptSample { sample_index, finish, .. }) = (sample.tokens.len(), sample);
+                samples.push(SampleCheck { prompt, sample_index, tokens, finish, pass, text, verification });
+            }
+        }
+        let pass = fault.is_none() && samples.iter().all(|sample| sample.pass);
+        Ok(ReceiptCheck { pass, made_on: self.machine.clone(), checked_on, demand, fault, samples })
+    }
+
+    /// What is wrong with what all samples share.
+    fn fault_of_all(&self, model: &Model) -> Result<Option<String>, Error> {
+        let tokenizer = model.tokenizer();
+        let found = tril_train::model_sha256(model.path())?;
+        if found != self.model_sha256 {
+            let (said, from) = (&self.model_sha256, &self.checkpoint);
+            return Ok(Some(format!(
+                "other weights: the receipt is of {from}, whose SHA-256 is {said}; the one here is {found}"
+            )));
+        }
+        if self.samples().next().is_none() {
+            return Ok(Some("there is no sample in it".to_owned()));
+        }
+        for ReceiptPrompt { prompt, .. } in &self.prompts {
+            if tokenizer.encode_prompt(&prompt.text).ok() != Some(prompt.ids()) {
+                let text = &prompt.text;
+                return Ok(Some(format!(
+                    "the prompt {text:?} does not give its tokens by this checkpoint's tokenizer"
+                )));
+            }
+        }
+        let wrong = |(id, text): (u32, &String)| (*text != tokenizer.token_text(id)).then(|| (id, text.clone()));
+        let prompts = self.prompts.iter().flat_map(|continued| &continued.prompt.tokens);
+        let samples = self.samples().flat_map(|(_, _, sample)| sample.tokens.iter().chain(&sample.stop));
+        let mut all = prompts.map(|token| (token.id, &token.text)).chain(samples.map(|token| (token.id, &token.text)));
+        // A token that the vocabulary lacks is told with its place, by what checks the ids.
+        let known = |id: u32| (id as usize) < tokenizer.vocab_size();
+        Ok(all.find_map(|token| wrong(token).filter(|(id, _)| known(*id))).map(|(id, text)| {
+            format!("token {id} is {:?} in this checkpoint's tokenizer, and not {text:?}", tokenizer.token_text(id))
+        }))
+    }
+}
+
+/// What is wrong with a sample's text or with the stop text that is said to have ended it.
+fn fault_of_text(sample: &ReceiptSample, stops: &StopTexts, tokenizer: &Tokenizer) -> Option<String> {
+    let ids: Vec<u32> = sample.tokens.iter().map(|token| token.id).collect();
+    // What the vocabulary lacks is found by the check of the ids.
+    let text = tokenizer.decode(&ids).ok()?;
+    if text != sample.text {
+        return Some("its text is not that of its tokens".to_owned());
+    }
+    let (stop, at_end) =
+        first_stop(&ids, stops, tokenizer)?.map_or((None, true), |(stop, left)| (Some(stop), left == 0));
+    let (stop, said) = (stop.as_deref(), sample.stop_text.as_deref());
+    match (sample.finish, stop) {
+        (FinishReason::StopText, stop) if stop != said => Some(format!(
+            "it is said to have stopped at {:?}, which is not the stop text in it",
+            said.unwrap_or_default()
+        )),
+        (FinishReason::StopText, None) => {
+            Some("it is said to have stopped at a stop text, and none is named".to_owned())
+        }
+        (FinishReason::StopText, Some(stop)) if !at_end => Some(format!("it goes on after its stop text {stop:?}")),
+        (FinishReason::StopText, Some(_)) => None,
+        (_, Some(stop)) => Some(format!("the stop text {stop:?} is in it, and it is not said to have stopped there")),
+        (_, None) => said.map(|said| format!("it is said to have stopped at {said:?} and for another reason too")),
+    }
+}
+
+/// The stop text that appears first, as where texts are generated, and how many tokens come after it. None if the tokens
+/// have no text.
+fn first_stop(ids: &[u32], stops: &StopTexts, tokenizer: &Tokenizer) -> Option<Option<(String, usize)>> {
+    let (mut text, mut watch) = (TextStream::new(tokenizer), stops.watch());
+    for (place, id) in ids.iter().enumerate() {
+        let Some(piece) = text.push(*id).ok()? else { continue };
+        if let Some(stop) = watch.push(&piece).stop {
+            return Some(Some((stop, ids.len() - place - 1)));
+        }
+    }
+    Some(watch.push(&text.finish().ok()?).stop.map(|stop| (stop, 0)))
+}

@@ -1,0 +1,262 @@
+//! A training run: begun from a recipe and a text, or resumed from its directory, and gone on with to its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tril_data::{Corpus, EncodedCorpus};
+use tril_infer::{GenerateOptions, SamplerConfig};
+use tril_model::{Gpt, GptConfig, checkpoint};
+use tril_text::Tokenizer;
+use tril_train::{
+    BestCheckpoint, Evaluation, RunDir, StepReport, TrainError, TrainObserver, TrainOutcome, Trainer, TrainingRun,
+    TrainingText,
+};
+
+use crate::generate::GenerateRequest;
+use crate::recipe::{Recipe, SampleConfig};
+use crate::{ComputeDevice, Error, Model};
+
+/// A run that is ready to go on.
+pub struct Training {
+    run: TrainingRun,
+    recipe: Recipe,
+    tokenizer: Arc<Tokenizer>,
+    corpus: EncodedCorpus,
+    sample: GenerateRequest,
+}
+
+/// What to do where a run's directory already holds a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExistingRun {
+    /// Refuse, so that nothing is lost.
+    #[default]
+    Keep,
+    /// Remove what the earlier run wrote, once the new one can begin.
+    Replace,
+}
+
+/// What changes when a run is resumed.
+#[derive(Debug, Clone, Default)]
+pub struct ResumeChanges {
+    /// Fields of the recipe, as in `train.steps=2000`. The model's shape and the tokenizer cannot change.
+    pub set: Vec<String>,
+    /// Where the text is now, if it has moved. It must be the same text.
+    pub source: Option<String>,
+}
+
+/// An observer that shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl TrainObserver for Quiet {
+    fn step(&mut self, _report: &StepReport, _tokens: usize, _seconds: f64) {}
+    fn evaluation(&mut self, _step: u64, _evaluation: &Evaluation, _is_best: bool) {}
+    fn model(&mut self, _step: u64, _model: &dyn Fn() -> Gpt) {}
+}
+
+impl Training {
+    /// Begins a run on the text that the recipe names. Nothing is written before everything is known to be sound.
+    ///
+    /// - dir: where its files go
+    ///
+    /// # Errors
+    /// [`Error`] for a recipe that no run can have, a text that cannot be read or is too short, or a directory that is
+    /// taken.
+    pub fn begin(
+        recipe: Recipe,
+        dir: impl AsRef<Path>,
+        existing: ExistingRun,
+        device: &ComputeDevice,
+    ) -> Result<Self, Error> {
+        let replace = existing == ExistingRun::Replace;
+        recipe.train.check()?;
+        recipe.optimizer.check()?;
+        RunDir::check_free(dir.as_ref(), replace)?;
+        let corpus = Corpus::open(&recipe.data.source)?;
+        Self::begin_on(&corpus, recipe, dir, existing, device)
+    }
+
+    /// Begins a run on a corpus that is in memory. To resume it, its text must be where `recipe.data.source` says.
+    ///
+    /// # Errors
+    /// As [`Training::begin`].
+    pub fn begin_on(
+        corpus: &Corpus,
+        mut recipe: Recipe,
+        dir: impl AsRef<Path>,
+        existing: ExistingRun,
+        device: &ComputeDevice,
+    ) -> Result<Self, Error> {
+        let replace = existing == ExistingRun::Replace;
+        recipe.train.check()?;
+        recipe.optimizer.check()?;
+        RunDir::check_free(dir.as_ref(), replace)?;
+        let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
+        let text = EncodedCorpus::new(corpus, &tokenizer, recipe.data.validation_fraction)?;
+        let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
+        if asked != 0 && asked != tokens {
+            return Err(Error::VocabSize { asked, tokens });
+        }
+        recipe.model = GptConfig { vocab_size: tokens, ..recipe.model }.resolve()?;
+        let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device.inner())?;
+        let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
+        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+        check_validation(&text)?;
+        let sample = sample(&recipe, &tokenizer)?;
+        // Everything that could be refused has been by now: nothing of an earlier run is touched before.
+        let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), replace)?;
+        Ok(Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None))
+    }
+
+    /// Resumes a run at its last checkpoint, or at the given checkpoint of it: it ends in the same bits as if it had
+    /// never stopped.
+    ///
+    /// - path: the run's directory, or that of one of its checkpoints
+    ///
+    /// # Errors
+    /// [`Error`] where there is no run, a file of it is damaged, its text is another, or a change cannot be.
+    pub fn resume(path: impl AsRef<Path>, changes: &ResumeChanges, device: &ComputeDevice) -> Result<Self, Error> {
+        let (mut dir, from) = RunDir::open(path.as_ref())?;
+        let origin = from.join("config.toml").display().to_string();
+        let stored = Recipe::parse(dir.recipe(), &origin)?;
+        let mut recipe = stored.clone();
+        recipe.set_all(&changes.set)?;
+        if let Some(source) = &changes.source {
+            recipe.data.source.clone_from(source);
+        }
+        recipe.train.check()?;
+        recipe.optimizer.check()?;
+        let refuse = |message: String| Err(Error::CannotResume(message));
+        if recipe.tokenizer != stored.tokenizer {
+            return refuse("tokenizer: a run cannot change its tokenizer; begin a new run".into());
+        }
+        if recipe.optimizer.kind != stored.optimizer.kind {
+            return refuse(
+                "optimizer.kind: a run cannot change its optimizer, whose state the other has not; begin a new run"
+                    .into(),
+            );
+        }
+        let gpt = checkpoint::load_model(&from, device.inner())?;
+        if stored.model != *gpt.config() {
+            return refuse(format!(
+                "{origin}: its [model] is not that of {} beside it; restore both from a copy",
+                checkpoint::CONFIG
+            ));
+        }
+        recipe.model = recipe.model.resolve()?;
+        if recipe.model != *gpt.config() {
+            return refuse(format!("model: that of {} cannot change its shape; train a new one", from.display()));
+        }
+        let tokenizer = Tokenizer::open(&from.join(checkpoint::TOKENIZER))?;
+        let (tokens, vocab_size) = (tokenizer.vocab_size(), gpt.config().vocab_size);
+        if tokens != vocab_size {
+            return Err(Error::TokenizerMismatch { path: from, tokens, vocab_size });
+        }
+        let (optimizer, progress) = RunDir::load(&from, &gpt, recipe.optimizer.kind, device.inner())?;
+        if recipe.train.steps < progress.step {
+            return refuse(format!(
+                "train.steps = {} is less than the {} steps that the run has taken: name a higher number to go on",
+                recipe.train.steps, progress.step
+            ));
+        }
+        let corpus = Corpus::open(&recipe.data.source).map_err(|source| Error::TextMoved { source })?;
+        let text = EncodedCorpus::new(&corpus, &tokenizer, recipe.data.validation_fraction)?;
+        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+        if training.key() != progress.text_key {
+            return Err(TrainError::OtherText.into());
+        }
+        check_validation(&text)?;
+        let sample = sample(&recipe, &tokenizer)?;
+        let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
+        dir.set_recipe(recipe.to_toml()?)?;
+        dir.rewind(&progress)?;
+        Ok(Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the fields, two of them taken apart")]
+    fn new(
+        trainer: Trainer,
+        dir: RunDir,
+        recipe: Recipe,
+        training: TrainingText,
+        corpus: EncodedCorpus,
+        tokenizer: Tokenizer,
+        sample: GenerateRequest,
+        best: Option<BestCheckpoint>,
+    ) -> Self {
+        let run = TrainingRun {
+            trainer,
+            dir,
+            config: recipe.train.clone(),
+            training,
+            validation: corpus.validation.ids.clone(),
+            validation_bytes: corpus.predicted_validation_bytes(&tokenizer),
+            best,
+        };
+        Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample }
+    }
+
+    /// Trains to the last step, or until `stop` is set, which lets the step at hand finish and saves.
+    ///
+    /// # Errors
+    /// [`Error::Train`]; checkpoints written before stay as they are.
+    pub fn train(&mut self, observer: &mut dyn TrainObserver, stop: &AtomicBool) -> Result<TrainOutcome, Error> {
+        Ok(tril_train::train(&mut self.run, observer, stop)?)
+    }
+
+    /// The recipe, with every field as it is used.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The text, in two sides.
+    pub fn corpus(&self) -> &EncodedCorpus {
+        &self.corpus
+    }
+
+    /// The tokenizer, made for the text.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// The run's directory.
+    pub fn dir(&self) -> &RunDir {
+        &self.run.dir
+    }
+
+    /// Steps taken so far.
+    pub fn step(&self) -> u64 {
+        self.run.trainer.step_count()
+    }
+
+    /// The model as it stands now.
+    ///
+    /// # Errors
+    /// None that is not a fault of this library.
+    pub fn model(&self) -> Result<Model, Error> {
+        let path: PathBuf = self.run.dir.last().unwrap_or_else(|| self.run.dir.path().to_owned());
+        Model::new(self.run.trainer.model(), Arc::clone(&self.tokenizer), path)
+    }
+
+    /// The sample that the recipe's `[sample]` section asks for.
+    pub fn sample(&self) -> &GenerateRequest {
+        &self.sample
+    }
+}
+
+fn check_validation(text: &EncodedCorpus) -> Result<(), Error> {
+    match text.validation.ids.len() {
+        tokens @ 0..2 => Err(Error::NothingToValidate { tokens }),
+        _ => Ok(()),
+    }
+}
+
+fn sample(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<GenerateRequest, Error> {
+    let SampleConfig { prompt, max_tokens, temperature, top_k, seed, .. } = &recipe.sample;
+    let sampler = SamplerConfig { temperature: *temperature, top_k: *top_k, seed: *seed, ..SamplerConfig::default() };
+    sampler.check(tokenizer.vocab_size()).map_err(|error| Error::from(error).at("[sample]"))?;
+    let request = GenerateRequest::new(prompt, tokenizer).map_err(|error| error.in_text("[sample] prompt"))?;
+    let options = GenerateOptions { sampler, max_tokens: *max_tokens, ..request.options };
+    Ok(GenerateRequest { options, ..request })
+}
