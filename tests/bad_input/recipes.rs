@@ -185,7 +185,7 @@ fn a_recipe_that_cannot_be_read_is_named() {
 
 #[test]
 fn a_set_option_that_is_no_assignment_is_refused_with_an_example() {
-    let example = "--set model.n_layers=6";
+    let example = "such as model.n_layers=6";
     assert_refused(&[
         ("n_layers=3", &["--set n_layers=3", "section.field=value", example]),
         ("train.steps", &["--set train.steps", "section.field=value", example]),

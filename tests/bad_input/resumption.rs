@@ -60,7 +60,7 @@ fn the_shape_of_a_model_does_not_change_on_resuming() {
     let scene = Scene::with_run();
     for setting in ["model.n_layers=3", "model.norm=layer", "model.window=0"] {
         let message = scene.refused(&format!("train --resume run --set {setting}"));
-        assert_says(&message, &["--set model.", "step-000006", "cannot change", "train a new one"]);
+        assert_says(&message, &["model.…", "step-000006", "cannot change", "train a new one"]);
     }
 }
 

@@ -158,12 +158,12 @@ fn whatever_is_changed_in_a_receipt_is_found() {
     });
     at_12("log-probability", &table);
     let table = changed(&|receipt| {
-        let draw = &mut receipt["prompts"][0]["samples"][0]["tokens"][12]["draw"];
+        let draw = &mut receipt["prompts"][0]["samples"][0]["tokens"][12]["uniform"];
         *draw = nudged(draw);
     });
     at_12("draw that seed, sample and position name", &table);
     let table = changed(&|receipt| {
-        let end = &mut receipt["prompts"][0]["samples"][0]["tokens"][12]["share"][1];
+        let end = &mut receipt["prompts"][0]["samples"][0]["tokens"][12]["cdf_interval"][1];
         *end = nudged(end);
     });
     at_12("share of [0, 1)", &table);
@@ -234,7 +234,7 @@ fn many_prompts_and_samples_with_settings_of_their_own_are_one_receipt() {
     let (report, code) = verify(&scene, "");
     assert_eq!((code, report["samples"].as_array().map(Vec::len)), (Some(0), Some(6)), "{report}");
     let mut changed = receipt;
-    changed["prompts"][2]["samples"][1]["tokens"][4]["draw"] = json!(0.5);
+    changed["prompts"][2]["samples"][1]["tokens"][4]["uniform"] = json!(0.5);
     assert_says(&failed(&scene, &changed), &["prompt 2, sample 8: its token 5,", "1 of 6 failed"]);
 }
 
@@ -261,7 +261,7 @@ fn a_receipt_of_another_device_is_held_to_a_tolerance_that_is_printed() {
     let mut changed = receipt.clone();
     changed["prompts"][0]["samples"][0]["tokens"][12]["logprob"] = json!(-0.001);
     assert_says(&failed(&scene, &changed), &["its token 13,", "log-probability"]);
-    let draw = &mut receipt["prompts"][0]["samples"][0]["tokens"][12]["draw"];
+    let draw = &mut receipt["prompts"][0]["samples"][0]["tokens"][12]["uniform"];
     *draw = json!(draw.as_f64().expect("a number") * (1.0 + 1e-12));
     assert_says(&failed(&scene, &receipt), &["its token 13,", "draw that seed"]);
 }
@@ -286,15 +286,15 @@ fn a_receipt_is_the_same_bytes_each_time_and_says_how_each_token_came_about() {
     let bytes = scene.read("receipt.json");
     receipt(&scene, "--threads 2");
     assert_eq!(scene.read("receipt.json"), bytes);
-    assert_eq!((&first["tril_receipt"], &first["machine"]["device"]), (&json!(1), &json!("cpu")));
+    assert_eq!((&first["tril_receipt"], &first["machine"]["device"]), (&json!(2), &json!("cpu")));
     let sample = &first["prompts"][0]["samples"][0];
     let printed = stdout(scene.tril("sample run --max-tokens 30").args(["--prompt", PROMPT]));
     assert_eq!(format!("{PROMPT}{}\n", sample["text"].as_str().expect("text")), printed);
     let tokens = sample["tokens"].as_array().expect("a list");
     assert_eq!(tokens.len(), 30);
     for token in tokens {
-        let (begin, end) = (token["share"][0].as_f64(), token["share"][1].as_f64());
-        assert!(begin <= token["draw"].as_f64() && token["draw"].as_f64() < end, "{token}");
+        let (begin, end) = (token["cdf_interval"][0].as_f64(), token["cdf_interval"][1].as_f64());
+        assert!(begin <= token["uniform"].as_f64() && token["uniform"].as_f64() < end, "{token}");
         assert!(token["logprob"].as_f64() < Some(0.0), "{token}");
     }
     let lines = bytes.lines().filter(|line| line.trim_start().starts_with("{\"id\": ")).count();
@@ -309,6 +309,23 @@ fn a_receipt_replaces_the_file_and_what_cannot_be_written_is_refused_at_once() {
     assert!(!scene.path(".receipt.json.partial").exists());
     assert_says(&scene.refused("sample run --receipt run"), &["--receipt", "directory"]);
     assert_says(&scene.refused("sample run --receipt none/r.json"), &["--receipt", "none", "no directory"]);
+}
+
+#[test]
+fn a_receipt_of_an_earlier_release_is_read_by_the_names_of_its_day() {
+    let scene = Scene::empty();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/old_run");
+    Tree::read(std::path::Path::new(fixture)).write(&scene.path(""));
+    let mut old: Value = serde_json::from_str(&scene.read("receipt.json")).expect("JSON");
+    assert!(old["prompts"][0]["settings"]["sampler"]["penalty_span"] == json!(6), "the premise");
+    assert!(old["prompts"][0]["samples"][0]["tokens"][0]["share"].is_array(), "the premise");
+    // Bits may differ from release to release; what was drawn does not.
+    old["machine"]["platform"] = json!("another");
+    scene.write("receipt.json", old.to_string());
+    let (report, code) = verify(&scene, "");
+    assert_eq!((code, &report["pass"]), (Some(0), &json!(true)), "{report}");
+    old["prompts"][0]["settings"]["sampler"]["penalty_span"] = json!(0);
+    failed(&scene, &old);
 }
 
 #[test]
@@ -339,7 +356,7 @@ fn what_is_no_receipt_is_refused_with_what_to_do() {
             assert!(object.remove(field).is_some(), "{field}");
         })
     };
-    assert_says(&changed(&|receipt| receipt["tril_receipt"] = json!(2)), &["bad.json", "version 2", "version 1"]);
+    assert_says(&changed(&|receipt| receipt["tril_receipt"] = json!(3)), &["bad.json", "version 3", "up to 2"]);
     assert_says(&without("/prompts/0", "settings"), &["bad.json", "damaged receipt", "missing field `settings`"]);
     assert_says(&without("/prompts/0/samples/0/tokens/3", "logprob"), &["bad.json", "missing field `logprob`"]);
     assert_says(

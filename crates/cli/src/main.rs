@@ -12,6 +12,7 @@ mod chat;
 mod cost;
 mod ending;
 mod eval;
+mod hints;
 mod interrupt;
 mod open;
 mod progress;
@@ -47,7 +48,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            note!("error: {}", message(&error));
+            note!("error: {}", message(&error).trim_end());
+            if let Some(hint) = hints::hint(&error) {
+                note!("hint: {hint}");
+            }
             ExitCode::from(exit_code(&error))
         }
     }

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use tril::{ComputeDevice, HiddenParts, StopTexts};
+use anyhow::{Context, Result, anyhow, bail};
+use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts};
 use tril_text::TextError;
 
 use crate::args::ComputeArgs;
@@ -14,7 +14,12 @@ pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
     if let Some(threads) = args.threads {
         tril::use_threads(threads.into()).context("--threads")?;
     }
-    ComputeDevice::open(args.device).context("--device")
+    Ok(ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")?)
+}
+
+/// Changes the fields of a recipe that the command line sets.
+pub fn set_fields(recipe: &mut Recipe, items: &[String]) -> Result<()> {
+    items.iter().try_for_each(|item| recipe.set(item).map_err(|error| anyhow!("--set {error}")))
 }
 
 /// What is left out of texts that are shown: stop texts, and markers of hidden parts, a start and an end in turn.

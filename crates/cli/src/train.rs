@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use burn::module::Module;
 use tril::{
-    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, ResumeChanges, TextEventKind, TrainOutcome,
-    Training,
+    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, ResumeChanges, TextEventKind,
+    TrainOutcome, Training,
 };
 use tril_data::LossFloor;
 use tril_model::Positions;
@@ -122,10 +122,10 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
 /// A new run.
 fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
     let mut recipe = match &args.config {
-        Some(path) => Recipe::open(path)?,
+        Some(path) => Recipe::open(path).map_err(tril::Error::from)?,
         None => Recipe::shipped(DEFAULT_RECIPE)?,
     };
-    recipe.set_all(&args.set).context("--set")?;
+    open::set_fields(&mut recipe, &args.set)?;
     if let Some(data) = &args.data {
         recipe.data.source.clone_from(data);
     }
@@ -138,7 +138,12 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
     let changes = ResumeChanges { set: args.set.clone(), source: args.data.clone() };
-    Ok(Training::resume(path, &changes, device)?)
+    Training::resume(path, &changes, device).map_err(|error| match error {
+        tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.set.contains(origin) => {
+            anyhow!("--set {error}")
+        }
+        error => error.into(),
+    })
 }
 
 /// Says what is about to happen.

@@ -27,7 +27,7 @@ struct VerifyOutput {
 pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let is_stdin = args.receipt == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { args.receipt.display().to_string() };
-    let receipt = Receipt::parse(&open::text(&args.receipt)?, &name)?;
+    let receipt = Receipt::parse(&open::text(&args.receipt)?, &name).map_err(tril::Error::from)?;
     let device = open::device(&args.compute)?;
     let model = Model::open(&args.checkpoint, &device)?;
     let begin = Instant::now();

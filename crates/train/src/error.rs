@@ -24,12 +24,10 @@ pub enum TrainError {
     #[error("{0} tokens: the loss of a text takes at least 2; give a longer text")]
     NothingToPredict(usize),
     /// The output directory holds a run that cannot be resumed.
-    #[error("{0} holds a run that saved no checkpoint yet: replace it with `--force`, or choose another `--out`")]
+    #[error("{0} holds a run that saved no checkpoint yet: replace it, or choose another directory")]
     OccupiedUnsaved(PathBuf),
     /// The output directory is taken.
-    #[error(
-        "{0} already holds a run: continue it with `--resume {0}`, replace it with `--force`, or choose another `--out`"
-    )]
+    #[error("{0} already holds a run: continue it, replace it, or choose another directory")]
     Occupied(PathBuf),
     /// A place that a run would write to holds something that no run has written.
     #[error("{0} is not empty and was not made by a run: name another directory, so that nothing in it is lost")]

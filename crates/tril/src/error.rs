@@ -76,7 +76,7 @@ pub enum Error {
     #[error("{0}")]
     CannotResume(String),
     /// The text that a run was trained on cannot be opened where it was.
-    #[error("the run's text cannot be opened: {source}; if it has moved, name its new place")]
+    #[error("the run's text: {source}; if it has moved, name its new place")]
     TextMoved {
         /// What is wrong with the old place.
         source: DataError,

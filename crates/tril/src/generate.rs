@@ -422,3 +422,6 @@ impl From<RequestError> for Error {
         error.source
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ pub enum ReceiptError {
     #[error(transparent)]
     Text(#[from] TextError),
     /// It is something else.
-    #[error("{name} is no receipt: {detail}; `tril sample` writes one where it is asked for")]
+    #[error("{name} is no receipt: {detail}")]
     NoReceipt {
         /// The file.
         name: String,

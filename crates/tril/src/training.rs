@@ -129,7 +129,7 @@ impl Training {
         recipe.optimizer.check()?;
         let refuse = |message: String| Err(Error::CannotResume(message));
         if recipe.tokenizer != stored.tokenizer {
-            return refuse("tokenizer: a run cannot change its tokenizer; begin a new run".into());
+            return refuse("tokenizer.…: a run cannot change its tokenizer; begin a new run".into());
         }
         if recipe.optimizer.kind != stored.optimizer.kind {
             return refuse(
@@ -146,7 +146,10 @@ impl Training {
         }
         recipe.model = recipe.model.resolve()?;
         if recipe.model != *gpt.config() {
-            return refuse(format!("model: that of {} cannot change its shape; train a new one", from.display()));
+            return refuse(format!(
+                "model.…: the model of {} cannot change its shape; train a new one",
+                from.display()
+            ));
         }
         let tokenizer = Tokenizer::open(&from.join(checkpoint::TOKENIZER))?;
         let (tokens, vocab_size) = (tokenizer.vocab_size(), gpt.config().vocab_size);

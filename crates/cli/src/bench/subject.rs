@@ -9,6 +9,7 @@ use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
 use tril_train::{OptimizerConfig, TrainConfig};
 
 use crate::args::{BenchOptions, Preset};
+use crate::open::set_fields;
 
 /// The characters of Tiny Shakespeare: the vocabulary where a recipe leaves it to characters of a text not read here.
 const CHARACTERS: usize = 65;
@@ -51,7 +52,7 @@ impl Subject {
             }
         };
         let mut recipe = recipe;
-        recipe.set_all(&options.set).context("--set")?;
+        set_fields(&mut recipe, &options.set)?;
         let Recipe { tokenizer, model, train, optimizer, .. } = recipe;
         train.check()?;
         optimizer.check()?;

@@ -1,0 +1,45 @@
+//! What to type to mend an error: the libraries say what is wrong, and know no flags.
+
+use std::error::Error as StdError;
+
+use tril::{DeviceError, Error, ReceiptError, RecipeError};
+use tril_model::ModelError;
+use tril_train::TrainError;
+
+/// The flags that mend an error, where there are some.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(hint_of)
+}
+
+fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<TrainError>() {
+        return hint_of_training(error);
+    }
+    match error.downcast_ref()? {
+        Error::Train(error) => hint_of_training(error),
+        Error::TextMoved { .. } => Some("--data names the place where the text is now".into()),
+        Error::Device(DeviceError::NotCompiledIn { .. } | DeviceError::NotFound(_)) => {
+            Some("--device cpu needs nothing else".into())
+        }
+        Error::Receipt(ReceiptError::NoReceipt { .. }) => Some("tril sample --receipt FILE writes one".into()),
+        Error::Recipe(RecipeError::Unreadable { .. } | RecipeError::Unknown { .. }) => {
+            Some("tril recipes lists the shipped ones, which are also in configs/".into())
+        }
+        Error::In { source, .. } => hint_of(&**source),
+        _ => None,
+    }
+}
+
+fn hint_of_training(error: &TrainError) -> Option<String> {
+    match error {
+        TrainError::Occupied(path) => Some(format!(
+            "--resume {} continues it, --force replaces it, --out names another directory",
+            crate::open::quoted(path)
+        )),
+        TrainError::OccupiedUnsaved(_) => Some("--force replaces it, --out names another directory".into()),
+        TrainError::Foreign(_) | TrainError::Model(ModelError::Io { action: "create", .. }) => {
+            Some("--out names another directory".into())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,32 @@
+//! The examples run as their first lines say.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What an example prints.
+fn run(name: &str, arguments: &[&Path], more: &[&str]) -> String {
+    // Examples stand beside the directory of the tests.
+    let tests = std::env::current_exe().expect("this test");
+    let path: PathBuf = tests.ancestors().nth(2).expect("the build's directory").join("examples").join(name);
+    let output = Command::new(&path).args(arguments).args(more).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_run_is_trained_stopped_and_resumed_and_texts_are_generated_from_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (text, dir) = (directory.path().join("text.txt"), directory.path().join("run"));
+    std::fs::write(&text, "The fox ran. The owl sat. The fox sat by the owl.\n".repeat(60)).expect("written");
+    let trained = run("train", &[&text, &dir], &[]);
+    for part in
+        ["step  10: loss ", "Stopped { step: 20", "resumed at step 20", "step  40: ", "finished with a loss of "]
+    {
+        assert!(trained.contains(part), "{part:?} is missing in {trained}");
+    }
+    let generated = run("generate", &[&dir], &["The ", "owl"]);
+    for part in ["text 0: ", "text 1: ", " ended (", "---\nThe ", "---\nowl"] {
+        assert!(generated.contains(part), "{part:?} is missing in {generated}");
+    }
+}
