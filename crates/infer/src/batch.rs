@@ -142,10 +142,19 @@ impl<M: LanguageModel> BatchGenerator<M> {
             } else if sequence.cache.is_some() && sequence.fresh(&self.model).len() == 1 {
                 decoded[place] = true;
             } else if room > 0 {
-                found[place] = self.prefill(place, &mut room, &found)?;
+                found[place] = self.prefill(place, &mut room)?;
             }
         }
         self.decode(&decoded, &mut found)?;
+        for place in 0..self.members.len() {
+            if found[place].is_none()
+                && let Some(twin) = self.twin(place)
+                && let Some(logits) = found[twin].clone()
+            {
+                self.members[place].sequence.cache = self.members[twin].sequence.cache.clone();
+                found[place] = Some(logits);
+            }
+        }
         Ok(found)
     }
 
@@ -160,17 +169,10 @@ impl<M: LanguageModel> BatchGenerator<M> {
     }
 
     /// Has more of a prompt enter its cache, as much as there is `room` for; the logits, once all of it has.
-    fn prefill(
-        &mut self,
-        place: usize,
-        room: &mut usize,
-        found: &[Option<Vec<f32>>],
-    ) -> Result<Option<Vec<f32>>, InferError> {
+    fn prefill(&mut self, place: usize, room: &mut usize) -> Result<Option<Vec<f32>>, InferError> {
         // Samples of one prompt begin alike: what one computes serves the others, which wait for it.
-        if let Some(twin) = self.twin(place) {
-            let Some(logits) = &found[twin] else { return Ok(None) };
-            self.members[place].sequence.cache = self.members[twin].sequence.cache.clone();
-            return Ok(Some(logits.clone()));
+        if self.twin(place).is_some() {
+            return Ok(None);
         }
         let sequence = &mut self.members[place].sequence;
         let fresh = sequence.fresh(&self.model);
@@ -184,7 +186,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
         Ok(is_last.then_some(logits))
     }
 
-    /// An earlier sequence with the same context that is entering its cache in this step, for one that has no cache.
+    /// An earlier sequence with the same context, for one that has no cache.
     fn twin(&self, place: usize) -> Option<usize> {
         let sequence = &self.members[place].sequence;
         if sequence.cache.is_some() {
