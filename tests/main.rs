@@ -22,6 +22,8 @@
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
 //! `TRIL_SHARED`, else beside the repository, and say so when they are skipped.
 
+#![allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit")]
+
 mod bad_input;
 mod batches;
 mod checkpoints;

@@ -141,7 +141,7 @@ impl Summary {
         let loss = mean(|score| -score.logprob);
         Self {
             loss,
-            perplexity: loss.exp(),
+            perplexity: libm::exp(loss),
             bits_per_byte: loss * tokens as f64 / std::f64::consts::LN_2 / bytes as f64,
             tokens,
             bytes,

@@ -61,7 +61,8 @@ impl LossFloor {
         let n = stories.len() as f64;
         let chars: f64 = stories.iter().map(|(_, chars)| chars).sum();
         let ratio = stories.iter().map(|(nats, _)| nats).sum::<f64>() / chars;
-        let squares: f64 = stories.iter().map(|(nats, chars)| (nats - ratio * chars).powi(2)).sum();
+        let square = |x: f64| x * x;
+        let squares: f64 = stories.iter().map(|(nats, chars)| square(nats - ratio * chars)).sum();
         (n > 1.0).then(|| Self { nats_per_char: ratio, standard_error: (squares * n / (n - 1.0)).sqrt() / chars })
     }
 }

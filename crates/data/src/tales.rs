@@ -44,7 +44,7 @@ impl Derivation {
     /// −ln of the product of the choices' probabilities, in nats.
     #[must_use]
     pub fn nats(&self) -> f64 {
-        let nats = |choice: &Choice| f64::from(choice.total).ln() - f64::from(choice.weight).ln();
+        let nats = |choice: &Choice| libm::log(f64::from(choice.total)) - libm::log(f64::from(choice.weight));
         self.choices.iter().map(nats).sum()
     }
 }

@@ -26,11 +26,12 @@ impl RotaryTable {
     /// The table for positions `start .. start + seq_len`; pair i of a head turns by `position · theta^(−2i/d_head)`.
     pub fn new(start: usize, seq_len: usize, d_head: usize, theta: f64, device: &Device) -> Self {
         assert!(d_head.is_multiple_of(2), "rotary positions turn pairs, but d_head is {d_head}");
-        let frequencies: Vec<f64> = (0..d_head / 2).map(|i| theta.powf(-2.0 * i as f64 / d_head as f64)).collect();
+        let frequencies: Vec<f64> =
+            (0..d_head / 2).map(|i| libm::pow(theta, -2.0 * i as f64 / d_head as f64)).collect();
         let angles = || (start..start + seq_len).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
         Self {
-            cos: Arc::new(angles().map(|a| a.cos() as f32).collect()),
-            sin: Arc::new(angles().map(|a| a.sin() as f32).collect()),
+            cos: Arc::new(angles().map(|a| libm::cos(a) as f32).collect()),
+            sin: Arc::new(angles().map(|a| libm::sin(a) as f32).collect()),
             seq_len,
             d_head,
             device: device.clone(),

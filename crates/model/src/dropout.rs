@@ -53,7 +53,7 @@ impl Dropout {
     ) -> Tensor<D> {
         let row_len: usize = shape[1..].iter().product();
         let keep = (1.0 / (1.0 - self.probability)) as f32;
-        let threshold = (self.probability * 2f64.powi(32)) as u32;
+        let threshold = (self.probability * (1_u64 << 32) as f64) as u32;
         let mut factors = vec![0f32; shape[0] * row_len];
         factors.par_chunks_mut(row_len.max(1)).enumerate().for_each(|(row, factors)| {
             let row = self.first_row + row as u64;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
-use rand_distr::{Distribution, StandardNormal};
 
 use crate::random::{self, Purpose};
 use crate::{Gpt, ModelError};
@@ -43,14 +42,9 @@ impl WeightSource for Initializer {
             Init::Zeros => vec![0.0; len],
             Init::Ones => vec![1.0; len],
             Init::Normal(std) => {
-                let mut rng =
-                    random::generator(self.seed, Purpose::Parameters, 0, random::hash(path.bytes().map(u64::from)), 0);
-                (0..len)
-                    .map(|_| {
-                        let normal: f64 = StandardNormal.sample(&mut rng);
-                        (normal * std) as f32
-                    })
-                    .collect()
+                let path = random::hash(path.bytes().map(u64::from));
+                let rng = random::generator(self.seed, Purpose::Parameters, 0, path, 0);
+                random::normals(rng).take(len).map(|normal| (normal * std) as f32).collect()
             }
         })
     }

@@ -70,7 +70,7 @@ pub fn prove<S: ModelUnderTest>(subject: &S, ids: &[u32], options: &ProveOptions
         proved_tokens: token_count(&chosen),
         proved_segments: chosen.len(),
         demand: options.demand,
-        score_factor: f64::from(options.scale).powi(2),
+        score_factor: f64::from(options.scale) * f64::from(options.scale),
         thread_counts: options.threads.clone(),
         proofs: comparisons.into_iter().map(row).collect(),
     })

@@ -58,7 +58,7 @@ pub fn evaluate(
     }
     let loss = nats / tokens as f64;
     let bits_per_byte = nats / std::f64::consts::LN_2 / bytes as f64;
-    Ok(Evaluation { loss, perplexity: loss.exp(), bits_per_byte, tokens, bytes })
+    Ok(Evaluation { loss, perplexity: libm::exp(loss), bits_per_byte, tokens, bytes })
 }
 
 /// Summed loss of `rows` windows that stand one after another at the front of `ids`.

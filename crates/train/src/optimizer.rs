@@ -47,8 +47,8 @@ impl Optimizer {
             matrices,
             gradients,
             rate,
-            first_correction: 1.0 - config.beta1.powf(step as f64),
-            second_correction: 1.0 - config.beta2.powf(step as f64),
+            first_correction: 1.0 - libm::pow(config.beta1, step as f64),
+            second_correction: 1.0 - libm::pow(config.beta2, step as f64),
             config,
         };
         gpt.map(&mut { update })

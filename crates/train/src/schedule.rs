@@ -37,7 +37,7 @@ fn rate(step: u64, steps: u64, config: &OptimizerConfig, [peak, floor]: [f64; 2]
     }
     let progress = (step - decay_start) as f64 / (decay_end - decay_start) as f64;
     match config.decay {
-        Decay::Cosine => floor + (peak - floor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        Decay::Cosine => floor + (peak - floor) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress)),
         Decay::Linear => floor + (peak - floor) * (1.0 - progress),
     }
 }

@@ -33,7 +33,7 @@ pub fn cells(tokens: &[Token], text: &str) -> Vec<Cell> {
 
 /// How surprising a cell is: 0 for a probability of a half or more, 5 for less than a thousandth.
 pub fn level(surprise: f64) -> usize {
-    LEVELS.iter().position(|least| (-surprise).exp() >= *least).unwrap_or(LEVELS.len())
+    LEVELS.iter().position(|least| libm::exp(-surprise) >= *least).unwrap_or(LEVELS.len())
 }
 
 /// The least probability of each level but the last.

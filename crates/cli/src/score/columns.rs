@@ -54,7 +54,7 @@ fn write_row(scored: &Scored, Token { id, bytes, score }: &Token, out: &mut impl
 
 /// Such as `"the" 31.2 %`.
 pub fn choice(scored: &Scored, (id, logprob): (u32, f64)) -> String {
-    format!("{} {}", quoted(&scored.tokenizer.token_text(id)), percent(logprob.exp()))
+    format!("{} {}", quoted(&scored.tokenizer.token_text(id)), percent(libm::exp(logprob)))
 }
 
 /// A probability to two digits or three.

@@ -78,7 +78,7 @@ fn tell(scored: &Scored, Token { id, bytes, score }: &Token) -> String {
         return format!("{place}\nthe first token: nothing predicts it");
     };
     let (logprob, rank, entropy, context) = (score.logprob, score.rank, score.entropy, score.context);
-    let probability = percent(logprob.exp());
+    let probability = percent(libm::exp(logprob));
     let mut told = format!(
         "{place}\np {probability}, log p {logprob:.4} nats\nrank {rank}, entropy {entropy:.4} nats\ncontext {context} token{}",
         if context == 1 { "" } else { "s" }

@@ -53,7 +53,7 @@ impl WithSimd for Forward<'_> {
             let max = max(simd, logits);
             let maxima = simd.splat_f32s(max);
             let total = sum!(simd, [x in logits], exp(simd, simd.sub_f32s(x, maxima)));
-            *out = total.ln() - (logits[*target] - max);
+            *out = libm::logf(total) - (logits[*target] - max);
         }
     }
 }

@@ -123,7 +123,7 @@ impl Judge<'_> {
         let is_kept = |token: u32| kept.binary_search(&token).is_ok();
         let last = all.iter().rev().find(|(token, _)| is_kept(*token)).map_or(1.0, |(_, probability)| *probability);
         let next = all.iter().find(|(token, _)| !is_kept(*token)).map_or(0.0, |(_, probability)| *probability);
-        let near = |a: f64, b: f64| a * moves.exp() >= b;
+        let near = |a: f64, b: f64| a * libm::exp(moves) >= b;
         if greedy {
             return Ok(claim.sampled.cdf_interval == (0.0..1.0) && near(probability(claim.sampled.token), last));
         }
@@ -139,8 +139,8 @@ impl Judge<'_> {
             Distribution::new(logits, history, &config, position).map(|distribution| distribution.tokens().count())
         };
         let (top_p, min_p) = (sampler.top_p, sampler.min_p);
-        let strict = count(moved(top_p, -moves), (min_p * moves.exp()).min(1.0))?;
-        let loose = count(moved(top_p, moves), min_p * (-moves).exp())?;
+        let strict = count(moved(top_p, -moves), (min_p * libm::exp(moves)).min(1.0))?;
+        let loose = count(moved(top_p, moves), min_p * libm::exp(-moves))?;
         Ok(strict < loose || near(next, last))
     }
 }
@@ -179,7 +179,7 @@ fn is_apart(a: f64, b: f64, allowed: f64) -> bool {
 
 /// Where an edge between shares may lie: what is before it has the probability p, and e^by times the odds.
 fn moved(p: f64, by: f64) -> f64 {
-    let weight = p * by.exp();
+    let weight = p * libm::exp(by);
     weight / (weight + (1.0 - p))
 }
 
