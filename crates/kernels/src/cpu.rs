@@ -19,7 +19,7 @@ mod rows;
 mod simd;
 mod team;
 
-pub use activation::{Activation, Swiglu};
+pub use activation::{Elementwise, Gelu, GeluTanh, Relu2, Swiglu};
 pub use adamw::adamw;
 pub use attention::Attention;
 pub use cross_entropy::CrossEntropy;

@@ -5,13 +5,15 @@
 
 mod cpu;
 mod operations;
+mod optimizer_steps;
 pub mod portable;
 mod rotary;
 
 pub use cpu::{instruction_set, is_cpu, together};
 pub use operations::{
-    AdamWStep, MuonStep, NEWTON_SCHULZ, adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear,
-    muon, relu2, rms_norm, row_major, swiglu,
+    adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major,
+    swiglu,
 };
+pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use portable::attention_probs;
 pub use rotary::RotaryTable;

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 
-use crate::cpu::{self, Activation, Attention, CrossEntropy, Kind, Linear, Norm, RowMajor, Swiglu, apply, input};
+use crate::cpu::{
+    self, Attention, CrossEntropy, Elementwise, Gelu, GeluTanh, Kind, Linear, Norm, Relu2, RowMajor, Swiglu, apply,
+    input,
+};
+use crate::optimizer_steps::{AdamWStep, MuonStep};
 use crate::portable;
 
 /// x·weight + bias.
@@ -70,21 +74,21 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Option<Tensor<1>>, eps: f64)
 ///
 /// - x: any shape
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if cpu::takes(&x) { apply(Activation::Gelu, [input(x)]) } else { portable::gelu(x) }
+    if cpu::takes(&x) { apply(Elementwise(Gelu), [input(x)]) } else { portable::gelu(x) }
 }
 
 /// GELU by its tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))): what GPT-2 was trained with.
 ///
 /// - x: any shape
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if cpu::takes(&x) { apply(Activation::GeluTanh, [input(x)]) } else { portable::gelu_tanh(x) }
+    if cpu::takes(&x) { apply(Elementwise(GeluTanh), [input(x)]) } else { portable::gelu_tanh(x) }
 }
 
 /// Squared ReLU, max(0, x)² (So et al. 2021, Primer, arXiv:2109.08668).
 ///
 /// - x: any shape
 pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if cpu::takes(&x) { apply(Activation::Relu2, [input(x)]) } else { portable::relu2(x) }
+    if cpu::takes(&x) { apply(Elementwise(Relu2), [input(x)]) } else { portable::relu2(x) }
 }
 
 /// SwiGLU, silu(gate)·up with silu(z) = z·σ(z) (Shazeer 2020, arXiv:2002.05202).
@@ -151,25 +155,6 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     apply(CrossEntropy { targets: Arc::new(targets) }, [input(logits)])
 }
 
-/// The numbers of one step of AdamW.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamWStep {
-    /// The learning rate.
-    pub rate: f64,
-    /// The share of the weight that is taken off, rate · weight decay.
-    pub decay: f64,
-    /// How much of the mean gradient is kept.
-    pub beta1: f64,
-    /// How much of the mean squared gradient is kept.
-    pub beta2: f64,
-    /// Added to the root, so that nothing is divided by zero.
-    pub eps: f64,
-    /// 1 − beta1ᵗ at step t.
-    pub first_correction: f64,
-    /// 1 − beta2ᵗ at step t.
-    pub second_correction: f64,
-}
-
 /// One step of AdamW with decoupled decay (Loshchilov & Hutter 2017, arXiv:1711.05101) for one parameter; returns
 /// weight and moments after it. No gradient flows through it.
 ///
@@ -188,36 +173,11 @@ pub fn adamw<const D: usize>(
     (cpu::plain(weight), [cpu::plain(first), cpu::plain(second)])
 }
 
-/// The numbers of one step of Muon.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MuonStep {
-    /// The learning rate.
-    pub rate: f64,
-    /// The share of the weight that is taken off, rate · weight decay.
-    pub decay: f64,
-    /// How much of the mean gradient is kept.
-    pub momentum: f64,
-}
-
-impl MuonStep {
-    /// Added to the norms that the mean gradient is divided by, so that nothing is divided by zero.
-    pub const EPS: f64 = 1e-7;
-
-    /// By how much more than `rate` a matrix `[d_input, d_output]` moves: √(d_output / d_input) where that is above 1.
-    pub fn scale(&self, [d_input, d_output]: [usize; 2]) -> f64 {
-        (d_output as f64 / d_input as f64).max(1.0).sqrt()
-    }
-}
-
-/// The Newton–Schulz steps of [`muon`]: each maps singular values σ to aσ + bσ³ + cσ⁵. The polynomial is Muon's own, one
-/// step fewer, because [`muon`] divides by a closer bound of the largest singular value before.
-pub const NEWTON_SCHULZ: [[f64; 3]; 4] = [[3.4445, -4.7750, 2.0315]; 4];
-
 /// One step of Muon (Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon>) for one matrix, or for several side
 /// by side; returns weight and momentum after it. No gradient flows through it.
 ///
 /// The mean of the gradients, with Nesterov's look ahead, is divided by its Frobenius norm, then by (Σσ⁸)^⅛ over its
-/// singular values σ, which is the largest of them or little more. It goes through the [`NEWTON_SCHULZ`] steps, which
+/// singular values σ, which is the largest of them or little more. It goes through the [`NEWTON_SCHULZ`](crate::NEWTON_SCHULZ) steps, which
 /// bring its singular values near 1 and leave its singular vectors. The weight moves by that times rate and
 /// [`MuonStep::scale`].
 ///

@@ -1,5 +1,8 @@
 //! Non-linearities, forward and backward.
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
@@ -7,39 +10,53 @@ use super::operation::Operation;
 use super::rows::{Rows, by_rows, tensor};
 use super::simd::{exp, map, sigmoid, vectorized};
 
-/// A function of one number, applied to each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    Gelu,
-    GeluTanh,
-    Relu2,
+/// A function of one number.
+pub trait Activation: Clone + Copy + Debug + Send + Sync + 'static {
+    /// Its value and derivative at each x; inlined, as all code of vectors has to be.
+    fn value_and_slope<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s);
 }
 
-/// Its value and derivative at each x.
-#[inline(always)]
-fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> (S::f32s, S::f32s) {
-    match activation {
-        Activation::Gelu => {
-            let (cumulative, density) = normal(simd, x);
-            (simd.mul_f32s(x, cumulative), simd.mul_add_f32s(x, density, cumulative))
-        }
-        Activation::GeluTanh => {
-            // ½(1 + tanh u) is the logistic function of 2u.
-            const TWICE: f32 = 1.595_769; // 2√(2/π)
-            let square = simd.mul_f32s(x, x);
-            let inner =
-                simd.mul_f32s(x, simd.mul_add_f32s(square, simd.splat_f32s(0.044_715 * TWICE), simd.splat_f32s(TWICE)));
-            let share = sigmoid(simd, inner);
-            let inner_slope =
-                simd.mul_add_f32s(square, simd.splat_f32s(3.0 * 0.044_715 * TWICE), simd.splat_f32s(TWICE));
-            let value = simd.mul_f32s(x, share);
-            let rest = simd.mul_f32s(value, simd.sub_f32s(simd.splat_f32s(1.0), share));
-            (value, simd.mul_add_f32s(rest, inner_slope, share))
-        }
-        Activation::Relu2 => {
-            let positive = simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(0.0)), simd.splat_f32s(0.0), x);
-            (simd.mul_f32s(positive, positive), simd.add_f32s(positive, positive))
-        }
+/// See [`crate::gelu`].
+#[derive(Debug, Clone, Copy)]
+pub struct Gelu;
+
+impl Activation for Gelu {
+    #[inline(always)]
+    fn value_and_slope<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
+        let (cumulative, density) = normal(simd, x);
+        (simd.mul_f32s(x, cumulative), simd.mul_add_f32s(x, density, cumulative))
+    }
+}
+
+/// See [`crate::gelu_tanh`].
+#[derive(Debug, Clone, Copy)]
+pub struct GeluTanh;
+
+impl Activation for GeluTanh {
+    #[inline(always)]
+    fn value_and_slope<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
+        // ½(1 + tanh u) is the logistic function of 2u.
+        const TWICE: f32 = 1.595_769; // 2√(2/π)
+        let square = simd.mul_f32s(x, x);
+        let inner =
+            simd.mul_f32s(x, simd.mul_add_f32s(square, simd.splat_f32s(0.044_715 * TWICE), simd.splat_f32s(TWICE)));
+        let share = sigmoid(simd, inner);
+        let inner_slope = simd.mul_add_f32s(square, simd.splat_f32s(3.0 * 0.044_715 * TWICE), simd.splat_f32s(TWICE));
+        let value = simd.mul_f32s(x, share);
+        let rest = simd.mul_f32s(value, simd.sub_f32s(simd.splat_f32s(1.0), share));
+        (value, simd.mul_add_f32s(rest, inner_slope, share))
+    }
+}
+
+/// See [`crate::relu2`].
+#[derive(Debug, Clone, Copy)]
+pub struct Relu2;
+
+impl Activation for Relu2 {
+    #[inline(always)]
+    fn value_and_slope<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
+        let positive = simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(0.0)), simd.splat_f32s(0.0), x);
+        (simd.mul_f32s(positive, positive), simd.add_f32s(positive, positive))
     }
 }
 
@@ -82,7 +99,11 @@ const TAIL: [f32; 11] = [
     -0.004_684_000_7,
 ];
 
-impl Operation<1> for Activation {
+/// An activation, applied to each number.
+#[derive(Debug, Clone)]
+pub struct Elementwise<A>(pub A);
+
+impl<A: Activation> Operation<1> for Elementwise<A> {
     type Saved = ();
 
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
@@ -90,7 +111,7 @@ impl Operation<1> for Activation {
         let mut out = vec![0.0; x.all().len()];
         by_rows(&mut out, 1, |first, out| {
             let x = &x.all()[first..first + out.len()];
-            vectorized(Forward { activation: *self, x, out });
+            vectorized(Forward { activation: PhantomData::<A>, x, out });
         });
         (tensor(out, x.shape()), ())
     }
@@ -98,56 +119,41 @@ impl Operation<1> for Activation {
     fn backward(&self, [x]: [FlexTensor; 1], (): (), gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let (x, gradient) = (Rows::consecutive(&x), Rows::consecutive(&gradient));
         let mut out = vec![0.0; x.all().len()];
-        vectorized(Backward { activation: *self, x: x.all(), gradient: gradient.all(), out: &mut out });
+        vectorized(Backward { activation: PhantomData::<A>, x: x.all(), gradient: gradient.all(), out: &mut out });
         [Some(tensor(out, x.shape()))]
     }
 }
 
-struct Forward<'a> {
-    activation: Activation,
+struct Forward<'a, A> {
+    activation: PhantomData<A>,
     x: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Forward<'_> {
+impl<A: Activation> WithSimd for Forward<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { activation, x, out } = self;
-        match activation {
-            Activation::Gelu => map!(simd, out, [x in x], value_and_slope(simd, Activation::Gelu, x).0),
-            Activation::GeluTanh => map!(simd, out, [x in x], value_and_slope(simd, Activation::GeluTanh, x).0),
-            Activation::Relu2 => map!(simd, out, [x in x], value_and_slope(simd, Activation::Relu2, x).0),
-        }
+        map!(simd, self.out, [x in self.x], A::value_and_slope(simd, x).0);
     }
 }
 
-struct Backward<'a> {
-    activation: Activation,
+struct Backward<'a, A> {
+    activation: PhantomData<A>,
     x: &'a [f32],
     gradient: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Backward<'_> {
+impl<A: Activation> WithSimd for Backward<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { activation, x, gradient, out } = self;
-        macro_rules! with {
-            ($activation:expr) => {
-                map!(simd, out, [x in x, gradient in gradient], {
-                    simd.mul_f32s(gradient, value_and_slope(simd, $activation, x).1)
-                })
-            };
-        }
-        match activation {
-            Activation::Gelu => with!(Activation::Gelu),
-            Activation::GeluTanh => with!(Activation::GeluTanh),
-            Activation::Relu2 => with!(Activation::Relu2),
-        }
+        map!(simd, self.out, [x in self.x, gradient in self.gradient], {
+            simd.mul_f32s(gradient, A::value_and_slope(simd, x).1)
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::rows::own;
 use super::simd::{LANES, load, store, vectorized};
-use crate::AdamWStep;
+use crate::optimizer_steps::AdamWStep;
 
 /// Elements that one thread updates at a time.
 const CHUNK: usize = 1 << 14;

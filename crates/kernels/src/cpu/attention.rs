@@ -127,8 +127,7 @@ impl Heads {
     /// Whether to share the heads out over threads.
     fn in_parallel(&self) -> bool {
         let least = if team::is_led() { TEAM_WORK } else { PARALLEL_WORK };
-        rayon::current_num_threads() > 1
-            && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= least
+        team::threads() > 1 && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= least
     }
 }
 

@@ -16,6 +16,9 @@ const PARALLEL_WORK: usize = 1 << 20;
 /// The same where threads stand by.
 const TEAM_WORK: usize = 1 << 15;
 
+/// Rows from which on a panel is no wider than the tallest tile allows.
+const LONG_PANEL_ROWS: usize = 4;
+
 /// Rows from which on it pays to copy a panel of the right matrix together before use.
 const PACKING_ROWS: usize = 40;
 
@@ -76,7 +79,7 @@ impl Product<'_> {
         if let Start::Bias(bias) = self.start {
             assert_eq!(bias.len(), n, "one bias a column");
         }
-        let threads = rayon::current_num_threads();
+        let threads = team::threads();
         let c = Target { data: c.as_mut_ptr(), stride };
         let least = if team::is_led() { TEAM_WORK } else { PARALLEL_WORK };
         if threads == 1 || m * n * k < least {
@@ -128,20 +131,13 @@ impl WithSimd for Part<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Product { size: [_, _, k], b, .. } = self.product;
-        let wide = S::REGISTER_COUNT >= 32; // AVX-512: 8 rows by 3 vectors fill its registers
+        let wide = S::REGISTER_COUNT >= 32;
         let few = b.column_stride == 1 && self.rows.len() < PACKING_ROWS;
-        // Few rows wait for the right matrix, which is read the faster the more of each of its rows is taken at once.
-        let long = if wide { 8 } else { 4 };
         let mut column = self.columns.start;
         while column < self.columns.end {
             let left = self.columns.end - column;
-            let take = match left.div_ceil(LANES) {
-                _ if few && self.rows.len() < 4 && left >= long * LANES => long,
-                _ if !wide => 1,
-                4 => 2,
-                more => more.min(3),
-            };
-            let stride = take * LANES;
+            let vectors = panel_vectors(wide, left, few && self.rows.len() < LONG_PANEL_ROWS);
+            let stride = vectors * LANES;
             let panel = Panel { first_column: column, width: left.min(stride) };
             // Rows of the right matrix that can be used where they lie: what a ragged panel reads past its columns is
             // not stored, but the last row may end with the matrix.
@@ -153,14 +149,14 @@ impl WithSimd for Part<'_> {
             };
             if direct > 0 || k == 0 {
                 let data = b.data.get(column..).unwrap_or_default();
-                self.panel(simd, wide, take, panel, 0..direct, data, b.row_stride);
+                self.panel(simd, wide, vectors, panel, 0..direct, data, b.row_stride);
             }
             if direct < k {
                 // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
                 let mut packed = SCRATCH.take();
                 packed.resize((k - direct) * stride, 0.0);
                 pack(&b, direct..k, panel, stride, &mut packed);
-                self.panel(simd, wide, take, panel, direct..k, &packed, stride);
+                self.panel(simd, wide, vectors, panel, direct..k, &packed, stride);
                 SCRATCH.set(packed);
             }
             column += panel.width;
@@ -171,6 +167,50 @@ impl WithSimd for Part<'_> {
 thread_local! {
     /// The packed panel, kept so that its memory is not faulted in anew for each product.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls a macro with all tiles whose sums stay in registers: (whether there are 32 registers, as in AVX-512, and not
+/// 16; vectors in a row of the tile): rows of the tile. The last width of each kind is for few rows.
+macro_rules! tiles {
+    ($macro:ident) => {
+        $macro! {
+            (true, 1): 1 2 3 4 5 6 7 8;
+            (true, 2): 1 2 3 4 5 6 7 8;
+            (true, 3): 1 2 3 4 5 6 7 8;
+            (true, 8): 1 2 3;
+            (false, 1): 1 2 3 4 5 6;
+            (false, 4): 1;
+        }
+    };
+}
+
+macro_rules! sizes_of_tiles {
+    ($(($wide:literal, $vectors:literal): $($rows:literal)*;)*) => {
+        [$((($wide, $vectors), [$($rows),*].len())),*]
+    };
+}
+
+/// Each width of a tile with its most rows.
+const TILES: [((bool, usize), usize); 6] = tiles!(sizes_of_tiles);
+
+/// Rows of the tallest tile of so many vectors.
+#[inline(always)]
+fn most_rows(wide: bool, vectors: usize) -> usize {
+    TILES.iter().find(|(width, _)| *width == (wide, vectors)).map_or(0, |(_, rows)| *rows)
+}
+
+/// Vectors of the next panel where `left` columns are left.
+#[inline(always)]
+fn panel_vectors(wide: bool, left: usize, few_rows: bool) -> usize {
+    let mut widths = TILES.iter().rev().filter(|((of_wide, _), _)| *of_wide == wide).map(|((_, vectors), _)| *vectors);
+    let (long, most) = (widths.next().unwrap_or(1), widths.next().unwrap_or(1));
+    match left.div_ceil(LANES) {
+        // Few rows wait for the right matrix, which is read the faster the more of each of its rows is taken at once.
+        _ if few_rows && left >= long * LANES => long,
+        // Two halves are faster than a full panel and a narrow rest.
+        vectors if vectors == most + 1 => vectors.div_ceil(2),
+        vectors => vectors.min(most),
+    }
 }
 
 /// Columns of the right matrix that are in work together.
@@ -227,30 +267,18 @@ impl Part<'_> {
     ) {
         let mut row = self.rows.start;
         while row < self.rows.end {
-            // As many rows as leave their sums in registers.
-            let most = match vectors {
-                8 => 3,
-                4 => 1,
-                _ if wide => 8,
-                _ => 6,
-            };
-            let rows = (self.rows.end - row).min(most);
-            macro_rules! tile {
-                ($($r:literal),*; $($v:literal),*) => { tile!(@ [$($r),*] [$($v),*]) };
-                (@ $rs:tt [$($v:literal),*]) => { match vectors { $($v => tile!(@@ $rs $v),)* _ => unreachable!() } };
-                (@@ [$($r:literal),*] $v:literal) => {
-                    match rows { $($r => self.tile::<S, $r, $v>(simd, row, panel, inner.clone(), b, b_stride),)* _ => unreachable!() }
+            let rows = (self.rows.end - row).min(most_rows(wide, vectors));
+            macro_rules! tile_of_that_size {
+                ($(($wide:literal, $vectors:literal): $($rows:literal)*;)*) => {
+                    match (wide, vectors, rows) {
+                        $($(($wide, $vectors, $rows) => {
+                            self.tile::<S, $rows, $vectors>(simd, row, panel, inner.clone(), b, b_stride);
+                        })*)*
+                        _ => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+                    }
                 };
             }
-            if vectors == 8 {
-                tile!(1, 2, 3; 8);
-            } else if vectors == 4 {
-                tile!(1; 4);
-            } else if wide {
-                tile!(1, 2, 3, 4, 5, 6, 7, 8; 1, 2, 3);
-            } else {
-                tile!(1, 2, 3, 4, 5, 6; 1);
-            }
+            tiles!(tile_of_that_size);
             row += rows;
         }
     }

@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 use super::gemm::{Matrix, Product, Start};
 use super::rows::own;
 use super::simd::{map, sum, update, vectorized};
-use crate::{MuonStep, NEWTON_SCHULZ};
+use crate::optimizer_steps::{MuonStep, NEWTON_SCHULZ};
 
 /// Columns of a symmetric product that are computed together: a panel of the matrix product.
 const PANEL: usize = 48;

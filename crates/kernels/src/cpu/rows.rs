@@ -101,7 +101,7 @@ pub fn own(tensor: FlexTensor) -> FlexTensor {
 /// Calls `work` with chunks of whole rows of `out` and the number of each chunk's first row, on the threads of the
 /// current pool where it pays. A row's result must not depend on its chunk.
 pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
-    let threads = rayon::current_num_threads();
+    let threads = team::threads();
     if threads == 1 || out.len() < PARALLEL_ELEMENTS || width == 0 {
         return work(0, out);
     }

@@ -26,12 +26,15 @@ const PATIENCE: usize = 1 << 12;
 thread_local! {
     /// The team that this thread leads.
     static LED: Cell<*const Team> = const { Cell::new(std::ptr::null()) };
+
+    /// Whether this thread is in a part of a job.
+    static IN_PART: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs a pass of about so many multiply-adds with as many threads standing by as the current pool has others, if the
 /// device is the CPU and the pass long enough for that to pay. It changes the time and nothing else.
 pub fn together<R>(device: &Device, multiply_adds: usize, pass: impl FnOnce() -> R) -> R {
-    let threads = rayon::current_num_threads();
+    let threads = threads();
     if threads == 1 || !is_cpu(device) || multiply_adds < TEAM_WORK || is_led() {
         return pass();
     }
@@ -72,11 +75,20 @@ fn call(team: &Arc<Team>) {
 
 /// Whether this thread has others standing by.
 pub fn is_led() -> bool {
-    !LED.get().is_null()
+    !LED.get().is_null() && !IN_PART.get()
 }
 
-/// Calls `work` with each item, on the threads that stand by, or else on those of the current pool.
+/// Threads that work can be shared out to: one in a part of a job, whose pass has others for the other parts.
+pub fn threads() -> usize {
+    if IN_PART.get() { 1 } else { rayon::current_num_threads() }
+}
+
+/// Calls `work` with each item, on the threads that stand by, or else on those of the current pool. In a part of a job
+/// it is done by that part's thread alone: a helper is in none of rayon's pools, so rayon would take the global one.
 pub fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Send + Sync) {
+    if items.len() == 1 || IN_PART.get() {
+        return items.into_iter().for_each(work);
+    }
     let team = LED.get();
     if team.is_null() {
         return items.into_par_iter().for_each(work);
@@ -107,8 +119,8 @@ struct Team {
     over: AtomicBool,
 }
 
-// SAFETY: what is shared is atomic or locked, but for `job`: the leader alone writes it, before it gives out tickets and after all that were taken are done; others read
-// it while they hold a ticket.
+// SAFETY: what is shared is atomic or locked, but for `job`: the leader alone writes it, before it gives out tickets and
+// after all that were taken are done; others read it while they hold a ticket.
 unsafe impl Sync for Team {}
 
 const UNTAKEN: u64 = u32::MAX as u64;
@@ -137,7 +149,11 @@ impl Team {
             // SAFETY: the leader changes the job only after this part is done.
             let job = unsafe { *self.job.get() };
             let part = AssertUnwindSafe(|| job.map(|job| job(untaken as usize - 1)));
-            if let Err(panic) = catch_unwind(part)
+            // What a part shared out itself would take the place of this job.
+            IN_PART.set(true);
+            let outcome = catch_unwind(part);
+            IN_PART.set(false);
+            if let Err(panic) = outcome
                 && let Ok(mut first) = self.panic.lock()
             {
                 first.get_or_insert(panic);
@@ -155,8 +171,6 @@ impl Team {
         // SAFETY: no ticket is out, so nobody reads it.
         unsafe { *self.job.get() = Some(job) };
         self.done.store(0, Ordering::Relaxed);
-        // What a part shares out itself would take the place of this job.
-        let _busy = Busy(LED.replace(std::ptr::null()));
         let number = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         self.ticket.store(number << 32 | parts as u64, Ordering::Release);
         while self.take_part() {}
@@ -185,15 +199,6 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         LED.set(std::ptr::null());
         self.0.over.store(true, Ordering::Release);
-    }
-}
-
-/// While it lives, this thread shares nothing out to the team that it leads.
-struct Busy(*const Team);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        LED.set(self.0);
     }
 }
 
@@ -242,6 +247,22 @@ mod tests {
             });
         });
         assert_eq!(*sums.lock().expect("no panic"), [2000; 9]);
+    }
+
+    #[test]
+    fn what_a_part_shares_out_stays_on_its_own_thread() {
+        pool(3).install(|| {
+            together(&Device::flex(), TEAM_WORK, || {
+                for _ in 0..200 {
+                    for_each((0..9).collect(), |_: usize| {
+                        let own = thread::current().id();
+                        assert_eq!(threads(), 1);
+                        for_each((0..5).collect(), |_: usize| assert_eq!(thread::current().id(), own));
+                    });
+                    assert_eq!(threads(), 3, "the pass has all of its threads again");
+                }
+            });
+        });
     }
 
     #[test]

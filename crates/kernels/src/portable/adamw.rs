@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::AdamWStep;
+use crate::optimizer_steps::AdamWStep;
 
 /// See [`crate::adamw`].
 pub fn adamw<const D: usize>(

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{MuonStep, NEWTON_SCHULZ};
+use crate::optimizer_steps::{MuonStep, NEWTON_SCHULZ};
 
 /// See [`crate::muon`].
 pub fn muon(
