@@ -54,7 +54,7 @@ impl Corpus {
     /// damaged.
     pub fn open(source: &str) -> Result<Self, DataError> {
         if source == "tales" {
-            return Ok(Self { name: source.to_string(), documents: told_tales()? });
+            return Ok(Self { name: source.to_string(), documents: tales_documents()? });
         }
         let path = Path::new(source);
         let metadata = fs::metadata(path).map_err(|error| missing(source, error))?;
@@ -77,7 +77,7 @@ impl Corpus {
 }
 
 /// The embedded corpus as documents, a story each.
-fn told_tales() -> Result<Vec<Document>, DataError> {
+fn tales_documents() -> Result<Vec<Document>, DataError> {
     let document = |(story, number): (tales::Story, usize)| Document {
         origin: format!("tales, story {number}"),
         text: story.text,

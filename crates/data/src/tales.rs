@@ -2,9 +2,9 @@
 //! Each story has exactly one derivation, so its exact probability, and so the best loss a model can reach, is known.
 //! The file is loaded in `load`, told in `tell`, read back in `read`, and proved unambiguous in `unique`.
 
+mod generate;
 mod load;
 mod read;
-mod tell;
 #[cfg(test)]
 mod tests;
 mod unique;

@@ -9,7 +9,7 @@ mod optimizer_steps;
 pub mod portable;
 mod rotary;
 
-pub use cpu::{instruction_set, is_cpu, together};
+pub use cpu::{instruction_set, is_cpu, with_spin_pool};
 pub use operations::{
     adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major,
     swiglu,

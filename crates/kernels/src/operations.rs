@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Int, Tensor};
 
 use crate::cpu::{
-    self, Attention, CrossEntropy, Elementwise, Gelu, GeluTanh, Kind, Linear, Norm, Relu2, RowMajor, Swiglu, apply,
+    self, Attention, CrossEntropy, Elementwise, Gelu, GeluTanh, Linear, Norm, NormKind, Relu2, RowMajor, Swiglu, apply,
     input,
 };
 use crate::optimizer_steps::{AdamWStep, MuonStep};
@@ -19,7 +19,7 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
     let [_, _, d_input] = x.dims();
     let [weight_rows, _] = weight.dims();
     assert_eq!(d_input, weight_rows, "activations of width {d_input} meet a weight of {weight_rows} rows");
-    if !cpu::takes(&x) {
+    if !cpu::supports(&x) {
         return portable::linear(x, weight, bias);
     }
     match bias {
@@ -32,7 +32,7 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
 ///
 /// - weight: `[d_input, d_output]`
 pub fn row_major(weight: Tensor<2>) -> Tensor<2> {
-    if cpu::takes(&weight) { apply(RowMajor, [input(weight)]) } else { weight }
+    if cpu::supports(&weight) { apply(RowMajor, [input(weight)]) } else { weight }
 }
 
 /// Layer normalisation, (x − mean) / √(variance + eps), then gain and bias where given (Ba et al. 2016,
@@ -40,11 +40,11 @@ pub fn row_major(weight: Tensor<2>) -> Tensor<2> {
 ///
 /// - x: `[batch_size, seq_len, d_model]`; gain, bias: `[d_model]`
 pub fn layer_norm(x: Tensor<3>, gain: Option<Tensor<1>>, bias: Option<Tensor<1>>, eps: f64) -> Tensor<3> {
-    if !cpu::takes(&x) {
+    if !cpu::supports(&x) {
         return portable::layer_norm(x, gain, bias, eps);
     }
     let [_, _, d_model] = x.dims();
-    let norm = Norm { kind: Kind::Layer, eps: eps as f32 };
+    let norm = Norm { kind: NormKind::Layer, eps: eps as f32 };
     match (gain, bias) {
         (None, None) => apply(norm, [input(x)]),
         (Some(gain), None) => apply(norm, [input(x), input(gain)]),
@@ -60,10 +60,10 @@ pub fn layer_norm(x: Tensor<3>, gain: Option<Tensor<1>>, bias: Option<Tensor<1>>
 ///
 /// - x: `[…, width]`; gain: `[width]`
 pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Option<Tensor<1>>, eps: f64) -> Tensor<D> {
-    if !cpu::takes(&x) {
+    if !cpu::supports(&x) {
         return portable::rms_norm(x, gain, eps);
     }
-    let norm = Norm { kind: Kind::Rms, eps: eps as f32 };
+    let norm = Norm { kind: NormKind::Rms, eps: eps as f32 };
     match gain {
         Some(gain) => apply(norm, [input(x), input(gain)]),
         None => apply(norm, [input(x)]),
@@ -74,21 +74,21 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Option<Tensor<1>>, eps: f64)
 ///
 /// - x: any shape
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if cpu::takes(&x) { apply(Elementwise(Gelu), [input(x)]) } else { portable::gelu(x) }
+    if cpu::supports(&x) { apply(Elementwise(Gelu), [input(x)]) } else { portable::gelu(x) }
 }
 
 /// GELU by its tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))): what GPT-2 was trained with.
 ///
 /// - x: any shape
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if cpu::takes(&x) { apply(Elementwise(GeluTanh), [input(x)]) } else { portable::gelu_tanh(x) }
+    if cpu::supports(&x) { apply(Elementwise(GeluTanh), [input(x)]) } else { portable::gelu_tanh(x) }
 }
 
 /// Squared ReLU, max(0, x)² (So et al. 2021, Primer, arXiv:2109.08668).
 ///
 /// - x: any shape
 pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if cpu::takes(&x) { apply(Elementwise(Relu2), [input(x)]) } else { portable::relu2(x) }
+    if cpu::supports(&x) { apply(Elementwise(Relu2), [input(x)]) } else { portable::relu2(x) }
 }
 
 /// SwiGLU, silu(gate)·up with silu(z) = z·σ(z) (Shazeer 2020, arXiv:2002.05202).
@@ -98,7 +98,7 @@ pub fn relu2<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
     let [_, _, doubled] = gate_up.dims();
     assert!(doubled.is_multiple_of(2), "swiglu splits its last axis in two, but it is {doubled} wide");
-    if cpu::takes(&gate_up) { apply(Swiglu, [input(gate_up)]) } else { portable::swiglu(gate_up) }
+    if cpu::supports(&gate_up) { apply(Swiglu, [input(gate_up)]) } else { portable::swiglu(gate_up) }
 }
 
 /// Scaled dot-product attention in which a query sees itself and what came before, softmax(q·kᵀ/√d_head)·v
@@ -129,7 +129,7 @@ pub fn causal_attention(
     if let Some(factors) = &dropout {
         assert_eq!(factors.dims(), [batch_size, n_heads, q_len, k_len], "one dropout factor a probability");
     }
-    if !cpu::takes(&q) {
+    if !cpu::supports(&q) {
         return portable::causal_attention(q, k, v, window, dropout);
     }
     let dropout = dropout.map(cpu::constant);
@@ -144,7 +144,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [n_tokens, vocab_size] = logits.dims();
     let [n_targets] = targets.dims();
     assert_eq!(n_tokens, n_targets, "one target a row of logits");
-    if !cpu::takes(&logits) {
+    if !cpu::supports(&logits) {
         return portable::cross_entropy(logits, targets);
     }
     let targets: Vec<i64> = targets.into_data().iter::<i64>().collect();
@@ -165,7 +165,7 @@ pub fn adamw<const D: usize>(
     moments: [Tensor<1>; 2],
     gradient: Tensor<1>,
 ) -> (Tensor<D>, [Tensor<1>; 2]) {
-    if !cpu::takes(&weight) {
+    if !cpu::supports(&weight) {
         return portable::adamw(step, weight, moments, gradient);
     }
     let [first, second] = moments.map(cpu::constant);
@@ -192,7 +192,7 @@ pub fn muon(
 ) -> (Tensor<2>, Tensor<1>) {
     let [_, columns] = weight.dims();
     assert_eq!(widths.iter().sum::<usize>(), columns, "matrices of {widths:?} columns fill a weight of {columns}");
-    if !cpu::takes(&weight) {
+    if !cpu::supports(&weight) {
         return portable::muon(step, weight, momentum, gradient, widths);
     }
     let tensors = [cpu::constant(weight), cpu::constant(momentum)];

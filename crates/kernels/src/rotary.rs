@@ -45,7 +45,7 @@ impl RotaryTable {
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, seq_len, d_head] = x.dims();
         assert_eq!((seq_len, d_head), (self.seq_len, self.d_head), "rotary table made for another seq_len or d_head");
-        if cpu::takes(&x) {
+        if cpu::supports(&x) {
             let table = cpu::Rotary { cos: Arc::clone(&self.cos), sin: Arc::clone(&self.sin) };
             return cpu::apply(table, [cpu::input(x)]);
         }

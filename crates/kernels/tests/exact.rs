@@ -5,7 +5,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use tril_kernels::{
-    MuonStep, causal_attention, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major, swiglu, together,
+    MuonStep, causal_attention, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major, swiglu,
+    with_spin_pool,
 };
 
 fn numbers(len: usize, salt: usize) -> Vec<f32> {
@@ -23,7 +24,7 @@ fn bits<const D: usize>(tensor: Tensor<D>) -> Vec<u32> {
 /// Runs `work` with pools of one, two and three threads, and with the threads of these standing by.
 fn on_threads<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-    let standing_by = || together(&Device::flex(), usize::MAX, &work);
+    let standing_by = || with_spin_pool(&Device::flex(), usize::MAX, &work);
     let runs = [1, 2, 3].map(pool).map(|pool| [pool.install(&work), pool.install(standing_by)]);
     runs.into_iter().flatten().collect()
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::{RotaryTable, linear, row_major, together};
+use tril_kernels::{RotaryTable, linear, row_major, with_spin_pool};
 
 use crate::block::Block;
 use crate::dropout::Site;
@@ -128,7 +128,7 @@ impl Gpt {
         let [batch_size, seq_len] = inputs.dims();
         let head = self.head_for(&ctx);
         let multiply_adds = batch_size * seq_len * self.config.block_weights();
-        together(&self.device(), multiply_adds, || {
+        with_spin_pool(&self.device(), multiply_adds, || {
             let hidden = self.hidden(inputs, ctx).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
             linear(hidden, head, None).squeeze_dim(1)
         })

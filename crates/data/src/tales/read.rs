@@ -1,7 +1,7 @@
 //! Reading: from a text back to all of its derivations, by trying every option at every point. It relies on nothing
 //! that makes the embedded grammar easy to read, so it finds two derivations where there are two.
 
-use super::tell::{Memory, Point, takes_an, weight};
+use super::generate::{Memory, Point, takes_an, weight};
 use super::{Choice, Derivation, Grammar, Item};
 
 impl Grammar {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::tell::{Options, Point, weight};
+use super::generate::{Options, Point, weight};
 use super::{Derivation, Grammar, TalesError};
 
 /// Every feature of the format in 81 stories: two names from one list, a form, an article, a capital, weights,
@@ -50,7 +50,7 @@ fn all_stories(grammar: &Grammar) -> Vec<(String, Derivation)> {
     while let Some(beginning) = beginnings.pop() {
         let mut next = None;
         let mut made = 0;
-        let told = grammar.tell(&mut |_, options| {
+        let told = grammar.generate(&mut |_, options| {
             made += 1;
             if let Some(&pick) = beginning.get(made - 1) {
                 return pick;
@@ -127,7 +127,7 @@ fn the_nats_of_the_corpus_agree_with_the_entropies_of_its_choices() {
         let derivation = grammar.derivation(index);
         let mut picks = derivation.choices.iter().map(|choice| choice.pick);
         let mut expected = 0.0;
-        grammar.tell(&mut |point, options| {
+        grammar.generate(&mut |point, options| {
             expected += entropy(&grammar, point, options);
             picks.next().unwrap()
         });

@@ -8,11 +8,11 @@
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
-use super::gemm::{Matrix, Product, Start};
+use super::gemm::{Gemm, GemmInit, Matrix};
 use super::operation::Operation;
 use super::rows::{Rows, tensor};
 use super::simd::{exp, max, sum, update, vectorized};
-use super::team;
+use super::spin_pool;
 
 /// Queries in work together.
 const BLOCK: usize = 32;
@@ -21,7 +21,7 @@ const BLOCK: usize = 32;
 const PARALLEL_WORK: usize = 1 << 17;
 
 /// The same where threads stand by.
-const TEAM_WORK: usize = 1 << 15;
+const SPIN_POOL_WORK: usize = 1 << 15;
 
 /// softmax(q·kᵀ/√d_head)·v over the keys that each query may see; see [`crate::causal_attention`] for the shapes.
 #[derive(Debug, Clone)]
@@ -93,11 +93,11 @@ impl Heads {
         let first = self.seen(block.start).start;
         let width = self.seen(block.end - 1).end - first;
         let mut values = vec![0.0; block.len() * width];
-        Product {
+        Gemm {
             size: [block.len(), width, self.d_head],
             a: Matrix::row_major(scaled, self.d_head),
             b: Self::matrix(&self.k, batch, self.kv_head(head), first).transposed(),
-            start: Start::Zero,
+            start: GemmInit::Zero,
         }
         .into(&mut values, width);
         for (row, query) in values.chunks_exact_mut(width).zip(block.clone()) {
@@ -115,7 +115,7 @@ impl Heads {
     }
 
     /// Multiplies a block's probabilities, or their gradients, with the dropout factors.
-    fn drop_some(&self, batch: usize, head: usize, block: &std::ops::Range<usize>, scores: &mut Scores) {
+    fn apply_dropout(&self, batch: usize, head: usize, block: &std::ops::Range<usize>, scores: &mut Scores) {
         let Scores { first, width, .. } = *scores;
         for (row, query) in scores.values.chunks_exact_mut(width).zip(block.clone()) {
             if let Some(factors) = self.factors(batch, head, query, first, width) {
@@ -126,8 +126,8 @@ impl Heads {
 
     /// Whether to share the heads out over threads.
     fn in_parallel(&self) -> bool {
-        let least = if team::is_led() { TEAM_WORK } else { PARALLEL_WORK };
-        team::threads() > 1 && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= least
+        let least = if spin_pool::is_active() { SPIN_POOL_WORK } else { PARALLEL_WORK };
+        spin_pool::threads() > 1 && self.batch_size * self.n_heads * self.q_len * self.k_len * self.d_head >= least
     }
 }
 
@@ -177,7 +177,7 @@ impl Operation<3> for Attention {
             }
         };
         if heads.in_parallel() {
-            team::for_each(units.collect(), one);
+            spin_pool::for_each(units.collect(), one);
         } else {
             units.for_each(one);
         }
@@ -201,7 +201,7 @@ impl Operation<3> for Attention {
         type Part<'a> = (usize, ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]));
         let one = |(batch, ((dq, dk), dv)): Part<'_>| backward_row(&heads, &gradient, batch, [dq, dk, dv]);
         if heads.in_parallel() {
-            team::for_each(parts.collect(), one);
+            spin_pool::for_each(parts.collect(), one);
         } else {
             parts.for_each(one);
         }
@@ -223,17 +223,17 @@ fn forward_block(heads: &Heads, batch: usize, head: usize, block: &std::ops::Ran
     let stride = heads.n_heads * d_head;
     let scaled = heads.scaled_queries(batch, head, block);
     let mut probs = heads.probabilities(batch, head, &scaled, block);
-    heads.drop_some(batch, head, block, &mut probs);
+    heads.apply_dropout(batch, head, block, &mut probs);
     let mut add = |queries: std::ops::Range<usize>, keys: std::ops::Range<usize>| {
         if keys.is_empty() {
             return;
         }
         let from = (queries.start - block.start) * probs.width + keys.start - probs.first;
-        Product {
+        Gemm {
             size: [queries.len(), d_head, keys.len()],
             a: Matrix { data: &probs.values[from..], row_stride: probs.width, column_stride: 1 },
             b: Heads::matrix(&heads.v, batch, heads.kv_head(head), keys.start),
-            start: Start::Add,
+            start: GemmInit::Add,
         }
         .into(&mut out[(queries.start - block.start) * stride..], stride);
     };
@@ -267,44 +267,44 @@ fn backward_row(heads: &Heads, gradient: &Rows, batch: usize, [dq, dk, dv]: [&mu
             let out_gradient = Heads::matrix(gradient, batch, head, block.start);
             let kv_from = first * kv_stride + kv_head * d_head;
             let mut dropped = probs.clone();
-            heads.drop_some(batch, head, &block, &mut dropped);
+            heads.apply_dropout(batch, head, &block, &mut dropped);
             // dv += probsᵀ · d out
-            Product {
+            Gemm {
                 size: [width, d_head, block.len()],
                 a: Matrix::row_major(&dropped.values, width).transposed(),
                 b: out_gradient,
-                start: Start::Add,
+                start: GemmInit::Add,
             }
             .into(&mut dv[kv_from..], kv_stride);
             // d probs = d out · vᵀ
             let mut slopes = dropped;
-            Product {
+            Gemm {
                 size: [block.len(), width, d_head],
                 a: out_gradient,
                 b: Heads::matrix(&heads.v, batch, kv_head, first).transposed(),
-                start: Start::Zero,
+                start: GemmInit::Zero,
             }
             .into(&mut slopes.values, width);
-            heads.drop_some(batch, head, &block, &mut slopes);
+            heads.apply_dropout(batch, head, &block, &mut slopes);
             // d scores = probs · (d probs − Σ probs · d probs)
             for (slopes, probs) in slopes.values.chunks_exact_mut(width).zip(probs.values.chunks_exact(width)) {
                 vectorized(ScoreGradient { probs, slopes });
             }
             // dk += d scoresᵀ · q / √d_head
-            Product {
+            Gemm {
                 size: [width, d_head, block.len()],
                 a: Matrix::row_major(&slopes.values, width).transposed(),
                 b: Matrix::row_major(&scaled, d_head),
-                start: Start::Add,
+                start: GemmInit::Add,
             }
             .into(&mut dk[kv_from..], kv_stride);
             // dq = d scores · k / √d_head
             slopes.values.iter_mut().for_each(|slope| *slope *= scale);
-            Product {
+            Gemm {
                 size: [block.len(), d_head, width],
                 a: Matrix::row_major(&slopes.values, width),
                 b: Heads::matrix(&heads.k, batch, kv_head, first),
-                start: Start::Zero,
+                start: GemmInit::Zero,
             }
             .into(&mut dq[block.start * q_stride + head * d_head..], q_stride);
         }

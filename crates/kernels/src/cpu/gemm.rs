@@ -8,13 +8,13 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::simd::{LANES, load, store, vectorized};
-use super::team;
+use super::spin_pool;
 
 /// Multiply-adds below which splitting a product over threads costs more than it saves.
 const PARALLEL_WORK: usize = 1 << 20;
 
 /// The same where threads stand by.
-const TEAM_WORK: usize = 1 << 15;
+const SPIN_POOL_WORK: usize = 1 << 15;
 
 /// Rows from which on a panel is no wider than the tallest tile allows.
 const LONG_PANEL_ROWS: usize = 4;
@@ -49,7 +49,7 @@ impl<'a> Matrix<'a> {
 
 /// What each sum begins with.
 #[derive(Debug, Clone, Copy)]
-pub enum Start<'a> {
+pub enum GemmInit<'a> {
     Zero,
     /// One value a column.
     Bias(&'a [f32]),
@@ -59,14 +59,14 @@ pub enum Start<'a> {
 
 /// A product to be computed: `[m, k]` by `[k, n]`.
 #[derive(Debug, Clone, Copy)]
-pub struct Product<'a> {
+pub struct Gemm<'a> {
     pub size: [usize; 3],
     pub a: Matrix<'a>,
     pub b: Matrix<'a>,
-    pub start: Start<'a>,
+    pub start: GemmInit<'a>,
 }
 
-impl Product<'_> {
+impl Gemm<'_> {
     /// Computes it into `c`, `[m, n]` with `stride` elements from row to row, on the threads of the current pool.
     pub fn into(self, c: &mut [f32], stride: usize) {
         let [m, n, k] = self.size;
@@ -76,21 +76,21 @@ impl Product<'_> {
         self.a.check(m, k);
         self.b.check(k, n);
         assert!(n <= stride && (m - 1) * stride + n <= c.len(), "the result is too small for {m} × {n}");
-        if let Start::Bias(bias) = self.start {
+        if let GemmInit::Bias(bias) = self.start {
             assert_eq!(bias.len(), n, "one bias a column");
         }
-        let threads = team::threads();
+        let threads = spin_pool::threads();
         let c = Target { data: c.as_mut_ptr(), stride };
-        let least = if team::is_led() { TEAM_WORK } else { PARALLEL_WORK };
+        let least = if spin_pool::is_active() { SPIN_POOL_WORK } else { PARALLEL_WORK };
         if threads == 1 || m * n * k < least {
             self.part(0..m, 0..n, c);
         } else if m >= 8 * threads {
             let share = m.div_ceil(threads).next_multiple_of(8);
-            team::for_each(pieces(m, share), |rows| self.part(rows, 0..n, c));
+            spin_pool::for_each(partition(m, share), |rows| self.part(rows, 0..n, c));
         } else {
             // Two pieces a thread, for one that comes late.
             let share = n.div_ceil(2 * threads).next_multiple_of(LANES);
-            team::for_each(pieces(n, share), |columns| self.part(0..m, columns, c));
+            spin_pool::for_each(partition(n, share), |columns| self.part(0..m, columns, c));
         }
     }
 
@@ -100,7 +100,7 @@ impl Product<'_> {
 }
 
 /// Cuts 0 to `len` into pieces.
-fn pieces(len: usize, share: usize) -> Vec<Range<usize>> {
+fn partition(len: usize, share: usize) -> Vec<Range<usize>> {
     (0..len).step_by(share).map(|first| first..len.min(first + share)).collect()
 }
 
@@ -111,7 +111,7 @@ struct Target {
     stride: usize,
 }
 
-// SAFETY: `Product::into` holds the only reference to the memory while parts run, and gives each part rows and columns
+// SAFETY: `Gemm::into` holds the only reference to the memory while parts run, and gives each part rows and columns
 // of its own.
 unsafe impl Send for Target {}
 // SAFETY: as above.
@@ -119,7 +119,7 @@ unsafe impl Sync for Target {}
 
 /// A block of rows and columns of a product, computed on one thread.
 struct Part<'a> {
-    product: Product<'a>,
+    product: Gemm<'a>,
     rows: Range<usize>,
     columns: Range<usize>,
     c: Target,
@@ -130,7 +130,7 @@ impl WithSimd for Part<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Product { size: [_, _, k], b, .. } = self.product;
+        let Gemm { size: [_, _, k], b, .. } = self.product;
         let wide = S::REGISTER_COUNT >= 32;
         let few = b.column_stride == 1 && self.rows.len() < PACKING_ROWS;
         let mut column = self.columns.start;
@@ -294,20 +294,20 @@ impl Part<'_> {
         b: &[f32],
         b_stride: usize,
     ) {
-        let Product { a, start, .. } = self.product;
+        let Gemm { a, start, .. } = self.product;
         let k = inner.len();
         let Panel { first_column, width } = panel;
         // The part of each vector that is in the matrix; full but for a ragged last one.
         let lanes = |v: usize| width.min((v + 1) * LANES) - v * LANES;
         let result = |r: usize, v: usize| {
             let offset = (row + r) * self.c.stride + first_column + v * LANES;
-            // SAFETY: within the result by the check in `Product::into`, and in this part's rows and columns alone.
+            // SAFETY: within the result by the check in `Gemm::into`, and in this part's rows and columns alone.
             unsafe { std::slice::from_raw_parts_mut(self.c.data.add(offset), lanes(v)) }
         };
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        match if inner.start > 0 { Start::Add } else { start } {
-            Start::Zero => {}
-            Start::Bias(bias) => {
+        match if inner.start > 0 { GemmInit::Add } else { start } {
+            GemmInit::Zero => {}
+            GemmInit::Bias(bias) => {
                 for v in 0..V {
                     let from = first_column + v * LANES;
                     let values = load(simd, &bias[from..from + lanes(v)]);
@@ -316,7 +316,7 @@ impl Part<'_> {
                     }
                 }
             }
-            Start::Add => {
+            GemmInit::Add => {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate() {
                         *sum = load(simd, result(r, v));
@@ -330,7 +330,7 @@ impl Part<'_> {
         // SAFETY: both matrices hold the elements read there, by the assertion above and `Matrix::check`.
         let sums = unsafe {
             let a_first = a.data[row * a.row_stride + inner.start * a.column_stride..].as_ptr();
-            chains(simd, k, [a_first, b.as_ptr()], [a.row_stride, a.column_stride, b_stride], sums)
+            microkernel(simd, k, [a_first, b.as_ptr()], [a.row_stride, a.column_stride, b_stride], sums)
         };
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
@@ -347,7 +347,7 @@ impl Part<'_> {
 /// `a` must hold R rows and k columns at the first two strides, `b` k rows of V vectors at the third.
 #[expect(clippy::needless_range_loop, reason = "indexed by constants once unrolled, where an iterator is not")]
 #[inline(always)]
-unsafe fn chains<S: Simd, const R: usize, const V: usize>(
+unsafe fn microkernel<S: Simd, const R: usize, const V: usize>(
     simd: S,
     k: usize,
     [a, b]: [*const f32; 2],

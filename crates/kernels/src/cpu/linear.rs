@@ -2,7 +2,7 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::gemm::{Matrix, Product, Start};
+use super::gemm::{Gemm, GemmInit, Matrix};
 use super::operation::Operation;
 use super::rows::{Rows, tensor};
 
@@ -19,11 +19,11 @@ impl<const N: usize> Operation<N> for Linear {
         let [d_input, d_output] = size(&weight);
         let bias = inputs.get(2).map(Rows::consecutive);
         let mut out = vec![0.0; x.count() * d_output];
-        Product {
+        Gemm {
             size: [x.count(), d_output, d_input],
             a: Matrix::row_major(x.all(), d_input),
             b: matrix(&weight),
-            start: bias.as_ref().map_or(Start::Zero, |bias| Start::Bias(bias.all())),
+            start: bias.as_ref().map_or(GemmInit::Zero, |bias| GemmInit::Bias(bias.all())),
         }
         .into(&mut out, d_output);
         let mut shape = x.shape().to_vec();
@@ -49,7 +49,7 @@ impl<const N: usize> Operation<N> for Linear {
             let mut out = vec![0.0; rows * d_input];
             let size = [rows, d_input, d_output];
             let b = matrix(&weight).transposed();
-            Product { size, a: gradient_matrix, b, start: Start::Zero }.into(&mut out, d_input);
+            Gemm { size, a: gradient_matrix, b, start: GemmInit::Zero }.into(&mut out, d_input);
             let shape: Vec<usize> = inputs[0].layout().shape().iter().copied().collect();
             found[0] = Some(tensor(out, &shape));
         }
@@ -60,11 +60,11 @@ impl<const N: usize> Operation<N> for Linear {
             // In the order in which the weight itself lies, so that a transposed one gets a transposed gradient.
             found[1] = Some(if matrix(&weight).column_stride == 1 {
                 let size = [d_input, d_output, rows];
-                Product { size, a: x.transposed(), b: gradient_matrix, start: Start::Zero }.into(&mut out, d_output);
+                Gemm { size, a: x.transposed(), b: gradient_matrix, start: GemmInit::Zero }.into(&mut out, d_output);
                 tensor(out, &[d_input, d_output])
             } else {
                 let size = [d_output, d_input, rows];
-                Product { size, a: gradient_matrix.transposed(), b: x, start: Start::Zero }.into(&mut out, d_input);
+                Gemm { size, a: gradient_matrix.transposed(), b: x, start: GemmInit::Zero }.into(&mut out, d_input);
                 tensor(out, &[d_output, d_input]).transpose(0, 1)
             });
         }

@@ -8,7 +8,7 @@
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
-use super::gemm::{Matrix, Product, Start};
+use super::gemm::{Gemm, GemmInit, Matrix};
 use super::rows::own;
 use super::simd::{map, sum, update, vectorized};
 use crate::optimizer_steps::{MuonStep, NEWTON_SCHULZ};
@@ -73,7 +73,7 @@ fn orthogonalize(data: &mut [f32], [rows, columns]: [usize; 2], stride: usize, o
     scale(&mut total, 1.0 / bound.sqrt());
     let total = Matrix::row_major(&total, side);
     let (a, b) = if rows <= columns { (total, x) } else { (x, total) };
-    Product { size: [rows, columns, side], a, b, start: Start::Zero }.into(out, stride);
+    Gemm { size: [rows, columns, side], a, b, start: GemmInit::Zero }.into(out, stride);
 }
 
 /// The Frobenius norm of a matrix with `stride` elements a row; a row is added up in f32, the rows in f64.
@@ -98,11 +98,11 @@ fn symmetric(a: Matrix<'_>, b: Matrix<'_>, side: usize, inner: usize) -> Vec<f32
     let mut out = vec![0.0; side * side];
     for first in (0..side).step_by(PANEL) {
         let width = PANEL.min(side - first);
-        Product {
+        Gemm {
             size: [side - first, width, inner],
             a: Matrix { data: &a.data[first * a.row_stride..], ..a },
             b: Matrix { data: &b.data[first * b.column_stride..], ..b },
-            start: Start::Zero,
+            start: GemmInit::Zero,
         }
         .into(&mut out[first * side + first..], side);
         for row in first + width..side {

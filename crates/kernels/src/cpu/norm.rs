@@ -9,7 +9,7 @@ use super::simd::{map, sum, update, vectorized};
 
 /// Which norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum NormKind {
     Layer,
     Rms,
 }
@@ -17,7 +17,7 @@ pub enum Kind {
 /// A norm of the first input, times a gain if there is a second, plus a bias if there is a third.
 #[derive(Debug, Clone)]
 pub struct Norm {
-    pub kind: Kind,
+    pub kind: NormKind,
     pub eps: f32,
 }
 
@@ -76,8 +76,8 @@ impl<const N: usize> Operation<N> for Norm {
 fn statistics<S: Simd>(simd: S, norm: &Norm, row: &[f32]) -> (f32, f32) {
     let len = row.len() as f32;
     let mean = match norm.kind {
-        Kind::Layer => sum!(simd, [x in row], x) / len,
-        Kind::Rms => 0.0,
+        NormKind::Layer => sum!(simd, [x in row], x) / len,
+        NormKind::Rms => 0.0,
     };
     let means = simd.splat_f32s(mean);
     let squares = sum!(simd, [x in row], {
@@ -152,8 +152,8 @@ impl WithSimd for Backward<'_> {
                 }
             };
             let mean_gradient = match self.norm.kind {
-                Kind::Layer => sum!(simd, [g in gradient], g) / width as f32,
-                Kind::Rms => 0.0,
+                NormKind::Layer => sum!(simd, [g in gradient], g) / width as f32,
+                NormKind::Rms => 0.0,
             };
             let along = sum!(simd, [g in gradient, y in normed], simd.mul_f32s(g, y)) / width as f32;
             let (mean_gradients, alongs) = (simd.splat_f32s(mean_gradient), simd.splat_f32s(along));

@@ -42,12 +42,12 @@ pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Whether the kernels of this module can take a tensor.
-pub fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// Whether the kernels of this module can work on a tensor.
+pub fn supports<const D: usize>(tensor: &Tensor<D>) -> bool {
     is_cpu(&tensor.device()) && tensor.dtype() == DType::F32
 }
 
-/// A tensor that [`takes`] has accepted.
+/// A tensor that the CPU [`supports`].
 pub fn input<const D: usize>(tensor: Tensor<D>) -> Input {
     let converted = if tensor.device().is_autodiff() {
         tensor.try_into_primitive::<Autodiff<Flex>>().map(Input::Tracked)

@@ -3,7 +3,7 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
 
-use super::team;
+use super::spin_pool;
 
 /// Elements below which splitting work over threads costs more than it saves.
 const PARALLEL_ELEMENTS: usize = 1 << 15;
@@ -101,10 +101,10 @@ pub fn own(tensor: FlexTensor) -> FlexTensor {
 /// Calls `work` with chunks of whole rows of `out` and the number of each chunk's first row, on the threads of the
 /// current pool where it pays. A row's result must not depend on its chunk.
 pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
-    let threads = team::threads();
+    let threads = spin_pool::threads();
     if threads == 1 || out.len() < PARALLEL_ELEMENTS || width == 0 {
         return work(0, out);
     }
     let rows = (out.len() / width).div_ceil(threads);
-    team::for_each(out.chunks_mut(rows * width).enumerate().collect(), |(chunk, out)| work(chunk * rows, out));
+    spin_pool::for_each(out.chunks_mut(rows * width).enumerate().collect(), |(chunk, out)| work(chunk * rows, out));
 }

@@ -1,4 +1,4 @@
-//! Telling: from counter-based randomness to the text of a story. Which options a point of a story has, and with what
+//! From counter-based randomness to the text of a story. Which options a point of a story has, and with what
 //! weights, is decided here (`Memory`) and nowhere else, so the reader and the probabilities cannot disagree with it.
 
 use rand::{Rng, SeedableRng};
@@ -108,20 +108,20 @@ impl Grammar {
     /// stories of the same kind.
     #[must_use]
     pub fn story(&self, index: u64) -> Story {
-        let (text, derivation) = self.told(index);
+        let (text, derivation) = self.write(index);
         Story { text, nats: derivation.nats() }
     }
 
     /// The choices that made story `index`.
     #[must_use]
     pub fn derivation(&self, index: u64) -> Derivation {
-        self.told(index).1
+        self.write(index).1
     }
 
-    fn told(&self, index: u64) -> (String, Derivation) {
+    fn write(&self, index: u64) -> (String, Derivation) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index);
-        self.tell(&mut |point, options: Options| {
+        self.generate(&mut |point, options: Options| {
             let mut rest = below(&mut rng, options.total);
             let mut drawn = |&pick: &usize| {
                 let weight = weight(self, point, pick);
@@ -133,9 +133,9 @@ impl Grammar {
         })
     }
 
-    /// Tells a story by the picks that `choose` makes.
-    pub(super) fn tell(&self, choose: &mut dyn FnMut(Point, Options) -> usize) -> (String, Derivation) {
-        let mut teller = Teller {
+    /// Makes a story of the picks that `choose` makes.
+    pub(super) fn generate(&self, choose: &mut dyn FnMut(Point, Options) -> usize) -> (String, Derivation) {
+        let mut writer = StoryWriter {
             grammar: self,
             choose,
             memory: Memory::new(self),
@@ -144,8 +144,8 @@ impl Grammar {
             capital: false,
             articles: Vec::new(),
         };
-        teller.rule(self.start);
-        teller.finish()
+        writer.rule(self.start);
+        writer.finish()
     }
 }
 
@@ -161,7 +161,7 @@ fn below(rng: &mut ChaCha8Rng, total: u32) -> u32 {
     }
 }
 
-struct Teller<'a> {
+struct StoryWriter<'a> {
     grammar: &'a Grammar,
     choose: &'a mut dyn FnMut(Point, Options) -> usize,
     memory: Memory,
@@ -173,7 +173,7 @@ struct Teller<'a> {
     articles: Vec<usize>,
 }
 
-impl Teller<'_> {
+impl StoryWriter<'_> {
     fn rule(&mut self, rule: usize) {
         let grammar = self.grammar;
         let pick = self.draw(Point::Rule(rule));

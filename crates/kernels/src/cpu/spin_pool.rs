@@ -18,14 +18,14 @@ use rayon::prelude::*;
 use super::operation::is_cpu;
 
 /// Multiply-adds of a pass from which on it pays to have other threads stand by.
-const TEAM_WORK: usize = 1 << 22;
+const SPIN_POOL_WORK: usize = 1 << 22;
 
 /// Looks for work before a waiting thread lets others have its core.
-const PATIENCE: usize = 1 << 12;
+const SPINS_PER_YIELD: usize = 1 << 12;
 
 thread_local! {
-    /// The team that this thread leads.
-    static LED: Cell<*const Team> = const { Cell::new(std::ptr::null()) };
+    /// The pool that this thread leads.
+    static CURRENT: Cell<*const SpinPool> = const { Cell::new(std::ptr::null()) };
 
     /// Whether this thread is in a part of a job.
     static IN_PART: Cell<bool> = const { Cell::new(false) };
@@ -33,40 +33,40 @@ thread_local! {
 
 /// Runs a pass of about so many multiply-adds with as many threads standing by as the current pool has others, if the
 /// device is the CPU and the pass long enough for that to pay. It changes the time and nothing else.
-pub fn together<R>(device: &Device, multiply_adds: usize, pass: impl FnOnce() -> R) -> R {
+pub fn with_spin_pool<R>(device: &Device, multiply_adds: usize, pass: impl FnOnce() -> R) -> R {
     let threads = threads();
-    if threads == 1 || !is_cpu(device) || multiply_adds < TEAM_WORK || is_led() {
+    if threads == 1 || !is_cpu(device) || multiply_adds < SPIN_POOL_WORK || is_active() {
         return pass();
     }
-    let team = Arc::new(Team::default());
+    let pool = Arc::new(SpinPool::default());
     for _ in 1..threads {
-        call(&team);
+        add_helper(&pool);
     }
-    let _lead = Lead::new(&team);
+    let _current = CurrentPool::new(&pool);
     pass()
 }
 
 /// Helpers that sleep, each with the way to wake it.
-static IDLE: Mutex<Vec<Sender<Arc<Team>>>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<Sender<Arc<SpinPool>>>> = Mutex::new(Vec::new());
 
 /// Has one more thread stand by, if the system gives one.
-fn call(team: &Arc<Team>) {
+fn add_helper(pool: &Arc<SpinPool>) {
     let idle = IDLE.lock().ok().and_then(|mut idle| idle.pop());
-    if idle.is_some_and(|idle| idle.send(Arc::clone(team)).is_ok()) {
+    if idle.is_some_and(|idle| idle.send(Arc::clone(pool)).is_ok()) {
         return;
     }
-    let team = Arc::clone(team);
+    let pool = Arc::clone(pool);
     // Without it the pass takes longer, and that is all.
     let _ = thread::Builder::new().name("tril-helper".into()).spawn(move || {
-        team.serve();
-        drop(team);
+        pool.serve();
+        drop(pool);
         loop {
-            let (wake, called) = channel::<Arc<Team>>();
+            let (wake, called) = channel::<Arc<SpinPool>>();
             if let Ok(mut idle) = IDLE.lock() {
                 idle.push(wake);
             }
             match called.recv() {
-                Ok(team) => team.serve(),
+                Ok(pool) => pool.serve(),
                 Err(_) => return,
             }
         }
@@ -74,8 +74,8 @@ fn call(team: &Arc<Team>) {
 }
 
 /// Whether this thread has others standing by.
-pub fn is_led() -> bool {
-    !LED.get().is_null() && !IN_PART.get()
+pub fn is_active() -> bool {
+    !CURRENT.get().is_null() && !IN_PART.get()
 }
 
 /// Threads that work can be shared out to: one in a part of a job, whose pass has others for the other parts.
@@ -89,14 +89,14 @@ pub fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Send + Sync) {
     if items.len() == 1 || IN_PART.get() {
         return items.into_iter().for_each(work);
     }
-    let team = LED.get();
-    if team.is_null() {
+    let pool = CURRENT.get();
+    if pool.is_null() {
         return items.into_par_iter().for_each(work);
     }
-    // SAFETY: `Lead` has put it there and takes it away before the team ends.
-    let team = unsafe { &*team };
+    // SAFETY: `CurrentPool` has put it there and takes it away before the pool ends.
+    let pool = unsafe { &*pool };
     let items: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
-    team.share(items.len(), &|part| {
+    pool.share(items.len(), &|part| {
         if let Some(item) = items[part].lock().ok().and_then(|mut item| item.take()) {
             work(item);
         }
@@ -107,7 +107,7 @@ pub fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Send + Sync) {
 type Job<'a> = &'a (dyn Fn(usize) + Sync + 'a);
 
 #[derive(Default)]
-struct Team {
+struct SpinPool {
     /// The number of the job in the upper half, so that no late comer takes a part of the next one for one of the last;
     /// in the lower half, how many of its parts nobody has taken.
     ticket: AtomicU64,
@@ -121,19 +121,19 @@ struct Team {
 
 // SAFETY: what is shared is atomic or locked, but for `job`: the leader alone writes it, before it gives out tickets and
 // after all that were taken are done; others read it while they hold a ticket.
-unsafe impl Sync for Team {}
+unsafe impl Sync for SpinPool {}
 
 const UNTAKEN: u64 = u32::MAX as u64;
 
-impl Team {
-    /// Does parts of jobs until the team is over.
+impl SpinPool {
+    /// Does parts of jobs until the pool is over.
     fn serve(&self) {
-        let mut looks = 0;
+        let mut spins = 0;
         while !self.over.load(Ordering::Acquire) {
             if self.take_part() {
-                looks = 0;
+                spins = 0;
             } else {
-                wait(&mut looks);
+                wait(&mut spins);
             }
         }
     }
@@ -174,9 +174,9 @@ impl Team {
         let number = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         self.ticket.store(number << 32 | parts as u64, Ordering::Release);
         while self.take_part() {}
-        let mut looks = 0;
+        let mut spins = 0;
         while self.done.load(Ordering::Acquire) < parts {
-            wait(&mut looks);
+            wait(&mut spins);
         }
         let panic = self.panic.lock().ok().and_then(|mut panic| panic.take());
         if let Some(panic) = panic {
@@ -185,26 +185,26 @@ impl Team {
     }
 }
 
-/// While it lives, this thread leads the team.
-struct Lead<'a>(&'a Team);
+/// While it lives, this thread leads the pool.
+struct CurrentPool<'a>(&'a SpinPool);
 
-impl<'a> Lead<'a> {
-    fn new(team: &'a Team) -> Self {
-        LED.set(team);
-        Self(team)
+impl<'a> CurrentPool<'a> {
+    fn new(pool: &'a SpinPool) -> Self {
+        CURRENT.set(pool);
+        Self(pool)
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for CurrentPool<'_> {
     fn drop(&mut self) {
-        LED.set(std::ptr::null());
+        CURRENT.set(std::ptr::null());
         self.0.over.store(true, Ordering::Release);
     }
 }
 
-fn wait(looks: &mut usize) {
-    *looks += 1;
-    if (*looks).is_multiple_of(PATIENCE) {
+fn wait(spins: &mut usize) {
+    *spins += 1;
+    if (*spins).is_multiple_of(SPINS_PER_YIELD) {
         thread::yield_now();
     } else {
         std::hint::spin_loop();
@@ -223,7 +223,7 @@ mod tests {
     fn every_part_of_every_job_is_done_once() {
         for threads in [1, 2, 3, 7] {
             pool(threads).install(|| {
-                together(&Device::flex(), TEAM_WORK, || {
+                with_spin_pool(&Device::flex(), SPIN_POOL_WORK, || {
                     for job in 0..2000 {
                         let mut out = vec![0; job % 11];
                         for_each(out.iter_mut().enumerate().collect(), |(part, out)| *out += part + job + 1);
@@ -238,7 +238,7 @@ mod tests {
     fn parts_may_share_work_out_themselves() {
         let sums = Mutex::new(vec![0; 9]);
         pool(3).install(|| {
-            together(&Device::flex(), TEAM_WORK, || {
+            with_spin_pool(&Device::flex(), SPIN_POOL_WORK, || {
                 for _ in 0..200 {
                     for_each((0..9).collect(), |outer: usize| {
                         for_each((0..5).collect(), |inner| sums.lock().expect("no panic")[outer] += inner);
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn what_a_part_shares_out_stays_on_its_own_thread() {
         pool(3).install(|| {
-            together(&Device::flex(), TEAM_WORK, || {
+            with_spin_pool(&Device::flex(), SPIN_POOL_WORK, || {
                 for _ in 0..200 {
                     for_each((0..9).collect(), |_: usize| {
                         let own = thread::current().id();
@@ -269,7 +269,7 @@ mod tests {
     fn others_do_parts_too() {
         let threads = Mutex::new(std::collections::HashSet::new());
         pool(3).install(|| {
-            together(&Device::flex(), TEAM_WORK, || {
+            with_spin_pool(&Device::flex(), SPIN_POOL_WORK, || {
                 let begin = std::time::Instant::now();
                 while threads.lock().expect("no panic").len() < 2 && begin.elapsed().as_secs() < 20 {
                     for_each((0..6).collect(), |_: i32| {
@@ -287,19 +287,21 @@ mod tests {
         let pool = pool(2);
         for bad in 0..8 {
             let work = || {
-                together(&Device::flex(), TEAM_WORK, || for_each((0..8).collect(), |part: i32| assert_ne!(part, bad)))
+                with_spin_pool(&Device::flex(), SPIN_POOL_WORK, || {
+                    for_each((0..8).collect(), |part: i32| assert_ne!(part, bad))
+                })
             };
             let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.install(work)));
             assert!(caught.is_err(), "part {bad}");
-            assert!(!pool.install(is_led));
+            assert!(!pool.install(is_active));
         }
-        assert_eq!(pool.install(|| together(&Device::flex(), TEAM_WORK, || 5)), 5);
+        assert_eq!(pool.install(|| with_spin_pool(&Device::flex(), SPIN_POOL_WORK, || 5)), 5);
     }
 
     #[test]
     fn a_short_pass_or_a_single_thread_has_nobody_stand_by() {
-        assert!(pool(2).install(|| together(&Device::flex(), TEAM_WORK, is_led)));
-        assert!(!pool(2).install(|| together(&Device::flex(), TEAM_WORK - 1, is_led)));
-        assert!(!pool(1).install(|| together(&Device::flex(), TEAM_WORK, is_led)));
+        assert!(pool(2).install(|| with_spin_pool(&Device::flex(), SPIN_POOL_WORK, is_active)));
+        assert!(!pool(2).install(|| with_spin_pool(&Device::flex(), SPIN_POOL_WORK - 1, is_active)));
+        assert!(!pool(1).install(|| with_spin_pool(&Device::flex(), SPIN_POOL_WORK, is_active)));
     }
 }
