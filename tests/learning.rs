@@ -204,9 +204,16 @@ fn dropout_changes_training_and_never_evaluation() {
     };
     assert_ne!(losses(0.0), losses(0.3));
     assert_eq!(losses(0.3), losses(0.3));
-    let gpt = trainer(gpt2_config(), TrainConfig { dropout: 0.3, ..train_config() }, &device).model();
-    let inputs = input(&some_ids(2, 9, 17), 2, &device);
-    assert_eq!(values(gpt.forward(inputs.clone())), values(gpt.forward(inputs)));
+    // A model that is trained with dropout, and one of the same weights that never heard of it.
+    let dropping = trainer(gpt2_config(), TrainConfig { dropout: 0.9, ..train_config() }, &device).model();
+    let plain = Gpt::new(gpt2_config(), train_config().seed, &device).expect("a sound config");
+    assert_eq!(weights(&dropping), weights(&plain));
+    let ids = some_ids(2, 9, 17);
+    let logits = |gpt: &Gpt| values(gpt.forward(input(&ids, 2, &device)));
+    assert_eq!(logits(&dropping), logits(&plain));
+    let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
+    let loss = |gpt: &Gpt| evaluate(gpt, &ids, ids.len(), 9, 2).expect("finite").loss;
+    assert_eq!(loss(&dropping), loss(&plain));
 }
 
 #[test]
