@@ -23,6 +23,7 @@
 //! `TRIL_SHARED`, else beside the repository, and say so when they are skipped.
 
 #![allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests say what they skip")]
 
 mod bad_input;
 mod batches;

@@ -4,7 +4,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Number of `mi_option_purge_delay` in mimalloc's header, which the bindings do not name.
+/// Number of `mi_option_purge_delay` in mimalloc's header. The bindings do not name it, so Cargo.toml pins their version.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Keeps freed memory for the next step instead of giving it back after some milliseconds. Without it a training step

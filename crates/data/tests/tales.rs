@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use tril_data::tales::{Grammar, Story, stories};
 
 fn corpus() -> (Grammar, Vec<Story>) {
-    (Grammar::embedded().unwrap(), stories().unwrap())
+    (Grammar::embedded().expect("sound"), stories().expect("sound"))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tril_data::{Corpus, DataError};
 use tril_text::TextError;
 
 fn open(path: &Path) -> Result<Corpus, DataError> {
-    Corpus::open(path.to_str().unwrap())
+    Corpus::open(path.to_str().expect("UTF-8"))
 }
 
 #[test]

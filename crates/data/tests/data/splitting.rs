@@ -18,7 +18,7 @@ fn joined(pieces: &[Piece]) -> String {
 }
 
 fn n_train(texts: &[&str], fraction: f64) -> usize {
-    joined(&Split::new(&corpus(texts), fraction).unwrap().train).chars().count()
+    joined(&Split::new(&corpus(texts), fraction).expect("a sound fraction").train).chars().count()
 }
 
 #[test]

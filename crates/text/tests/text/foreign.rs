@@ -37,7 +37,7 @@ pub fn sentence_pieces() -> Tokenizer {
         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
         {"type": "Strip", "content": " ", "start": 1, "stop": 0}]});
     let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false});
-    read(&pipeline(model, metaspace, decoder, &[(0, "<unk>"), (1, "<s>"), (2, "</s>")])).unwrap()
+    read(&pipeline(model, metaspace, decoder, &[(0, "<unk>"), (1, "<s>"), (2, "</s>")])).expect("a sound tokenizer")
 }
 
 fn read(json: &str) -> Result<Tokenizer, TextError> {

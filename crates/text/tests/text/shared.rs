@@ -14,7 +14,7 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 /// A text of the shared data folder, or none, with a printed reason, where there is no such folder.
 pub fn shared_text(name: &str) -> Option<String> {
     let path = shared_path(name)?;
-    Some(fs::read_to_string(path).unwrap())
+    Some(fs::read_to_string(path).expect("a readable file"))
 }
 
 /// As [`shared_text`], the path.
@@ -39,7 +39,7 @@ pub fn config(kind: TokenizerKind) -> TokenizerConfig {
 }
 
 pub fn build(kind: TokenizerKind, text: &str) -> Tokenizer {
-    Tokenizer::build(&config(kind), &[text]).unwrap()
+    Tokenizer::build(&config(kind), &[text]).expect("a sound config")
 }
 
 /// The kinds that this toolkit makes itself.

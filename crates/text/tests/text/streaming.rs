@@ -7,9 +7,9 @@ use tril_text::{TextStream, Tokenizer, TokenizerConfig, TokenizerKind};
 /// All pieces but the last, and what `finish` gave.
 fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, String) {
     let mut stream = TextStream::new(tokenizer);
-    let pieces: Vec<String> = ids.iter().filter_map(|&id| stream.push(id).unwrap()).collect();
+    let pieces: Vec<String> = ids.iter().filter_map(|&id| stream.push(id).expect("a known id")).collect();
     assert!(pieces.iter().all(|piece| !piece.is_empty()));
-    (pieces, stream.finish().unwrap())
+    (pieces, stream.finish().expect("whole characters"))
 }
 
 #[test]
