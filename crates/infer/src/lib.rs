@@ -11,7 +11,7 @@ mod sampler;
 mod score;
 mod sequence;
 
-pub use batch::{BatchGenerator, PREFILL_CHUNK};
+pub use batch::{BatchGenerator, NumberedEvent, PREFILL_CHUNK};
 pub use error::InferError;
 pub use generator::Generator;
 pub use language_model::LanguageModel;

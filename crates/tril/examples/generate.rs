@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release -p tril --example generate -- runs/tales "Once upon" "The fox"
 
+#![expect(clippy::print_stdout, reason = "this is what it does")]
+
 use std::error::Error;
 use std::num::NonZeroUsize;
 

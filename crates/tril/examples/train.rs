@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release -p tril --example train -- my_text.txt runs/mine
 
+#![expect(clippy::print_stdout, reason = "this is what it does")]
+
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +21,7 @@ struct Watch<'a> {
 
 impl TrainObserver for Watch<'_> {
     fn step(&mut self, report: &StepReport, tokens: usize, seconds: f64) {
-        if report.step % 10 == 0 {
+        if report.step.is_multiple_of(10) {
             println!("step {:3}: loss {:.3}, {:.0} tokens a second", report.step, report.loss, tokens as f64 / seconds);
         }
         if report.step == self.stop_at {

@@ -73,11 +73,17 @@ const RENAMED: [(&str, &str, &str); 1] = [("optimizer", "matrix_learning_rate", 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
+    /// What to train on.
     pub data: DataConfig,
+    /// What a token is.
     pub tokenizer: TokenizerConfig,
+    /// The shape of the model.
     pub model: GptConfig,
+    /// Steps, batches, evaluations, checkpoints.
     pub train: TrainConfig,
+    /// How weights change.
     pub optimizer: OptimizerConfig,
+    /// What is shown while training.
     pub sample: SampleConfig,
 }
 
