@@ -1,22 +1,21 @@
 #!/usr/bin/env bash
-# Our speed and PyTorch's, in turn on the same cores: training and decoding at the shapes of two presets, as the table
-# that the README shows.
-#     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|baby]...        without a name, both
-# PyTorch is yours to have:
+# tril's speed and PyTorch's, in turn on the same cores: training and decoding at the shapes of two presets, as the table
+# in docs/performance.md.
 #     python3 -m venv venv && venv/bin/pip install torch numpy
-# PYTHON       the Python that has it                                     [python3]
-# TRIL_SHARED  where bench/torch_baseline.py is                           [../shared]
+#     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|baby]...        without a name, both
+# It needs a Rust toolchain (or TRIL) and a Python with PyTorch; the model there is scripts/torch_baseline.py. Both sides
+# must have the same number of parameters, or it stops.
+# PYTHON       the Python that has PyTorch                                [python3]
 # TRIL         a binary to measure instead of building this tree's
 # THREADS      how many cores, the first that this process may use        [all]
 # TURNS        how often each has its turn                                [3]
-# SECONDS_EACH how long `tril bench` measures, each time                  [5]
-# TORCH_FLAGS  passed on to torch_baseline.py, such as --compile
+# SECONDS_EACH how long each side measures, each time                     [5]
+# TORCH_FLAGS  passed on to torch_baseline.py train, such as --compile
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-shared=${TRIL_SHARED:-../shared}
-baseline=$shared/bench/torch_baseline.py
+baseline=scripts/torch_baseline.py
 turns=${TURNS:-3}
 seconds=${SECONDS_EACH:-5}
 presets=("$@")
@@ -31,7 +30,6 @@ for preset in "${presets[@]}"; do
 done
 case $turns in '' | *[!0-9]* | 0) refuse "TURNS=$turns: it must be a whole number above 0" ;; esac
 case ${THREADS:-1} in *[!0-9]* | 0) refuse "THREADS=$THREADS: it must be a whole number above 0" ;; esac
-[ -f "$baseline" ] || refuse "$baseline is not there; set TRIL_SHARED to the directory that holds bench/torch_baseline.py"
 "$python" -c 'import torch' 2>/dev/null ||
   refuse "$python has no torch; make an environment that has it, and name its Python:
     python3 -m venv venv && venv/bin/pip install torch numpy
@@ -68,14 +66,26 @@ measure() { # WHOSE PRESET COMMAND...: its last line, which is JSON, joins the r
   line=$(${pin[@]+"${pin[@]}"} "$@" | tail -n 1)
   printf '%s\t%s\t%s\n' "$whose" "$preset" "$line" >>"$rows"
 }
+same_model() { # PRESET: all rows of it so far have one number of parameters
+  local counts
+  counts=$(awk -F '\t' -v preset="$1" '$2 == preset && match($3, /"params": *[0-9]+/) {
+    print $1, substr($3, RSTART, RLENGTH) }' "$rows" | sort -u)
+  [ "$(echo "$counts" | tr -dc '0-9\n' | sort -u | wc -l)" -eq 1 ] ||
+    refuse "$1 is not one model; check its shape on both sides:"$'\n'"$counts"
+}
 for preset in "${presets[@]}"; do
   for turn in $(seq "$turns"); do
     echo "$preset, turn $turn of $turns" >&2
     for what in train decode; do
-      measure tril "$preset" "$tril" bench "$what" --preset "$preset" --device cpu --threads "$threads" --seconds "$seconds" --json
+      flags=()
+      # shellcheck disable=SC2206 # flags are words
+      [ "$what" = decode ] || flags=(${TORCH_FLAGS:-})
+      measure tril "$preset" "$tril" bench "$what" --preset "$preset" --device cpu --threads "$threads" \
+        --seconds "$seconds" --json
+      measure torch "$preset" "$python" "$baseline" "$what" --preset "$preset" --threads "$threads" \
+        --seconds "$seconds" --json ${flags[@]+"${flags[@]}"}
+      same_model "$preset"
     done
-    # shellcheck disable=SC2086 # flags are words
-    measure torch "$preset" "$python" "$baseline" --preset "$preset" --threads "$threads" --json ${TORCH_FLAGS:-}
   done
 done
 
@@ -89,26 +99,22 @@ def machine():
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
-rates, params, torch = {}, {}, {}
+rates, torch = {}, {}
 for line in open(sys.argv[1]):
     whose, preset, text = line.rstrip("\n").split("\t")
     row = json.loads(text)
-    params.setdefault(preset, set()).add(row["params"])
-    torch = row if whose == "torch" else torch
+    if whose == "torch" and "train_tok_s" in row:
+        torch = row
     for what in ("train", "decode"):
         if f"{what}_tok_s" in row:
             rates.setdefault((preset, what, whose), []).append(row[f"{what}_tok_s"])
-for preset, counts in params.items():
-    if len(counts) > 1:
-        sys.exit(f"compare.sh: {preset} is not one model: {sorted(counts)} parameters; check its shape on both sides")
-
 threads = int(sys.argv[2])
 compiled = ", compiled" if torch["compile"] else ""
 print(f"{machine()}, {threads} of {os.cpu_count()} cores, PyTorch {torch['torch']}{compiled}; median tokens/s, in turn on the same cores\n")
 print("| shape | what | tril | PyTorch | ratio of each turn | median ratio |")
 print("|---|---|---:|---:|---|---:|")
 words = {"train": "training", "decode": "decoding"}
-for preset in params:
+for preset in dict.fromkeys(preset for preset, _, _ in rates):
     for what in words:
         ours, theirs = rates[preset, what, "tril"], rates[preset, what, "torch"]
         ratios = [a / b for a, b in zip(ours, theirs)]
