@@ -28,7 +28,7 @@ fn a_device_that_is_none_is_refused_with_those_that_are() {
     let scene = Scene::with_run();
     for device in ["gpu", "cuda:x", "CPU"] {
         let message = scene.refused(&format!("sample run --device {device}"));
-        assert_says(&message, &[&format!("`{device}`"), "no device", "auto, cpu, ndarray, vulkan"]);
+        assert_says(&message, &[&format!("`{device}`"), "not a device", "auto, cpu, ndarray, vulkan"]);
     }
     assert_says(&scene.refused("sample run --device cpu:1"), &["`cpu:1`", "only vulkan, webgpu and cuda"]);
 }

@@ -53,7 +53,7 @@ fn mistakes_are_told_one_by_one_and_the_chat_goes_on() {
     let scene = Scene::with_run();
     let answer = answers(&scene, "", &[LINE]);
     for (line, told) in [
-        ("/udno", "/udno is no command"),
+        ("/udno", "/udno is not a command"),
         ("/undo", "there is no line to go back to"),
         ("/regen", "there is no line to go back to"),
         ("/edit", "there is no line to go back to"),
@@ -61,7 +61,7 @@ fn mistakes_are_told_one_by_one_and_the_chat_goes_on() {
         ("/set heat 1", "no setting heat"),
         ("/save", "name the file"),
         ("/save .", "is a directory"),
-        ("/save text.txt", "is there already"),
+        ("/save text.txt", "already exists"),
         ("/save no/such/place.txt", "no directory no/such"),
         ("a 猫", "the vocabulary lacks"),
     ] {
@@ -104,7 +104,7 @@ fn the_text_is_saved_whole_and_another_file_is_never_lost() {
     assert_eq!(scene.read("story.txt"), format!("{LINE}{first}"));
     assert_eq!(scene.read("copy of it.txt"), scene.read("story.txt"));
     assert_says(&stderr, &[&format!("[{} characters in story.txt]", whole.chars().count())]);
-    assert!(chat(&scene, "", &["/save story.txt"]).1.contains("is there already"));
+    assert!(chat(&scene, "", &["/save story.txt"]).1.contains("already exists"));
     let files = std::fs::read_dir(scene.path(".")).expect("a directory").count();
     assert_eq!(files, 5, "run, recipe, text and two stories");
 }
@@ -124,7 +124,7 @@ fn chinese_goes_in_and_comes_out_in_whole_characters() {
     let who = ["小猫", "老狐狸", "我的外甥女", "一只乌鸦"];
     let text: String = (0..200).map(|i| format!("{}看见了{}。\n", who[i * 3 % 4], who[(i + i / 7) % 4])).collect();
     scene.write("text.txt", text);
-    let rates = "--set train.steps=60 --set train.eval_interval=60 --set optimizer.learning_rate=2e-2";
+    let rates = "--set train.steps=120 --set train.eval_interval=120 --set optimizer.learning_rate=2e-2";
     scene.stdout(&format!("{TRAIN} --set tokenizer.kind=byte --set model.d_model=32 {rates}"));
     // Tokens are bytes, so most answers of this length end within a character.
     let lines: Vec<&str> = std::iter::once("小猫看见").chain([""; 12]).collect();
@@ -173,7 +173,7 @@ fn ctrl_c_ends_an_answer_and_not_the_chat() {
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_says(
         &report,
-        &["stopped by: Ctrl-C; an empty line goes on]", "[7 tokens, ", "remembered; stopped by: max tokens"],
+        &["stopped by: Ctrl-C; an empty line continues]", "[7 tokens, ", "cached; stopped by: max tokens"],
     );
     let text = String::from_utf8([&first[..], &reader.join().expect("no panic").expect("a pipe")].concat());
     let whole = scene.tril("sample run --max-tokens 600").args(["--prompt", LINE]).output().expect("it runs").stdout;

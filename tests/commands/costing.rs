@@ -48,8 +48,8 @@ fn the_table_has_a_row_for_each_part_of_the_context_and_says_what_it_shows() {
     let scene = Scene::with_run();
     let table = scene.stdout("cost run --max-tokens 20 --prefill-chunk 3");
     assert!(table.replace('\\', "/").starts_with("run/step-000006 on cpu"), "{table}");
-    assert_says(&table, &["a prompt of 1 token and 20 new, by seed 1337; a query sees 8 tokens"]);
-    assert_says(&table, &["the first 11 tokens are known and go in by chunks of 3", "FLOP a token", "B read a token"]);
+    assert_says(&table, &["a prompt of 1 token and 20 generated, seed 1337; a query sees 8 tokens"]);
+    assert_says(&table, &["the first 11 tokens are known and enter in chunks of 3", "FLOP a token", "B read a token"]);
     assert_says(
         &table,
         &["ms a token", "pass  the same 20 tokens", "to the last bit", "b at 20 positions", "c at 13 positions"],

@@ -6,7 +6,7 @@ use super::scene::*;
 
 const CLAIMS: [&str; 5] = [
     "1 One parallel pass = many steps",
-    "2 Company changes nothing",
+    "2 Batching changes nothing",
     "3 The mask is the graph",
     "4 Gradients flow the same way",
     "5 One row is T problems",

@@ -26,7 +26,7 @@ fn each_token_has_its_context_its_pass_its_chances_its_draw_and_the_text_after_i
     assert_eq!(rows(&trace, "prompt"), [format!("14 tokens: {PROMPT}")]);
     let context = rows(&trace, "context");
     assert_eq!(context[0], "14 tokens: all computed, and cached from now on");
-    assert_eq!(context[5], "19 tokens: 18 known by the cache, 1 computed");
+    assert_eq!(context[5], "19 tokens: 18 in the cache, 1 computed");
     let forward = rows(&trace, "forward");
     let vocab_size = forward[0].rsplit('[').next().expect("the logits").trim_end_matches(']');
     assert_eq!(forward[0], format!("[1, 14] → [1, 14, 16] → last position → logits [{vocab_size}]"));
@@ -37,7 +37,7 @@ fn each_token_has_its_context_its_pass_its_chances_its_draw_and_the_text_after_i
     for (before, after) in appended.iter().zip(&appended[1..]) {
         assert!(after.starts_with(before) && after.chars().count() == before.chars().count() + 1, "{trace}");
     }
-    assert!(trace.ends_with("\nend  as many tokens as were asked for\n"), "{trace}");
+    assert!(trace.ends_with("\nend  the maximum number of tokens\n"), "{trace}");
     for line in trace.lines() {
         assert!(line.chars().count() <= 100 && line == line.trim_end(), "`{line}`");
     }
@@ -74,7 +74,7 @@ fn chances_fall_and_add_up_to_one_and_the_draw_lies_in_the_share_of_the_marked_t
 fn without_a_cache_it_is_the_same_but_for_what_is_computed() {
     let scene = Scene::with_run();
     let (cached, recomputed) = (trace(&scene, ""), trace(&scene, "--no-cache"));
-    assert_eq!(rows(&recomputed, "context")[5], "19 tokens: all computed, for there is no cache");
+    assert_eq!(rows(&recomputed, "context")[5], "19 tokens: all computed, as there is no cache");
     assert!(rows(&recomputed, "forward")[5].starts_with("[1, 19] → [1, 19, 16] → "), "{recomputed}");
     let rest = |trace: &str| {
         let same = |line: &&str| !line.starts_with("  context") && !line.starts_with("  forward");
@@ -92,7 +92,7 @@ fn greedy_draws_nothing_and_a_full_context_says_what_left_it() {
     assert!(rows(&output, "draw").iter().all(|row| row.starts_with("none: the largest logit, of ")), "{output}");
     let context = rows(&output, "context");
     assert_eq!(context[3], "9 tokens: all computed, and cached from now on; it was full, so the oldest 8 left it");
-    assert_eq!(context[4], "10 tokens: 9 known by the cache, 1 computed");
+    assert_eq!(context[4], "10 tokens: 9 in the cache, 1 computed");
 }
 
 #[test]
@@ -111,7 +111,10 @@ fn the_token_that_ends_a_text_is_traced_and_not_appended_and_so_is_a_stop_text()
     let id = trained_end_of_text(&scene);
     let ended = trace(&scene, &format!("--logit-bias {id}=2"));
     assert!(ended.contains("→ \"<|endoftext|>\""), "{ended}");
-    assert!(ended.ends_with("nothing: this token ends the text and is no part of it\n\nend  end of text\n"), "{ended}");
+    assert!(
+        ended.ends_with("nothing: this token ends the text and is not part of it\n\nend  end of text\n"),
+        "{ended}"
+    );
     let stopped = trace(&scene, "--stop e --ban-id 0 --temperature 3");
     let all = text(&scene, "--ban-id 0 --temperature 3");
     assert_eq!(stopped.contains("end  the stop text \"e\" appeared"), all[PROMPT.len()..].contains('e'), "{all}");

@@ -98,7 +98,7 @@ fn end_of_text_and_stop_texts_are_checked_as_ends() {
     let mut changed = ended;
     changed["prompts"][0]["samples"][0]["finish"] = json!("max_tokens");
     changed["prompts"][0]["samples"][0]["stop"] = Value::Null;
-    assert_says(&failed(&scene, &changed), &["it is said to end with the last of 30 tokens"]);
+    assert_says(&failed(&scene, &changed), &["it is recorded as ending with the last of 30 tokens"]);
 
     let stopped = receipt(&scene, "--stop e --stop o --temperature 3");
     assert_eq!(stopped["prompts"][0]["samples"][0]["finish"], "stop_text", "{stopped}");
@@ -149,7 +149,7 @@ fn whatever_is_changed_in_a_receipt_is_found() {
     let table = changed(&|receipt| receipt["prompts"][0]["samples"][0]["tokens"][12]["id"] = json!(4_000_000));
     assert_says(&table, &["its token 13,", "The model has no such token"]);
     let table = changed(&|receipt| receipt["prompts"][0]["samples"][0]["text"] = json!("the cat"));
-    assert_says(&table, &["its text is not that of its tokens"]);
+    assert_says(&table, &["its text does not match its tokens"]);
 
     let at_12 = |field: &str, table: &str| assert_says(table, &["its token 13,", field]);
     let table = changed(&|receipt| {
@@ -177,12 +177,12 @@ fn whatever_is_changed_in_a_receipt_is_found() {
         assert_says(&table, &["sample 0: its token "]);
     }
     let table = changed(&|receipt| receipt["prompts"][0]["prompt"]["text"] = json!("the old fox so"));
-    assert_says(&table, &["does not give its tokens"]);
+    assert_says(&table, &["does not encode to its tokens"]);
     let table = changed(&|receipt| {
         let (text, tokens) = (json!("one crow lost "), json!([]));
         receipt["prompts"][0]["prompt"] = json!({"text": text, "tokens": tokens});
     });
-    assert_says(&table, &["does not give its tokens"]);
+    assert_says(&table, &["does not encode to its tokens"]);
     // Another prompt, honestly encoded.
     let other = {
         let mut command = scene.tril("sample run --max-tokens 0 --receipt other.json");
@@ -197,11 +197,11 @@ fn whatever_is_changed_in_a_receipt_is_found() {
         let text: String = tokens.iter().map(|token| token["text"].as_str().expect("text")).collect();
         receipt["prompts"][0]["samples"][0]["text"] = json!(text);
     });
-    assert_says(&table, &["it is said to end with the last of 30 tokens, and has 29"]);
+    assert_says(&table, &["it is recorded as ending with the last of 30 tokens, and has 29"]);
     let table = changed(&|receipt| receipt["prompts"][0]["settings"]["max_tokens"] = json!(31));
-    assert_says(&table, &["it is said to end with the last of 31 tokens, and has 30"]);
+    assert_says(&table, &["it is recorded as ending with the last of 31 tokens, and has 30"]);
     let table = changed(&|receipt| receipt["model_sha256"] = json!("0".repeat(64)));
-    assert_says(&table, &["other weights", "0000", "No token was looked at"]);
+    assert_says(&table, &["different weights", "0000", "No token was checked"]);
     let table = changed(&|receipt| receipt["prompts"][0]["samples"] = json!([]));
     assert_says(&table, &["there is no sample in it"]);
 }
@@ -243,7 +243,7 @@ fn other_weights_are_told_and_no_token_is_looked_at() {
     let scene = Scene::with_run();
     let receipt = receipt(&scene, "");
     scene.stdout(&format!("{TRAIN} --force --set train.seed=7"));
-    assert_says(&failed(&scene, &receipt), &["FAIL  other weights", "No token was looked at"]);
+    assert_says(&failed(&scene, &receipt), &["FAIL  different weights", "No token was checked"]);
 }
 
 #[test]
@@ -338,13 +338,13 @@ fn what_is_no_receipt_is_refused_with_what_to_do() {
         scene.write("bad.json", bytes);
         scene.refused("verify run bad.json")
     };
-    assert_says(&refused(b""), &["bad.json", "no receipt", "tril sample --receipt"]);
+    assert_says(&refused(b""), &["bad.json", "not a receipt", "tril sample --receipt"]);
     assert_says(&refused(b"\xff\xfe"), &["bad.json", "not UTF-8"]);
-    assert_says(&refused(b"a story"), &["bad.json", "no receipt", "line 1"]);
-    assert_says(&refused(b"[1, 2]"), &["bad.json", "no receipt", "tril_receipt"]);
-    assert_says(&refused(b"{\"id\": 1}"), &["bad.json", "no receipt", "tril_receipt"]);
+    assert_says(&refused(b"a story"), &["bad.json", "not a receipt", "line 1"]);
+    assert_says(&refused(b"[1, 2]"), &["bad.json", "not a receipt", "tril_receipt"]);
+    assert_says(&refused(b"{\"id\": 1}"), &["bad.json", "not a receipt", "tril_receipt"]);
     let text = scene.read("receipt.json");
-    assert_says(&refused(&text.as_bytes()[..text.len() / 2]), &["bad.json", "no receipt", "EOF"]);
+    assert_says(&refused(&text.as_bytes()[..text.len() / 2]), &["bad.json", "not a receipt", "EOF"]);
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut changed = sound.clone();
         change(&mut changed);

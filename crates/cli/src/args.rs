@@ -27,17 +27,17 @@ pub enum Command {
     Train(TrainArgs),
     /// Generate text from a checkpoint
     Sample(Box<SampleArgs>),
-    /// Write a text in turn with a checkpoint
+    /// Write a text with a checkpoint, turn by turn
     Chat(Box<ChatArgs>),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
     /// Show how probable a checkpoint finds each token of a text
     Score(ScoreArgs),
-    /// Prove that a checkpoint computes one function, whichever way it is asked
+    /// Prove that a checkpoint gives the same predictions by every route: one pass, the cache, a batch
     Prove(ProveArgs),
-    /// Check a receipt of sample: that each token is what the checkpoint, the settings and its draw give
+    /// Check a receipt: that each token follows from the checkpoint, the settings and its draw
     Verify(VerifyArgs),
-    /// Measure what each token costs without a cache and with it, and check that the tokens are the same
+    /// Measure the cost of each token with and without the cache, and check that the tokens are the same
     Cost(CostArgs),
     /// List the shipped recipes, or print one
     Recipes(RecipesArgs),
@@ -50,9 +50,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    #[arg(help = "auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]; all but cpu are build features")]
+    #[arg(help = "auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]; the last four must be built in")]
     pub device: DeviceChoice,
-    /// CPU threads [default: one a core]
+    /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 }
@@ -83,7 +83,7 @@ pub struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub struct RecipesArgs {
-    /// Print this one, to begin a recipe of your own from it
+    /// Print this recipe, to start one of your own from
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
 }
@@ -91,7 +91,7 @@ pub struct RecipesArgs {
 /// What to do when the context is full.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum OnOverflow {
-    /// Drop its oldest half, compute the rest anew, and say so
+    /// Drop the oldest half, recompute the rest, and say so
     Recompute,
     /// End the text there
     Stop,
@@ -131,41 +131,41 @@ pub struct SampleArgs {
     /// A file with the text to continue
     #[arg(long, value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
-    /// A file with a text to continue on each line, all as one batch; - reads standard input
+    /// A file with one prompt per line, continued as one batch; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file"])]
     pub prompts: Option<PathBuf>,
-    /// Print a JSON object a line; with --prompts, each line is one too: {"prompt": "Once"}, and id, seed, sample,
-    /// max_tokens, temperature or any other sampling setting where it has its own
+    /// Print one JSON object per line, and read --prompts that way: {"prompt": "Once"}, with an id, seed, sample,
+    /// max_tokens, temperature or any other sampling setting of its own
     #[arg(long)]
     pub jsonl: bool,
-    /// Texts in work at a time; it changes the time they take and nothing else
+    /// How many texts to generate at a time; this changes the speed and nothing else
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch_size: u16,
-    /// Tokens to generate at most; inf for a text without end, until Ctrl-C
+    /// Generate at most this many tokens; inf goes on until Ctrl-C
     #[arg(long, value_name = "N|inf", default_value = "500", value_parser = parse_max_tokens)]
     pub max_tokens: usize,
-    /// What to do when the context is full; with rotary positions and a window it never is, and this changes nothing
+    /// What to do when the context is full; with rotary positions and a window it never is
     #[arg(long, value_name = "WHAT", default_value = "recompute")]
     pub on_overflow: OnOverflow,
-    /// Stop where TEXT appears in what follows the prompt, and show nothing from there on; may be repeated
+    /// Stop where TEXT appears after the prompt, and leave it out; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
-    /// Do not show what stands between two texts, nor these; it is still generated, and counted; may be repeated
+    /// Hide everything from START to END; it is still generated and counted; may be repeated
     #[arg(long, num_args = 2, value_names = ["START", "END"], allow_hyphen_values = true)]
     pub hide: Vec<String>,
     /// How many samples
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub num_samples: u64,
-    /// Which of the seed's samples is the first to make: the third of --num-samples 3 is --sample-index 2
+    /// Index of the first sample to make: --sample-index 2 is the third of --num-samples 3
     #[arg(long, value_name = "I", default_value_t = 0)]
     pub sample_index: u64,
-    /// Compute the whole context again at every step, instead of keeping keys and values
+    /// Recompute the whole context at every step instead of caching keys and values
     #[arg(long)]
     pub no_cache: bool,
-    /// Print, in place of the text, how each token is made: context, forward pass, chances, draw, the text then
+    /// Print how each token is made instead of the text: context, forward pass, probabilities, draw, the text so far
     #[arg(long, conflicts_with_all = ["jsonl", "hide"])]
     pub trace: bool,
-    /// Write a JSON file that says how each token came about, for verify; replaces the file
+    /// Write a JSON file that records how each token was made, for `tril verify`; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
     #[command(flatten)]
@@ -200,10 +200,10 @@ pub struct ScoreArgs {
     /// Print one JSON object
     #[arg(long, conflicts_with = "html")]
     pub json: bool,
-    /// Write one HTML page that needs nothing else, with the five most probable tokens at each place
+    /// Write one self-contained HTML page, with the five most probable tokens at each position
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Colours instead of columns
+    /// Whether to print colours instead of columns
     #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, conflicts_with_all = ["json", "html"])]
     pub color: ColorChoice,
     #[command(flatten)]
@@ -218,7 +218,7 @@ pub struct ProveArgs {
     /// A UTF-8 file with the text to prove it on; - reads standard input [default: the model writes one]
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub text: Option<PathBuf>,
-    /// The text itself
+    /// The text to prove it on
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Print one JSON object
@@ -239,7 +239,7 @@ pub struct CostArgs {
     /// Tokens to generate [default: as many as the context holds, or four windows; at most 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_tokens: Option<u16>,
-    /// Positions at once where a known text enters the cache in chunks
+    /// Tokens per chunk where a known text is prefilled
     #[arg(long, value_name = "N", default_value = "16")]
     pub prefill_chunk: NonZeroUsize,
     /// The same seed gives the same tokens
@@ -248,7 +248,7 @@ pub struct CostArgs {
     /// Print one JSON object, with every pass
     #[arg(long)]
     pub json: bool,
-    /// Draw operations and time of a token over the length of the context
+    /// Draw the operations and time of each token against the context length
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
     #[command(flatten)]
@@ -274,15 +274,15 @@ pub struct VerifyArgs {
 pub enum BenchCommand {
     /// Optimizer steps on random tokens
     Train(BenchOptions),
-    /// As many tokens as the context holds, one after another, with the cache
+    /// Fill the context one token at a time, with the cache
     Decode {
-        /// Sequences that go together, one token each a pass
+        /// Sequences to decode together, one token each per pass
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
         batch_size: u16,
         #[command(flatten)]
         options: BenchOptions,
     },
-    /// A prompt of 256 tokens, or of as many as the context holds, in one pass
+    /// One pass over a prompt of 256 tokens, or of as many as the context holds
     Prefill(BenchOptions),
 }
 
@@ -300,13 +300,13 @@ pub struct BenchOptions {
     /// A known shape
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Preset::CharCpu)]
     pub preset: Preset,
-    /// The model and batch of a recipe; where it leaves the vocabulary to a text, 65 characters
+    /// The model and batch of a recipe; the vocabulary is 65 characters where the recipe leaves it to the text
     #[arg(long, value_name = "CONFIG.toml", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
     /// Set a field of the recipe, such as model.n_layers=6; may be repeated
     #[arg(long, value_name = "SECTION.FIELD=VALUE")]
     pub set: Vec<String>,
-    /// How long to measure, after a warm-up of a fifth of it
+    /// How many seconds to measure, after a warm-up of a fifth of that
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = parse_seconds, allow_negative_numbers = true)]
     pub seconds: f64,
     /// Print one JSON object on one line

@@ -38,7 +38,7 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     interrupt::listen(&stop, None)?;
     let lines = Lines::open()?;
     if let Lines::Typed(_) = lines {
-        note!("{}: type a beginning, and the model goes on from it; /help, /quit", model.path().display());
+        note!("{}: type the beginning of a text, and the model continues it; /help, /quit", model.path().display());
     }
     let context = Some(model.config().max_seq_len);
     Conversation { chat, settings, lines, stop, saved: Vec::new(), context }.run()
@@ -94,7 +94,7 @@ impl Conversation {
             }
             Input::Undo => {
                 let line = self.chat.undo()?;
-                note!("[taken back: {line:?} and its answer]");
+                note!("[undone: {line:?} and its answer]");
             }
             Input::ListSettings => note_part!("{}", self.settings.list(None)),
             Input::Set { name, values } => {
@@ -157,7 +157,7 @@ impl Conversation {
             bail!("/save: there is no directory {}; make it first, or name another file", parent.display());
         }
         if path.exists() && !self.saved.contains(&path) {
-            bail!("/save: {} is there already; name a new file", path.display());
+            bail!("/save: {} already exists; name a new file", path.display());
         }
         let mut text = self.chat.transcript();
         if !text.ends_with('\n') {
@@ -185,7 +185,7 @@ impl Lines {
         let config = Config::builder().behavior(Behavior::PreferTerm).build();
         let history = MemHistory::with_config(&config);
         let editor = Editor::with_history(config, history);
-        Ok(Self::Typed(Box::new(editor.context("the terminal cannot be used for typing lines")?)))
+        Ok(Self::Typed(Box::new(editor.context("cannot read lines from the terminal")?)))
     }
 
     /// The next line, with this one to begin from; none when there are no more, or if what was begun is given up.
@@ -203,7 +203,7 @@ impl Lines {
                 let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
                 let line = std::str::from_utf8(bytes).ok();
                 let line =
-                    line.with_context(|| format!("line {n_lines} of standard input is not UTF-8 and left out"))?;
+                    line.with_context(|| format!("line {n_lines} of standard input is not UTF-8 and was skipped"))?;
                 Ok(Some(line.to_owned()))
             }
         }
@@ -236,12 +236,12 @@ fn told(reply: &ChatReply) -> String {
     let hidden = if *hidden_tokens == 0 { String::new() } else { format!(", {hidden_tokens} not shown") };
     let remembered = match context - computed {
         0 => String::new(),
-        known => format!(", {known} of the {context} before it remembered"),
+        known => format!(", {known} of the {context} before them cached"),
     };
     let next = match finish {
-        FinishReason::MaxTokens | FinishReason::Interrupted => "; an empty line goes on",
-        FinishReason::EndOfText => "; the next line begins another text",
-        FinishReason::ContextFull => "; /undo takes the last line back, /set on-overflow recompute goes on",
+        FinishReason::MaxTokens | FinishReason::Interrupted => "; an empty line continues",
+        FinishReason::EndOfText => "; the next line begins a new text",
+        FinishReason::ContextFull => "; /undo removes the last line, /set on-overflow recompute continues",
         FinishReason::StopText => "",
     };
     let ending = Ending { finish: *finish, stop_text: stop_text.clone() };

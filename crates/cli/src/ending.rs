@@ -42,7 +42,7 @@ impl fmt::Display for Ending {
 /// What is said when tokens have left a full context.
 pub fn overflow_notice(limit: usize, dropped: usize) -> String {
     format!(
-        "[the context of {limit} tokens is full: its oldest {dropped} left it and the rest was computed anew; this goes on without further notice]"
+        "[the context of {limit} tokens is full: the oldest {dropped} were dropped and the rest recomputed; this will happen again without notice]"
     )
 }
 

@@ -64,7 +64,7 @@ fn text(args: &ProveArgs, model: &Model) -> Result<(String, Vec<u32>)> {
             let text = OwnText::write(&**model.gpt(), &model.tokenizer().encode_prompt("")?)?;
             let name = match text.origin {
                 TextOrigin::Model => "a text that the model wrote",
-                TextOrigin::AllTokens => "all tokens in turn, for the model cannot write",
+                TextOrigin::AllTokens => "every token in turn, because the model cannot generate",
             };
             return Ok((name.to_owned(), text.ids));
         }

@@ -108,10 +108,10 @@ impl<'a> Trace<'a> {
         if let Some(stop) = &text.stop_token {
             self.count += 1;
             self.write_token(stop, out)?;
-            self.write_row("append", "nothing: this token ends the text and is no part of it", out)?;
+            self.write_row("append", "nothing: this token ends the text and is not part of it", out)?;
         }
         let why = match (text.finish, &text.stop_text) {
-            (FinishReason::MaxTokens, _) => "as many tokens as were asked for".to_owned(),
+            (FinishReason::MaxTokens, _) => "the maximum number of tokens".to_owned(),
             (FinishReason::EndOfText, _) => "end of text".to_owned(),
             (FinishReason::ContextFull, _) => "the context is full".to_owned(),
             (FinishReason::StopText, stop) => {
@@ -129,13 +129,13 @@ impl<'a> Trace<'a> {
         let count = self.count;
         writeln!(out, "\n{CHOSEN}token {count}{CHOSEN:#}, at position {position} of the text")?;
         let known = match (self.options.cache, context - computed.min(context)) {
-            (CacheMode::Recompute, _) => "all computed, for there is no cache".to_owned(),
+            (CacheMode::Recompute, _) => "all computed, as there is no cache".to_owned(),
             (CacheMode::Cached, 0) => "all computed, and cached from now on".to_owned(),
-            (CacheMode::Cached, known) => format!("{known} known by the cache, {computed} computed"),
+            (CacheMode::Cached, known) => format!("{known} in the cache, {computed} computed"),
         };
         let left = match dropped {
             0 => String::new(),
-            dropped => format!("; it was full, so the oldest {dropped} left it"),
+            dropped => format!("; it was full, so the oldest {dropped} were dropped"),
         };
         self.write_row("context", &format!("{context} token{}: {known}{left}", plural(context)), out)?;
         let GptConfig { d_model, vocab_size, .. } = self.config;
@@ -148,7 +148,7 @@ impl<'a> Trace<'a> {
         self.write_candidates(token, out)?;
         let chosen = quoted(&self.tokenizer.token_text(sampled.token));
         let draw = match sampled.uniform {
-            None => format!("none: the largest logit, of {chosen}, is taken"),
+            None => format!("none: {chosen} is taken, whose logit is the largest"),
             Some(draw) => {
                 let (begin, end) = (sampled.cdf_interval.start, sampled.cdf_interval.end);
                 format!("{draw:.6} is in [{begin:.6}, {end:.6})  0{}1", line(draw, begin, end))

@@ -17,7 +17,7 @@ pub enum InferError {
         vocab_size: usize,
     },
     /// A text to be scored has no token that another one predicts.
-    #[error("{tokens} token{}: scoring takes at least 2, as the first is predicted by nothing; give a longer text", if *tokens == 1 { "" } else { "s" })]
+    #[error("{tokens} token{}: scoring needs at least 2, because nothing predicts the first; give a longer text", if *tokens == 1 { "" } else { "s" })]
     NothingToScore {
         /// Its length.
         tokens: usize,

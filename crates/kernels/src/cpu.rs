@@ -1,4 +1,4 @@
-//! The operations on the CPU device in f32, by hand: vectorised, fused, with their own backward passes, and exact.
+//! The operations on the CPU device in f32, hand-written: vectorised, fused, with their own backward passes, and exact.
 //!
 //! A row's result depends on that row alone. Every product is a chain of fused multiply-adds in ascending order of the
 //! inner index; every other sum along a row is made in sixteen lanes that are added up in one order; tails of vectors

@@ -1,5 +1,5 @@
 //! The handful of tensor operations that a GPT needs, each defined once out of ordinary Burn operations in
-//! [`portable`] and written by hand for the CPU device in f32.
+//! [`portable`] and hand-written for the CPU device in f32.
 //!
 //! The public functions choose by the device of their first argument. Nothing in this crate holds a parameter.
 

@@ -9,7 +9,7 @@ pub enum ProveError {
     #[error(transparent)]
     Infer(#[from] InferError),
     /// Proofs compare predictions, and here is nothing to predict or nothing to predict from.
-    #[error("the text has {tokens} token{}: proofs take at least 2; give a longer one", if *tokens == 1 { "" } else { "s" })]
+    #[error("the text has {tokens} token{}: proofs need at least 2; give a longer one", if *tokens == 1 { "" } else { "s" })]
     TooShort {
         /// Its length.
         tokens: usize,

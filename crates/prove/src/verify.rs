@@ -221,17 +221,17 @@ impl Transcript {
         }
         match self.finish {
             FinishReason::MaxTokens if count < most => Some(format!(
-                "it is said to end with the last of {most} tokens, and has {count}: the rest is missing, or the end is wrong"
+                "it is recorded as ending with the last of {most} tokens, and has {count}: the rest is missing, or the end is wrong"
             )),
             FinishReason::EndOfText if count == most => {
                 Some(format!("it has all of {most} tokens: there was no step left for the token that ends a text"))
             }
             FinishReason::EndOfText if self.options.stop_token.is_none() => {
-                Some("it is said to end with the end of a text, and no token is said to mean that".into())
+                Some("it is recorded as ending with an end-of-text token, but names no such token".into())
             }
-            FinishReason::ContextFull if !is_full || count == most => {
-                Some(format!("it is said to end because the context was full, which {length} tokens do not do here"))
-            }
+            FinishReason::ContextFull if !is_full || count == most => Some(format!(
+                "it is recorded as ending because the context was full, but {length} tokens do not fill it"
+            )),
             _ => None,
         }
     }

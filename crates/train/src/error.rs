@@ -21,7 +21,7 @@ pub enum TrainError {
         needed: usize,
     },
     /// A text to be measured has no token that another one predicts.
-    #[error("{0} tokens: the loss of a text takes at least 2; give a longer text")]
+    #[error("{0} tokens: a loss needs at least 2; give a longer text")]
     NothingToPredict(usize),
     /// The output directory holds a run that cannot be resumed.
     #[error("{0} holds a run that saved no checkpoint yet: replace it, or choose another directory")]

@@ -70,7 +70,7 @@ pub struct ComputeDevice {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// No device has such a name.
-    #[error("`{name}` is no device; use auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]")]
+    #[error("`{name}` is not a device; use auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]")]
     Unknown {
         /// The name as given.
         name: String,

@@ -141,7 +141,7 @@ pub enum ReceiptError {
     #[error(transparent)]
     Text(#[from] TextError),
     /// It is something else.
-    #[error("{name} is no receipt: {detail}")]
+    #[error("{name} is not a receipt: {detail}")]
     NoReceipt {
         /// The file.
         name: String,
@@ -165,7 +165,7 @@ pub enum ReceiptError {
         source: serde_json::Error,
     },
     /// Texts with different stop texts cannot share a receipt.
-    #[error("a receipt holds texts that have the same stop texts; write one for each set of them")]
+    #[error("all texts of a receipt have the same stop texts; write one receipt for each set")]
     StopTexts,
 }
 

@@ -26,7 +26,7 @@ pub const SHIPPED_RECIPES: [(&str, &str); 7] = [
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// No shipped recipe has this name.
-    #[error("`{name}` is no recipe; the shipped ones are {}", SHIPPED_RECIPES.map(|(name, _)| name).join(", "))]
+    #[error("`{name}` is not a recipe; the shipped ones are {}", SHIPPED_RECIPES.map(|(name, _)| name).join(", "))]
     Unknown {
         /// The name as given.
         name: String,

@@ -133,14 +133,14 @@ impl Training {
         }
         if recipe.optimizer.kind != stored.optimizer.kind {
             return refuse(
-                "optimizer.kind: a run cannot change its optimizer, whose state the other has not; begin a new run"
+                "optimizer.kind: a run cannot change its optimizer, because the new one would have no state; begin a new run"
                     .into(),
             );
         }
         let gpt = checkpoint::load_model(&from, device.inner())?;
         if stored.model != *gpt.config() {
             return refuse(format!(
-                "{origin}: its [model] is not that of {} beside it; restore both from a copy",
+                "{origin}: its [model] does not match {} beside it; restore both from a copy",
                 checkpoint::CONFIG
             ));
         }

@@ -12,10 +12,10 @@ pub struct ChatArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// What a typed line adds to the text: {} is the line, \n a new line, \t a tab, \\ a backslash, as in 'Q: {}\nA:'
+    /// Template for each typed line: {} is the line, \n a newline, \t a tab, \\ a backslash, as in 'Q: {}\nA:'
     #[arg(long, value_name = "TEMPLATE", default_value = "{}", value_parser = ChatFormat::parse, allow_hyphen_values = true)]
     pub format: ChatFormat,
-    /// Which of the seed's samples the first answer to a line is; /regen counts on from it
+    /// Sample index of the first answer to a line; each /regen adds one
     #[arg(long, value_name = "I", default_value_t = 0)]
     pub sample_index: u64,
     #[command(flatten)]
@@ -27,16 +27,16 @@ pub struct ChatArgs {
 /// What `/set` can change.
 #[derive(Debug, Clone, Args)]
 pub struct ChatFlags {
-    /// Tokens that an answer has at most; inf for one without end, until Ctrl-C
+    /// Generate at most this many tokens an answer; inf goes on until Ctrl-C
     #[arg(long, value_name = "N|inf", default_value = "200", value_parser = parse_max_tokens)]
     pub max_tokens: usize,
-    /// What to do when the context is full; with rotary positions and a window it never is, and this changes nothing
+    /// What to do when the context is full; with rotary positions and a window it never is
     #[arg(long, value_name = "WHAT", default_value = "recompute")]
     pub on_overflow: OnOverflow,
-    /// End an answer where TEXT appears in it, and leave out what is from there on; may be repeated
+    /// End an answer where TEXT appears, and leave it out; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
-    /// Do not show what stands between two texts, nor these; it is still generated, and saved; may be repeated
+    /// Hide everything from START to END; it is still generated and saved; may be repeated
     #[arg(long, num_args = 2, value_names = ["START", "END"], allow_hyphen_values = true)]
     pub hide: Vec<String>,
     #[command(flatten)]

@@ -11,24 +11,24 @@ use tril_text::Tokenizer;
 const MAX_NAMED: usize = 8;
 
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Sampling, in the order in which it is done")]
+#[command(next_help_heading = "Sampling, in the order it is applied")]
 pub struct SamplingArgs {
-    /// Make tokens that occurred less likely: divides their logits if positive, multiplies if negative; 1 is none
+    /// Make tokens that have occurred less likely: divide their logits by X if positive, multiply if negative; 1 is off
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub repetition_penalty: f64,
-    /// Subtract X from the logit of every token that occurred; below 0 favours them
+    /// Subtract X from the logit of every token that has occurred; a negative X favours them
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub presence_penalty: f64,
-    /// Subtract X from the logit of a token for each time it occurred; below 0 favours it
+    /// Subtract X from a token's logit for each time it has occurred; a negative X favours it
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub frequency_penalty: f64,
-    /// How many of the last tokens, the prompt's included, the penalties look at; 0 is all
+    /// How many of the last tokens the penalties consider, the prompt's included; 0 is all
     #[arg(long, alias = "penalty-span", value_name = "N", default_value_t = 0)]
     pub penalty_last_n: usize,
     /// Add VALUE to the logit of the token ID of the checkpoint's tokenizer.json, -inf bans it; may be repeated
     #[arg(long, value_name = "ID=VALUE", value_parser = parse_bias)]
     pub logit_bias: Vec<(u32, f32)>,
-    /// Never choose the token that is TEXT, spaces included, such as e or " the" or "<|endoftext|>"; may be repeated
+    /// Never choose the token TEXT, spaces included, such as e or " the" or "<|endoftext|>"; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub ban: Vec<String>,
     /// Never choose the token ID of the checkpoint's tokenizer.json; may be repeated
@@ -37,14 +37,14 @@ pub struct SamplingArgs {
     /// 0 always takes the most probable token; 1 draws from the model's own distribution
     #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     pub temperature: f64,
-    /// Draw from the K most probable tokens only; 0 keeps all
+    /// Draw only from the K most probable tokens; 0 keeps all
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub top_k: usize,
-    /// Draw from the least surprising and least dull tokens only, those nearest to the expected surprise, as few as have
+    /// Draw only from the tokens whose surprise is closest to its expectation, the entropy: as few as have
     /// probability P together; 1 keeps all
     #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
     pub typical_p: f64,
-    /// Draw from the most probable tokens only, as few as have probability P together; 1 keeps all
+    /// Draw only from the most probable tokens: as few as have probability P together; 1 keeps all
     #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
     pub top_p: f64,
     /// Draw only from tokens at least P times as probable as the most probable one; 0 keeps all
@@ -104,7 +104,7 @@ fn tokens_of(text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         return Ok(exact);
     }
     match &tokenizer.encode(text).map_err(|error| error.in_text("--ban"))?[..] {
-        [] => bail!("--ban {text:?}: this is no token; give the text of one"),
+        [] => bail!("--ban {text:?}: it is not a token here; give the text of one"),
         [id] => Ok(vec![*id]),
         ids => {
             let name = |id: &u32| format!("{:?} ({id})", tokenizer.token_text(*id));
@@ -114,7 +114,7 @@ fn tokens_of(text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
             }
             let (count, names) = (ids.len(), names.join(", "));
             bail!(
-                "--ban {text:?}: this is {count} tokens here, {names}, and only single ones can be banned; ban one of these"
+                "--ban {text:?}: it is {count} tokens here, {names}, and only single tokens can be banned; ban one of these"
             )
         }
     }

@@ -86,7 +86,7 @@ impl Report {
                 ("training", rate, format!("steps of {batch_size} × {seq_len} tokens{pieces}"))
             }
             Rate::Decode(rate) if *batch_size == 1 => ("decoding", rate, format!("texts of {seq_len} tokens")),
-            Rate::Decode(rate) => ("decoding", rate, format!("times {batch_size} texts of {seq_len} tokens together")),
+            Rate::Decode(rate) => ("decoding", rate, format!("batches of {batch_size} texts of {seq_len} tokens")),
             Rate::Prefill(rate) => ("prefill", rate, format!("prompts of {seq_len} tokens")),
         };
         let million = *params as f64 / 1e6;
@@ -112,7 +112,7 @@ impl Report {
                 let percent = 100.0 * share;
                 writeln!(
                     out,
-                    "reading      {read_gb_s:>9.1} GB/s      {percent:.0} % of the {memory:.1} of memory (more than 100 % where weights stay in the cache)"
+                    "reading      {read_gb_s:>9.1} GB/s      {percent:.0} % of the {memory:.1} of memory (above 100 % where weights stay in the CPU's cache)"
                 )?;
             }
             Limit::Read { read_gb_s, .. } => writeln!(out, "reading      {read_gb_s:>9.1} GB/s")?,

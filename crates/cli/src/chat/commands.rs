@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 /// What `/help` prints.
 pub const HELP: &str = "\
-A line that you type is added to the text so far, and the model goes on from
-there. Spaces count: begin a line with one where a new word begins. An empty line
+What you type is added to the text so far, and the model continues it from
+there. Spaces count: begin the line with one if it begins a new word. An empty line
 adds nothing. Ctrl-C ends an answer.
-/undo              take the last line and its answer back
+/undo              remove the last line and its answer
 /regen             another answer to the last line
-/edit [LINE]       change the last line; LINE stands in its place
+/edit [LINE]       change the last line, or replace it by LINE
 /set               list the settings
 /set NAME VALUE    change one: /set temperature 0.7, /set stop \"the end\" Fin
-/set NAME          what it was at the beginning
-/save FILE         write the whole text to a new file, hidden parts too
-/help              this
+/set NAME          reset it to what it was at the start
+/save FILE         write the whole text to a new file, hidden parts included
+/help              show this
 /quit, Ctrl-D      leave
-//…                a line that begins with one slash";
+//…                type a line that begins with one slash";
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Input {
         let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         let alone = |input| match rest.trim() {
             "" => Ok(input),
-            _ => Err(format!("/{name} stands alone; leave out what comes after it")),
+            _ => Err(format!("/{name} takes no argument; leave out what follows it")),
         };
         match name {
             "undo" => alone(Self::Undo),
@@ -60,13 +60,15 @@ impl Input {
             "set" => set(rest),
             "save" if rest.trim().is_empty() => Err("/save: name the file to write".into()),
             "save" => Ok(Self::Save(PathBuf::from(rest.trim()))),
-            _ => Err(format!("/{name} is no command; /help lists them, and a line may begin with // for one slash")),
+            _ => Err(format!(
+                "/{name} is not a command; /help lists them, and // at the start of a line types one slash"
+            )),
         }
     }
 }
 
 fn set(rest: &str) -> Result<Input, String> {
-    let words = shlex::split(rest).ok_or("/set: a quotation mark is not closed")?;
+    let words = shlex::split(rest).ok_or("/set: a quotation mark is missing")?;
     let Some((name, values)) = words.split_first() else { return Ok(Input::ListSettings) };
     Ok(Input::Set { name: name.trim_start_matches('-').replace('_', "-"), values: values.to_vec() })
 }
@@ -106,7 +108,7 @@ mod tests {
             let message = Input::parse(line).expect_err("no sense");
             assert!(message.contains(part), "{line}: {message}");
         };
-        told("/udno", "/udno is no command; /help");
+        told("/udno", "/udno is not a command; /help");
         told("/", "/ is no command");
         told("/undo 2", "/undo stands alone");
         told("/save", "name the file");

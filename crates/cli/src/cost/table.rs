@@ -83,7 +83,7 @@ pub fn write(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     write_line("all", totals, out)?;
     out.write_all(LEGEND.as_bytes())?;
     let runs: Vec<String> = report.routes.iter().map(|route| route.runs.to_string()).collect();
-    writeln!(out, "Time: the pass with the handing over of its logits, the median of {} runs.\n", runs.join(", "))?;
+    writeln!(out, "Time: one pass, copying its logits out included; the median of {} runs.\n", runs.join(", "))?;
     write_growth(finding, out)?;
     write_agreement(finding, out)
 }
@@ -103,12 +103,12 @@ fn write_heading(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
         None => "a query sees all tokens before it".to_owned(),
     };
     let (prompt, new, seed) = (tokens(report.prompt_tokens), report.new_tokens, finding.seed);
-    writeln!(out, "a prompt of {prompt} and {new} new, by seed {seed}; {window}\n")?;
+    writeln!(out, "a prompt of {prompt} and {new} generated, seed {seed}; {window}\n")?;
     let (chunk, given) = (report.prefill_chunk, report.routes.last().map_or(0, |route| route.given));
     let a = if report.prompt_tokens == 1 { "first token" } else { "prompt" };
     writeln!(out, "a  without a cache: each step computes the whole context again")?;
     writeln!(out, "b  with the cache: the {a} in one pass, then one position a step")?;
-    writeln!(out, "c  prefill: the first {} are known and go in by chunks of {chunk}, then as b\n", tokens(given))
+    writeln!(out, "c  prefill: the first {} are known and enter in chunks of {chunk}, then as b\n", tokens(given))
 }
 
 fn write_line(label: &str, columns: impl IntoIterator<Item = impl AsRef<str>>, out: &mut impl Write) -> Result<()> {
@@ -148,7 +148,7 @@ fn write_growth(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     }
     let [flops, seconds] = [Quantity::Flops, Quantity::Seconds]
         .map(|quantity| significant(quantity.total(recompute) / quantity.total(cached)));
-    writeln!(out, "In all a takes {flops} times the operations of b, and {seconds} times as long.\n")
+    writeln!(out, "In all, a takes {flops} times the operations of b and {seconds} times as long.\n")
 }
 
 fn write_agreement(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
@@ -192,7 +192,7 @@ fn failure(agreement: &Agreement) -> String {
         ));
     }
     if let Some(position) = agreement.first_token {
-        told.push(format!("the token at position {position} is another"));
+        told.push(format!("the token at position {position} is a different one"));
     }
     if told.is_empty() {
         told.push("nothing could be compared".to_owned());

@@ -17,7 +17,7 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{}: {} tokens, {pieces}", finding.text, report.tokens)?;
     if report.proved_segments < report.segments {
         let (tokens, segments) = (report.proved_tokens, report.proved_segments);
-        writeln!(out, "looked at: {tokens} tokens, {segments} of the pieces, evenly spread")?;
+        writeln!(out, "examined: {tokens} tokens, {segments} of the pieces, evenly spread")?;
     }
     let heads = ["tried", "compared", "differ", "ULP", "first", "demand"];
     let [tried, compared, differ, ulps, first, demand] = heads;
@@ -44,7 +44,7 @@ position that differs by more than the demand: equal bits, exact zeros, or a dif
 fn title(claim: usize) -> &'static str {
     match claim {
         1 => "One parallel pass = many steps",
-        2 => "Company changes nothing",
+        2 => "Batching changes nothing",
         3 => "The mask is the graph",
         4 => "Gradients flow the same way",
         _ => "One row is T problems",
@@ -100,7 +100,7 @@ fn label(finding: &ProveOutput, id: ProofId) -> String {
         ProofId::LaterGradients => "gradients at later tokens",
         ProofId::ScaledLaterTokens => return format!("tokens, scores × {factor}"),
         ProofId::ScaledLaterGradients => return format!("gradients, scores × {factor}"),
-        ProofId::CacheGradients => "parallel, and by the cache",
+        ProofId::CacheGradients => "parallel, and with the cache",
         ProofId::PrefixProblems => "a row and its prefixes",
     }
     .to_owned()
@@ -124,8 +124,9 @@ fn write_summary(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     }
     if failed > 0 {
         let equal = report.demand == Tolerance::EqualBits;
-        let bits = if equal { " One bit is enough to fail: the size of a difference is in the table." } else { "" };
-        writeln!(out, "\nWhat failed is not true of this checkpoint as this program runs it.{bits}")?;
+        let bits =
+            if equal { " One differing bit is a failure; the table shows how large the difference is." } else { "" };
+        writeln!(out, "\nA claim that failed is not true of this checkpoint as this program runs it.{bits}")?;
     }
     writeln!(
         out,

@@ -74,7 +74,7 @@ fn object(name: &str, line: &str, options: &GenerateOptions) -> Result<Prompt> {
 /// The lines of a text and what they are called.
 fn named_lines<'a>(path: &'a Path, text: &'a str) -> Result<impl Iterator<Item = (String, &'a str)>> {
     if text.is_empty() {
-        bail!("{}: it holds no prompt; write one a line", path.display());
+        bail!("{}: it holds no prompts; write one per line", path.display());
     }
     Ok((1..).zip(text.lines()).map(|(number, line)| (format!("{}:{number}", path.display()), line)))
 }

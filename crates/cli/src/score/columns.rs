@@ -22,7 +22,7 @@ pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
     write_heading(scored, out)?;
     let [byte, context, logprob, rank, entropy] = ["byte", "context", "logprob", "rank", "entropy"];
     let token = padded("token");
-    writeln!(out, "\n{byte:>8} {context:>7} {logprob:>9} {rank:>6} {entropy:>7}  {token} first choice, if another")?;
+    writeln!(out, "\n{byte:>8} {context:>7} {logprob:>9} {rank:>6} {entropy:>7}  {token} first choice, if different")?;
     for token in &scored.tokens {
         write_row(scored, token, out)?;
     }
@@ -115,7 +115,7 @@ pub fn write_summary(scored: &Scored, out: &mut impl Write) -> Result<()> {
     writeln!(out, "over           {} tokens, {} bytes", summary.tokens, summary.bytes)?;
     let (seq_len, windows) = (summary.seq_len, summary.windows);
     match windows {
-        1 => writeln!(out, "context        all that comes before a token"),
+        1 => writeln!(out, "context        everything before a token"),
         _ => writeln!(
             out,
             "context        1 to {seq_len} tokens: {windows} windows, each from an empty context, as in tril eval"

@@ -1,4 +1,4 @@
-//! A scored text as one HTML page that needs nothing else: colours by surprise, and what the model thought of each token
+//! A scored text as one self-contained HTML page: colours by surprise, and what the model thought of each token
 //! beside it.
 
 use super::cells::{Cell, LEVEL_NAMES, level};

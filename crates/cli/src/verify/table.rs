@@ -20,14 +20,14 @@ pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, ou
     let samples = if count == 1 { "sample" } else { "samples" };
     writeln!(out, "{name}: {count} {samples}, made by tril {tril} on {}", finding.made_on)?;
     match finding.demand {
-        Tolerance::EqualBits => writeln!(out, "demand: the same bits, as both were computed alike")?,
+        Tolerance::EqualBits => writeln!(out, "demand: the same bits, because both were computed in the same way")?,
         Tolerance::Within(share) => writeln!(
             out,
-            "demand: logits within {share} of the largest, as they were computed elsewhere or otherwise; draws equal"
+            "demand: logits within {share} of the largest, because the machine or the way to compute differs; draws equal"
         )?,
     }
     if let Some(fault) = &finding.fault {
-        return writeln!(out, "\nFAIL  {fault}.\nNo token was looked at.");
+        return writeln!(out, "\nFAIL  {fault}.\nNo token was checked.");
     }
     let heads =
         ["prompt", "sample", "tokens", "checked", "undecided", "failed", "contexts", "logprob differs", "ended by"];
@@ -95,7 +95,7 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
     let drawn = |draw: Option<f64>| draw.map_or("none".to_owned(), |draw| draw.to_string());
     let Some(expected) = expected else {
         return vec![match fault {
-            Fault::NoRoom => "The context was full before it, and that was to end the text.".to_owned(),
+            Fault::NoRoom => "The context was already full, which should have ended the text.".to_owned(),
             _ => "The model has no such token.".to_owned(),
         }];
     };
@@ -114,7 +114,9 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
                 (Some((_, Some(its))), _) => {
                     format!("the share of {}; its own is [{}, {}).", name(expected, tokenizer), its.start, its.end)
                 }
-                _ => format!("the share of {}; it has none: filters drop it.", name(expected, tokenizer)),
+                _ => {
+                    format!("the share of {}; its own token has none: the filters drop it.", name(expected, tokenizer))
+                }
             },
         ],
         Fault::CdfInterval => vec![
@@ -125,7 +127,9 @@ fn explain(failure: &Failure, tokenizer: &Tokenizer) -> Vec<String> {
             format!("Its log-probability is {},", given.as_ref().map_or(expected.logprob, |(logprob, _)| *logprob)),
             format!("the one in the receipt is {}.", claim.logprob),
         ],
-        _ => vec!["It ends a text and is in it, or is said to end it and is not the token that does.".to_owned()],
+        _ => vec![
+            "It is an end-of-text token inside the text, or is said to end the text and is not that token.".to_owned(),
+        ],
     }
 }
 
@@ -137,10 +141,10 @@ fn write_result(finding: &ReceiptCheck, out: &mut impl Write) -> Result<()> {
     let failed = finding.samples.iter().filter(|sample| !sample.pass).count();
     if failed > 0 {
         let all = finding.samples.len();
-        writeln!(out, "\n{failed} of {all} failed: this checkpoint did not make this as the receipt says.")?;
+        writeln!(out, "\n{failed} of {all} failed: this checkpoint did not generate the text as the receipt says.")?;
         let first = |sample: &SampleCheck| sample.verification.first_failure.as_ref().map(|failure| failure.fault);
         if finding.samples.iter().any(|sample| first(sample) == Some(Fault::Token)) {
-            writeln!(out, "What comes after a wrong token has another context, and may fail for that alone.")?;
+            writeln!(out, "Tokens after a wrong one have another context and may fail for that alone.")?;
         }
         return Ok(());
     }

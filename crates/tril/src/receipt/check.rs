@@ -83,7 +83,7 @@ impl Receipt {
         if found != self.model_sha256 {
             let (said, from) = (&self.model_sha256, &self.checkpoint);
             return Ok(Some(format!(
-                "other weights: the receipt is of {from}, whose SHA-256 is {said}; the one here is {found}"
+                "different weights: the receipt names {from} with SHA-256 {said}; this checkpoint has {found}"
             )));
         }
         if self.samples().next().is_none() {
@@ -93,7 +93,7 @@ impl Receipt {
             if tokenizer.encode_prompt(&prompt.text).ok() != Some(prompt.ids()) {
                 let text = &prompt.text;
                 return Ok(Some(format!(
-                    "the prompt {text:?} does not give its tokens by this checkpoint's tokenizer"
+                    "the prompt {text:?} does not encode to its tokens with this checkpoint's tokenizer"
                 )));
             }
         }
@@ -104,7 +104,7 @@ impl Receipt {
         // A token that the vocabulary lacks is told with its place, by what checks the ids.
         let known = |id: u32| (id as usize) < tokenizer.vocab_size();
         Ok(all.find_map(|token| wrong(token).filter(|(id, _)| known(*id))).map(|(id, text)| {
-            format!("token {id} is {:?} in this checkpoint's tokenizer, and not {text:?}", tokenizer.token_text(id))
+            format!("token {id} is {:?} in this checkpoint's tokenizer, not {text:?}", tokenizer.token_text(id))
         }))
     }
 }
@@ -115,23 +115,21 @@ fn fault_of_text(sample: &ReceiptSample, stops: &StopTexts, tokenizer: &Tokenize
     // What the vocabulary lacks is found by the check of the ids.
     let text = tokenizer.decode(&ids).ok()?;
     if text != sample.text {
-        return Some("its text is not that of its tokens".to_owned());
+        return Some("its text does not match its tokens".to_owned());
     }
     let (stop, at_end) =
         first_stop(&ids, stops, tokenizer)?.map_or((None, true), |(stop, left)| (Some(stop), left == 0));
     let (stop, said) = (stop.as_deref(), sample.stop_text.as_deref());
     match (sample.finish, stop) {
         (FinishReason::StopText, stop) if stop != said => Some(format!(
-            "it is said to have stopped at {:?}, which is not the stop text in it",
+            "it is recorded as stopped at {:?}, which is not the stop text in it",
             said.unwrap_or_default()
         )),
-        (FinishReason::StopText, None) => {
-            Some("it is said to have stopped at a stop text, and none is named".to_owned())
-        }
-        (FinishReason::StopText, Some(stop)) if !at_end => Some(format!("it goes on after its stop text {stop:?}")),
+        (FinishReason::StopText, None) => Some("it is recorded as stopped at a stop text, but names none".to_owned()),
+        (FinishReason::StopText, Some(stop)) if !at_end => Some(format!("it continues after its stop text {stop:?}")),
         (FinishReason::StopText, Some(_)) => None,
-        (_, Some(stop)) => Some(format!("the stop text {stop:?} is in it, and it is not said to have stopped there")),
-        (_, None) => said.map(|said| format!("it is said to have stopped at {said:?} and for another reason too")),
+        (_, Some(stop)) => Some(format!("it contains the stop text {stop:?}, but is not recorded as stopped there")),
+        (_, None) => said.map(|said| format!("it is recorded as stopped at {said:?} and for another reason too")),
     }
 }
 
