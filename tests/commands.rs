@@ -18,6 +18,7 @@
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `costing` | what `cost` counts, and that the routes agree |
+//! | `helping` | what `--help`, completions and man pages hold |
 //! | `benching` | what `bench` measures, however fast that is |
 
 mod benching;
@@ -27,6 +28,7 @@ mod costing;
 mod divergence;
 mod endless;
 mod evaluation;
+mod helping;
 mod hiding;
 mod prompts;
 mod proving;

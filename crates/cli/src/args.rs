@@ -33,17 +33,35 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show how probable a checkpoint finds each token of a text
     Score(ScoreArgs),
-    /// Prove that a checkpoint gives the same predictions by every route: one pass, the cache, a batch
+    /// Prove that every way of computing gives the same predictions
     Prove(ProveArgs),
-    /// Check a receipt: that each token follows from the checkpoint, the settings and its draw
+    /// Check that the tokens of a receipt follow from its checkpoint
     Verify(VerifyArgs),
-    /// Measure the cost of each token with and without the cache, and check that the tokens are the same
+    /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
     /// List the shipped recipes, or print one
     Recipes(RecipesArgs),
     /// Measure how fast this machine trains and generates
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the man page, or write one for each command
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Where to write tril.1, tril-train.1 and so on [default: print tril.1]
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Where to compute.

@@ -15,6 +15,7 @@ mod chat;
 mod cost;
 mod ending;
 mod eval;
+mod help;
 mod hints;
 mod interrupt;
 mod open;
@@ -31,11 +32,12 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
-    let done = match args::Cli::parse().command {
+    let parsed = args::Cli::from_arg_matches(&help::command().get_matches());
+    let done = match parsed.unwrap_or_else(|error| error.exit()).command {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Chat(args) => chat::run(&args),
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         args::Command::Verify(args) => verify::run(&args),
         args::Command::Recipes(args) => recipes::run(&args),
         args::Command::Bench(command) => bench::run(&command),
+        args::Command::Completions(args) => help::completions(&args),
+        args::Command::Man(args) => help::man(&args),
     };
     match done {
         Ok(code) => code,

@@ -24,6 +24,12 @@ pub enum ProveError {
         /// Tokens to generate.
         new: usize,
     },
+    /// A shape to be measured that no model can have.
+    #[error(transparent)]
+    Model(#[from] tril_model::ModelError),
+    /// A step to be measured that no run can take.
+    #[error(transparent)]
+    Train(#[from] tril_train::TrainError),
     /// The system gives no threads to compare.
     #[error("cannot start threads to compare: {source}")]
     Threads {

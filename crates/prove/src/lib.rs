@@ -2,10 +2,11 @@
 //!
 //! [`prove`] shows that a model computes one function by every route, [`verify`] that a recorded text follows from its
 //! model, settings and draws, and [`cost`] what the same tokens take with and without the cache; [`work`] counts
-//! operations and bytes.
+//! operations and bytes; [`bench`](bench::bench) measures how fast a machine is.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit"))]
 
+pub mod bench;
 pub mod cost;
 mod error;
 mod prove;

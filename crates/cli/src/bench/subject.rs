@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tril::Recipe;
 use tril_model::GptConfig;
+use tril_prove::bench::BenchShape;
 use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
-use tril_train::{OptimizerConfig, TrainConfig};
 
 use crate::args::{BenchOptions, Preset};
 use crate::open::set_fields;
@@ -19,10 +19,7 @@ const CHARACTERS: usize = 65;
 pub struct Subject {
     /// What it is called: the preset's name or the recipe's path.
     pub name: String,
-    /// Resolved.
-    pub model: GptConfig,
-    pub train: TrainConfig,
-    pub optimizer: OptimizerConfig,
+    pub shape: BenchShape,
 }
 
 impl Preset {
@@ -58,7 +55,7 @@ impl Subject {
         optimizer.check()?;
         let vocab_size = if model.vocab_size == 0 { vocab_size(&tokenizer)? } else { model.vocab_size };
         let model = GptConfig { vocab_size, ..model }.resolve().with_context(|| name.clone())?;
-        Ok(Self { name, model, train, optimizer })
+        Ok(Self { name, shape: BenchShape { model, train, optimizer } })
     }
 }
 
@@ -90,9 +87,9 @@ mod tests {
 
     #[test]
     fn presets_have_the_shapes_that_torch_baseline_has() {
-        // PRESETS of ../shared/bench/torch_baseline.py: layers, heads, width, seq_len, rows.
+        // SHAPES of scripts/torch_baseline.py: layers, heads, width, seq_len, rows.
         for (name, expected) in [("char-cpu", [4, 4, 128, 64, 12]), ("baby", [6, 6, 384, 256, 8])] {
-            let Subject { model, train, optimizer, .. } = subject(&format!("--preset {name}"));
+            let BenchShape { model, train, optimizer } = subject(&format!("--preset {name}")).shape;
             let shape = [model.n_layers, model.n_heads, model.d_model, train.seq_len, train.batch_size];
             assert_eq!(shape, expected, "{name}");
             assert_eq!((model.vocab_size, model.max_seq_len, model.d_ff), (65, train.seq_len, 4 * model.d_model));
@@ -107,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_field_that_is_set_is_measured_so() {
-        let Subject { model, train, .. } = subject("--preset baby --set train.batch_size=16 --set model.vocab_size=99");
+        let BenchShape { model, train, .. } =
+            subject("--preset baby --set train.batch_size=16 --set model.vocab_size=99").shape;
         assert_eq!((train.batch_size, model.vocab_size), (16, 99));
     }
 }

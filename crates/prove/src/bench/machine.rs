@@ -3,10 +3,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use tril_infer::InferError;
+
+use crate::ProveError;
 
 /// Rows and columns of the products that the arithmetic rate is measured with.
 const SIDE: usize = 1024;
@@ -22,7 +23,7 @@ const MIN_TRIES: usize = 3;
 ///
 /// # Errors
 /// If the device fails.
-pub fn gemm_rate(device: &Device, seconds: f64) -> Result<f64> {
+pub fn gemm_rate(device: &Device, seconds: f64) -> Result<f64, ProveError> {
     let numbers = |shape: [usize; 2]| {
         let values: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i * 7 % 13) as f32 - 6.0).collect();
         Tensor::<2>::from_data(TensorData::new(values, shape), device)
@@ -45,7 +46,7 @@ pub fn gemm_rate(device: &Device, seconds: f64) -> Result<f64> {
 ///
 /// # Errors
 /// None on the CPU.
-pub fn read_rate(device: &Device, seconds: f64) -> Result<Option<f64>> {
+pub fn read_rate(device: &Device, seconds: f64) -> Result<Option<f64>, ProveError> {
     if !tril_kernels::is_cpu(device) {
         return Ok(None);
     }
@@ -61,7 +62,7 @@ pub fn read_rate(device: &Device, seconds: f64) -> Result<Option<f64>> {
 }
 
 /// The shortest time, in seconds, of as many tries as fit into `seconds`, after one that does not count.
-fn fastest(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+fn fastest(seconds: f64, mut work: impl FnMut() -> Result<(), ProveError>) -> Result<f64, ProveError> {
     work()?;
     let (begin, mut best, mut tries) = (Instant::now(), f64::INFINITY, 0);
     while tries < MIN_TRIES || begin.elapsed().as_secs_f64() < seconds {

@@ -1,0 +1,160 @@
+//! What `--help` adds to the arguments: groups of commands, and examples of each; completions and man pages of both.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Command, CommandFactory};
+use tril_model::checkpoint;
+
+use crate::args::{Cli, CompletionsArgs, ManArgs};
+
+/// What the commands are for, and which they are.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Learn", &["train", "recipes"]),
+    ("Write", &["sample", "chat"]),
+    ("Look inside", &["score"]),
+    ("Prove", &["prove", "verify"]),
+    ("Measure", &["eval", "cost", "bench"]),
+    ("Install", &["completions", "man", "help"]),
+];
+
+/// Ways to call each command.
+const EXAMPLES: [(&str, &str); 12] = [
+    (
+        "train",
+        "  tril train                                     # the default recipe, on embedded stories
+  tril train --data notes.txt --out runs/notes   # your own text
+  tril train --resume runs/notes --set train.steps=2000",
+    ),
+    ("recipes", "  tril recipes\n  tril recipes tales > my.toml"),
+    (
+        "sample",
+        "  tril sample runs/tales --prompt \"Once\" --num-samples 3
+  tril sample runs/tales --prompt \"Once\" --max-tokens 2 --trace
+  tril sample runs/tales --prompts prompts.txt --batch-size 16",
+    ),
+    (
+        "chat",
+        "  tril chat runs/tales
+  tril chat runs/tales --format 'Q: {}\\nA:' --stop Q:
+  printf 'Once\\n/regen\\n' | tril chat runs/tales",
+    ),
+    ("eval", "  tril eval runs/tales chapter.txt\n  tril eval runs/tales - --json < chapter.txt"),
+    ("score", "  tril score runs/tales chapter.txt\n  tril score runs/tales chapter.txt --html page.html"),
+    ("prove", "  tril prove runs/tales\n  tril prove runs/tales --text chapter.txt"),
+    ("verify", "  tril sample runs/tales --receipt receipt.json\n  tril verify runs/tales receipt.json"),
+    ("cost", "  tril cost runs/tales\n  tril cost runs/tales --max-tokens 512 --svg cost.svg"),
+    (
+        "bench",
+        "  tril bench train
+  tril bench decode --preset baby --batch-size 8
+  tril bench prefill --config my.toml",
+    ),
+    (
+        "completions",
+        "  tril completions bash > ~/.local/share/bash-completion/completions/tril
+  tril completions zsh > ~/.zfunc/_tril
+  tril completions fish > ~/.config/fish/completions/tril.fish",
+    ),
+    ("man", "  tril man | man -l -\n  tril man ~/.local/share/man/man1"),
+];
+
+/// The command line with its groups and examples.
+pub fn command() -> Command {
+    let mut command = Cli::command();
+    command.build();
+    let groups: Vec<String> = GROUPS.iter().map(|(title, names)| group(title, names, &command)).collect();
+    for (name, examples) in EXAMPLES {
+        command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n{examples}")));
+    }
+    command
+        .after_help(groups.join("\n\n"))
+        .help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}")
+}
+
+/// A group as a title and a line a command.
+fn group(title: &str, names: &[&str], command: &Command) -> String {
+    let lines = names.iter().map(|name| {
+        let about = command.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string);
+        format!("\n  {name:<12} {}", about.unwrap_or_default())
+    });
+    format!("{title}:{}", lines.collect::<String>())
+}
+
+/// Prints a completion script.
+pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command(), "tril", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the man page of the whole, or writes a page for each command into a directory.
+pub fn man(args: &ManArgs) -> Result<ExitCode> {
+    let page = |command: Command| {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        Ok::<_, std::io::Error>(page)
+    };
+    let Some(dir) = &args.dir else {
+        std::io::stdout().lock().write_all(&page(command())?)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    std::fs::create_dir_all(dir).with_context(|| format!("{}: the directory cannot be made", dir.display()))?;
+    let mut written: Vec<PathBuf> = Vec::new();
+    let all = command();
+    let subcommands = all.get_subcommands().filter(|sub| sub.get_name() != "help");
+    for command in std::iter::once(&all).chain(subcommands) {
+        // Of a subcommand such as tril-train.
+        let name = command.get_display_name().unwrap_or(command.get_name());
+        let path = dir.join(format!("{name}.1"));
+        checkpoint::write_file(&path, &page(command.clone())?)?;
+        written.push(path);
+    }
+    for path in written {
+        writeln!(std::io::stdout().lock(), "{}", path.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_one_group_and_every_one_but_help_has_examples() {
+        let command = command();
+        let mut names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        names.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(names, grouped);
+        let shown: Vec<&str> = EXAMPLES.iter().map(|(name, _)| *name).chain(["help"]).collect();
+        assert!(names.iter().all(|name| shown.contains(name)), "{names:?}");
+    }
+
+    #[test]
+    fn examples_are_calls_that_can_be_made() {
+        for (name, examples) in EXAMPLES {
+            for line in examples.lines() {
+                // What stands before a pipe or after a redirection is not ours.
+                let call = line.split(" | ").find(|part| part.trim().starts_with("tril")).expect("a call");
+                let words = shlex::split(call).expect("sound quotes");
+                let ours = words.iter().take_while(|word| !matches!(word.as_str(), ">" | "<"));
+                let parsed = Cli::try_parse_from(ours);
+                assert!(parsed.is_ok(), "{name}: {line}: {}", parsed.expect_err("refused"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_help_fits_a_terminal_of_eighty_columns() {
+        let help = command().render_help().to_string();
+        let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert_eq!(wide, Vec::<&str>::new());
+    }
+}
