@@ -1,6 +1,6 @@
 //! Every mistake gets one message that says what, where and what to do, exit code 2, and nothing on disk is touched.
 //!
-//! [`crate::commands::scene::Scene::refused`] holds every command here to all of that but for the words, which the
+//! [`crate::commands::test_dir::TestDir::refused`] holds every command here to all of that but for the words, which the
 //! tests give.
 //!
 //! | module | whose mistake |

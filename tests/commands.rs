@@ -3,7 +3,7 @@
 //!
 //! | module | what it holds the binary to |
 //! |---|---|
-//! | `scene` | no tests: a working directory, the binary in it, and one small run that is trained once |
+//! | `test_dir` | no tests: a working directory, the binary in it, and one small run that is trained once |
 //! | `training` | what `train` prints and leaves behind |
 //! | `divergence` | a run whose numbers are no numbers any more stops, and what was saved is safe |
 //! | `bits` | the hashes that `train` prints: what they are of, and what they do not depend on |
@@ -34,8 +34,8 @@ mod prompts;
 mod proving;
 mod resuming;
 mod sampling;
-pub mod scene;
 mod scoring;
+pub mod test_dir;
 mod tracing;
 mod training;
 mod verifying;

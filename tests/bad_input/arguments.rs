@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::commands::scene::{Scene, TRAIN, assert_says};
+use crate::commands::test_dir::{TRAIN, TestDir, assert_says};
 
 #[test]
 fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     let features = [
         ("ndarray", cfg!(feature = "ndarray")),
         ("vulkan", cfg!(feature = "vulkan")),
@@ -17,7 +17,7 @@ fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
     for (name, _) in features.into_iter().filter(|(_, compiled_in)| !compiled_in) {
         let feature = format!("--features {name}");
         for command in ["sample run", "eval run text.txt", &format!("{TRAIN}2")] {
-            let message = scene.refused(&format!("{command} --device {name}"));
+            let message = test_dir.refused(&format!("{command} --device {name}"));
             assert_says(&message, &["--device", name, "not compiled", &feature, "--device cpu"]);
         }
     }
@@ -25,41 +25,41 @@ fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
 
 #[test]
 fn a_device_that_is_none_is_refused_with_those_that_are() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for device in ["gpu", "cuda:x", "CPU"] {
-        let message = scene.refused(&format!("sample run --device {device}"));
+        let message = test_dir.refused(&format!("sample run --device {device}"));
         assert_says(&message, &[&format!("`{device}`"), "not a device", "auto, cpu, ndarray, vulkan"]);
     }
-    assert_says(&scene.refused("sample run --device cpu:1"), &["`cpu:1`", "only vulkan, webgpu and cuda"]);
+    assert_says(&test_dir.refused("sample run --device cpu:1"), &["`cpu:1`", "only vulkan, webgpu and cuda"]);
 }
 
 #[test]
 fn a_number_of_threads_that_cannot_be_is_refused() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for threads in ["0", "-1", "two"] {
-        assert_says(&scene.refused(&format!("sample run --threads={threads}")), &["--threads", threads]);
+        assert_says(&test_dir.refused(&format!("sample run --threads={threads}")), &["--threads", threads]);
     }
 }
 
 #[test]
 fn a_temperature_that_no_distribution_has_is_refused() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for (temperature, shown) in [("-1", "-1"), ("nan", "NaN"), ("inf", "inf")] {
-        let message = scene.refused(&format!("sample run --temperature={temperature}"));
+        let message = test_dir.refused(&format!("sample run --temperature={temperature}"));
         assert_says(&message, &["temperature", shown, "0 (greedy) or a positive number"]);
     }
-    assert_says(&scene.refused("sample run --temperature=hot"), &["--temperature", "hot"]);
+    assert_says(&test_dir.refused("sample run --temperature=hot"), &["--temperature", "hot"]);
 }
 
 #[test]
 fn a_negative_temperature_after_a_space_is_refused_as_a_temperature() {
-    let message = Scene::with_run().refused("sample run --temperature -1");
+    let message = TestDir::with_run().refused("sample run --temperature -1");
     assert_says(&message, &["temperature", "0 (greedy) or a positive number"]);
 }
 
 #[test]
 fn settings_of_the_sampler_that_mean_nothing_are_refused_with_what_they_may_be() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for (flag, value, shown) in [
         ("--top-p", "2", ["top_p = 2", "from 0 to 1"]),
         ("--min-p", "-1", ["min_p = -1", "from 0 to 1"]),
@@ -74,118 +74,122 @@ fn settings_of_the_sampler_that_mean_nothing_are_refused_with_what_they_may_be()
         ("--logit-bias", "999=1", ["--logit-bias: no token 999", "tokenizer.json"]),
         ("--ban-id", "999", ["--ban-id: no token 999", "tokenizer.json"]),
         ("--ban-id", "e", ["--ban-id", "tokenizer.json"]),
-        ("--ban", "the", ["--ban \"the\": this is 3 tokens here", "\"h\""]),
+        ("--ban", "the", ["--ban \"the\": it is 3 tokens here", "\"h\""]),
         ("--ban", "猫", ["--ban", "vocabulary lacks '猫'"]),
     ] {
-        assert_says(&scene.refused(&format!("sample run {flag}={value}")), &shown);
+        assert_says(&test_dir.refused(&format!("sample run {flag}={value}")), &shown);
     }
-    assert_says(&scene.refused("sample run --ban="), &["--ban \"\"", "no token"]);
-    let twice = scene.refused("sample run --logit-bias 5=1 --logit-bias 5=1");
+    assert_says(&test_dir.refused("sample run --ban="), &["--ban \"\"", "not a token"]);
+    let twice = test_dir.refused("sample run --logit-bias 5=1 --logit-bias 5=1");
     assert_says(&twice, &["--logit-bias", "token 5", "two values"]);
-    let characters: BTreeSet<char> = crate::commands::scene::text().chars().collect();
+    let characters: BTreeSet<char> = crate::commands::test_dir::text().chars().collect();
     let all: String = (0..characters.len()).map(|id| format!(" --ban-id {id}")).collect();
-    assert_says(&scene.refused(&format!("sample run{all}")), &["every possible token is banned", "leave at least one"]);
+    assert_says(
+        &test_dir.refused(&format!("sample run{all}")),
+        &["every possible token is banned", "leave at least one"],
+    );
 }
 
 #[test]
 fn an_empty_stop_text_is_refused() {
-    let message = Scene::with_run().refused("sample run --stop=");
+    let message = TestDir::with_run().refused("sample run --stop=");
     assert_says(&message, &["--stop", "empty", "at least one character"]);
 }
 
 #[test]
 fn two_prompts_are_refused() {
-    let scene = Scene::with_run();
-    let message = scene.refused("sample run --prompt a --prompt-file text.txt");
+    let test_dir = TestDir::with_run();
+    let message = test_dir.refused("sample run --prompt a --prompt-file text.txt");
     assert_says(&message, &["--prompt", "--prompt-file", "cannot be used with"]);
 }
 
 #[test]
 fn no_samples_are_refused() {
-    assert_says(&Scene::with_run().refused("sample run --num-samples 0"), &["--num-samples", "0"]);
+    assert_says(&TestDir::with_run().refused("sample run --num-samples 0"), &["--num-samples", "0"]);
 }
 
 #[test]
 fn what_begins_a_run_does_not_go_with_resume() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for option in ["smoke.toml", "--out other", "--force"] {
-        assert_says(&scene.refused(&format!("train --resume run {option}")), &["--resume", "cannot be used with"]);
+        assert_says(&test_dir.refused(&format!("train --resume run {option}")), &["--resume", "cannot be used with"]);
     }
 }
 
 #[test]
 fn a_directory_that_holds_a_run_is_refused_with_three_ways_out() {
-    let scene = Scene::with_run(); // `refused` sees to it that it keeps its bytes
-    assert_says(&scene.refused(TRAIN), &["run already holds a run", "--resume run", "--force", "--out"]);
+    let test_dir = TestDir::with_run(); // `refused` sees to it that it keeps its bytes
+    assert_says(&test_dir.refused(TRAIN), &["run already holds a run", "--resume run", "--force", "--out"]);
 }
 
 #[test]
 fn a_directory_that_holds_something_else_is_refused_with_force_too() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for file in ["run/step-123456/precious/thesis.txt", "run/config.toml"] {
-        let path = scene.path(file);
+        let path = test_dir.path(file);
         fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         fs::write(&path, "years of work").expect("written");
         for force in ["", " --force"] {
-            assert_says(&scene.refused(&format!("{TRAIN}{force}")), &["run", "was not made by a run"]);
+            assert_says(&test_dir.refused(&format!("{TRAIN}{force}")), &["run", "was not made by a run"]);
         }
-        fs::remove_dir_all(scene.path("run")).expect("removed");
+        fs::remove_dir_all(test_dir.path("run")).expect("removed");
     }
 }
 
 #[test]
 fn a_run_removes_no_file_and_follows_no_link_that_it_has_not_made() {
-    let scene = Scene::with_run();
-    let (thesis, inside) = (scene.path("run/step-123456/precious/thesis.txt"), scene.path("run/step-000006/notes.txt"));
-    for path in [&thesis, &inside, &scene.path("elsewhere/train.json")] {
+    let test_dir = TestDir::with_run();
+    let (thesis, inside) =
+        (test_dir.path("run/step-123456/precious/thesis.txt"), test_dir.path("run/step-000006/notes.txt"));
+    for path in [&thesis, &inside, &test_dir.path("elsewhere/train.json")] {
         fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         fs::write(path, "years of work").expect("written");
     }
     #[cfg(unix)]
-    std::os::unix::fs::symlink(scene.path("elsewhere"), scene.path("run/step-999999")).expect("linked");
-    scene.stdout("train --resume run --set train.steps=9");
-    scene.stdout(&format!("{TRAIN} --force --set train.steps=3"));
-    for path in [&thesis, &inside, &scene.path("elsewhere/train.json")] {
+    std::os::unix::fs::symlink(test_dir.path("elsewhere"), test_dir.path("run/step-999999")).expect("linked");
+    test_dir.stdout("train --resume run --set train.steps=9");
+    test_dir.stdout(&format!("{TRAIN} --force --set train.steps=3"));
+    for path in [&thesis, &inside, &test_dir.path("elsewhere/train.json")] {
         assert_eq!(fs::read_to_string(path).expect("still there"), "years of work", "{}", path.display());
     }
-    assert!(!scene.path("run/step-000006/model.safetensors").exists(), "what the run made is gone");
+    assert!(!test_dir.path("run/step-000006/model.safetensors").exists(), "what the run made is gone");
 }
 
 #[test]
 fn a_directory_whose_run_has_no_checkpoint_yet_is_not_offered_to_be_resumed() {
-    let scene = Scene::with_run();
-    fs::remove_dir_all(scene.path("run/step-000006")).expect("removed");
-    fs::remove_file(scene.path("run/checkpoints.json")).expect("removed");
-    let message = scene.refused(TRAIN);
+    let test_dir = TestDir::with_run();
+    fs::remove_dir_all(test_dir.path("run/step-000006")).expect("removed");
+    fs::remove_file(test_dir.path("run/checkpoints.json")).expect("removed");
+    let message = test_dir.refused(TRAIN);
     assert_says(&message, &["run", "--force", "--out"]);
     assert!(!message.contains("--resume"), "it would be refused in turn: {message}");
 }
 
 #[test]
 fn an_out_that_is_a_file_is_refused_with_what_to_do() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for out in ["text.txt", "text.txt/run"] {
-        let message = scene.refused(&TRAIN.replace("--out run", &format!("--out {out}")));
+        let message = test_dir.refused(&TRAIN.replace("--out run", &format!("--out {out}")));
         assert_says(&message, &[out, "--out"]);
     }
 }
 
 #[test]
 fn a_command_without_a_checkpoint_is_refused_with_its_usage() {
-    let scene = Scene::new();
-    assert_says(&scene.refused("sample"), &["<CHECKPOINT>", "Usage: tril sample"]);
-    assert_says(&scene.refused("eval run"), &["<FILE>", "Usage: tril eval"]);
-    assert_says(&scene.refused("trian"), &["'trian'", "'train'"]);
+    let test_dir = TestDir::new();
+    assert_says(&test_dir.refused("sample"), &["<CHECKPOINT>", "Usage: tril sample"]);
+    assert_says(&test_dir.refused("eval run"), &["<FILE>", "Usage: tril eval"]);
+    assert_says(&test_dir.refused("trian"), &["'trian'", "'train'"]);
 }
 
 #[test]
 fn a_page_that_could_not_be_written_is_refused_before_anything_is_computed() {
-    let scene = Scene::with_run();
-    assert_says(&scene.refused("score run text.txt --html run"), &["--html run", "directory", "name of a file"]);
-    let message = scene.refused("score run text.txt --html none/page.html");
+    let test_dir = TestDir::with_run();
+    assert_says(&test_dir.refused("score run text.txt --html run"), &["--html run", "directory", "name of a file"]);
+    let message = test_dir.refused("score run text.txt --html none/page.html");
     assert_says(&message, &["--html none/page.html", "no directory none", "make it first"]);
     assert_says(
-        &scene.refused("score run text.txt --html a.html --json"),
+        &test_dir.refused("score run text.txt --html a.html --json"),
         &["--html", "--json", "cannot be used with"],
     );
 }

@@ -1,23 +1,23 @@
 //! Recipes that are no recipes, and values that no model and no run can have.
 
-use crate::commands::scene::{Scene, TRAIN, assert_says, text};
+use crate::commands::test_dir::{TRAIN, TestDir, assert_says, text};
 
 /// Asserts that `--set` with each of these is refused and that the message says what is listed.
 #[track_caller]
 fn assert_refused(settings: &[(&str, &[&str])]) {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for (setting, expected) in settings {
         let set = setting.split(' ').map(|item| format!(" --set {item}")).collect::<String>();
-        assert_says(&scene.refused(&format!("{TRAIN}{set}")), expected);
+        assert_says(&test_dir.refused(&format!("{TRAIN}{set}")), expected);
     }
 }
 
 /// Asserts that a recipe of this text is refused and that the message says what is listed.
 #[track_caller]
 fn assert_recipe_refused(recipe: &str, expected: &[&str]) {
-    let scene = Scene::new();
-    scene.write("mine.toml", recipe);
-    let message = scene.refused("train mine.toml --data text.txt --out run");
+    let test_dir = TestDir::new();
+    test_dir.write("mine.toml", recipe);
+    let message = test_dir.refused("train mine.toml --data text.txt --out run");
     assert_says(&message, &["mine.toml"]);
     assert_says(&message, expected);
 }
@@ -105,17 +105,17 @@ fn samples_that_cannot_be_are_refused_before_anything_is_made() {
 
 #[test]
 fn a_mistake_in_sample_costs_no_earlier_run_with_force() {
-    let scene = Scene::with_run(); // `refused` sees to it that it stays as it is
-    assert_says(&scene.refused(&format!("{TRAIN} --force --set sample.temperature=-1")), &["temperature = -1"]);
+    let test_dir = TestDir::with_run(); // `refused` sees to it that it stays as it is
+    assert_says(&test_dir.refused(&format!("{TRAIN} --force --set sample.temperature=-1")), &["temperature = -1"]);
 }
 
 #[test]
 fn a_mistake_in_the_model_costs_no_earlier_run_with_force() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for setting in ["model.n_heads=3", "train.dropout=1", "model.vocab_size=3", "data.validation_fraction=0"] {
-        scene.refused(&format!("{TRAIN} --force --set {setting}"));
+        test_dir.refused(&format!("{TRAIN} --force --set {setting}"));
     }
-    scene.refused(&TRAIN.replace("--data text.txt", "--data none.txt --force"));
+    test_dir.refused(&TRAIN.replace("--data text.txt", "--data none.txt --force"));
 }
 
 #[test]
@@ -146,18 +146,18 @@ fn a_value_of_the_wrong_type_is_refused_with_its_line() {
 
 #[test]
 fn a_wrong_value_among_several_set_options_is_the_only_one_named() {
-    let scene = Scene::new();
-    let message = scene.refused(&format!("{TRAIN} --set train.steps=3 --set model.n_layers=three"));
+    let test_dir = TestDir::new();
+    let message = test_dir.refused(&format!("{TRAIN} --set train.steps=3 --set model.n_layers=three"));
     assert_says(&message, &["--set model.n_layers=three"]);
     assert!(!message.contains("train.steps"), "{message}");
 }
 
 #[test]
 fn messages_are_free_of_rust_types_and_empty_lines() {
-    let scene = Scene::new();
-    scene.write("mine.toml", "[train]\nsteps = \"six\"\n");
+    let test_dir = TestDir::new();
+    test_dir.write("mine.toml", "[train]\nsteps = \"six\"\n");
     for command in ["train mine.toml --data text.txt --out run", &format!("{TRAIN} --set model.n_layers=three")] {
-        let message = scene.refused(command);
+        let message = test_dir.refused(command);
         assert!(!message.contains("usize") && !message.contains("u64"), "{message}");
         assert!(!message.trim_end_matches('\n').contains("\n\n") && !message.ends_with("\n\n"), "{message:?}");
     }
@@ -172,15 +172,15 @@ fn a_recipe_that_is_no_toml_is_refused_with_its_line() {
 
 #[test]
 fn a_recipe_that_cannot_be_read_is_named() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     let expected = ["give the path of a TOML file", "configs/"];
     for (path, reason) in [("none.toml", "os error"), (".", "os error")] {
-        let message = scene.refused(&format!("train {path} --out run"));
+        let message = test_dir.refused(&format!("train {path} --out run"));
         assert_says(&message, &[path, reason]);
         assert_says(&message, &expected);
     }
-    scene.write("binary.toml", b"\xff\xfe");
-    assert_says(&scene.refused("train binary.toml --out run"), &["binary.toml", "UTF-8"]);
+    test_dir.write("binary.toml", b"\xff\xfe");
+    assert_says(&test_dir.refused("train binary.toml --out run"), &["binary.toml", "UTF-8"]);
 }
 
 #[test]

@@ -2,83 +2,83 @@
 
 use std::fs;
 
-use crate::commands::scene::{Scene, Tree, assert_says, text};
+use crate::commands::test_dir::{TestDir, Tree, assert_says, text};
 
 #[test]
 fn a_directory_without_a_run_cannot_be_resumed() {
-    let scene = Scene::new();
-    fs::create_dir(scene.path("empty")).expect("a directory");
+    let test_dir = TestDir::new();
+    fs::create_dir(test_dir.path("empty")).expect("a directory");
     for path in ["empty", "none", "text.txt"] {
-        assert_says(&scene.refused(&format!("train --resume {path}")), &[path, "holds no run to resume"]);
+        assert_says(&test_dir.refused(&format!("train --resume {path}")), &[path, "holds no run to resume"]);
     }
 }
 
 #[test]
 fn what_to_do_where_there_is_no_run_to_resume_is_said() {
-    let scene = Scene::new();
-    assert_says(&scene.refused("train --resume none"), &["none", "no run", "--out none"]);
+    let test_dir = TestDir::new();
+    assert_says(&test_dir.refused("train --resume none"), &["none", "no run", "--out none"]);
 }
 
 #[test]
 fn a_run_without_a_checkpoint_yet_cannot_be_resumed_but_begun_anew() {
-    let scene = Scene::with_run();
-    fs::remove_dir_all(scene.path("run/step-000006")).expect("removed");
-    fs::remove_file(scene.path("run/checkpoints.json")).expect("removed");
-    assert_says(&scene.refused("train --resume run"), &["run", "no checkpoint", "--force"]);
+    let test_dir = TestDir::with_run();
+    fs::remove_dir_all(test_dir.path("run/step-000006")).expect("removed");
+    fs::remove_file(test_dir.path("run/checkpoints.json")).expect("removed");
+    assert_says(&test_dir.refused("train --resume run"), &["run", "no checkpoint", "--force"]);
 }
 
 #[test]
 fn a_checkpoint_outside_its_run_cannot_be_resumed() {
-    let scene = Scene::with_run();
-    Tree::read(&scene.path("run/step-000006")).write(&scene.path("alone"));
-    assert_says(&scene.refused("train --resume alone"), &["alone", "no run to resume", "around this checkpoint"]);
+    let test_dir = TestDir::with_run();
+    Tree::read(&test_dir.path("run/step-000006")).write(&test_dir.path("alone"));
+    assert_says(&test_dir.refused("train --resume alone"), &["alone", "no run to resume", "around this checkpoint"]);
 }
 
 #[test]
 fn a_run_is_not_resumed_on_another_text() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     let reversed: String = text().chars().rev().collect();
-    scene.write("other.txt", reversed);
-    let message = scene.refused("train --resume run --data other.txt");
+    test_dir.write("other.txt", reversed);
+    let message = test_dir.refused("train --resume run --data other.txt");
     assert_says(&message, &["text differs", "resume with the same data", "begin a new run"]);
-    let message = scene.refused("train --resume run --set data.validation_fraction=0.2");
+    let message = test_dir.refused("train --resume run --set data.validation_fraction=0.2");
     assert_says(&message, &["text differs", "resume with the same data"]);
-    scene.write("other.txt", "猫".repeat(500));
-    assert_says(&scene.refused("train --resume run --data other.txt"), &["other.txt", "猫"]);
+    test_dir.write("other.txt", "猫".repeat(500));
+    assert_says(&test_dir.refused("train --resume run --data other.txt"), &["other.txt", "猫"]);
 }
 
 #[test]
 fn a_run_whose_text_has_moved_says_which_text_it_misses_and_how_to_name_it() {
-    let scene = Scene::with_run();
-    fs::rename(scene.path("text.txt"), scene.path("moved.txt")).expect("moved");
-    assert_says(&scene.refused("train --resume run"), &["text.txt", "os error", "--data"]);
-    scene.stdout("train --resume run --data moved.txt");
+    let test_dir = TestDir::with_run();
+    fs::rename(test_dir.path("text.txt"), test_dir.path("moved.txt")).expect("moved");
+    assert_says(&test_dir.refused("train --resume run"), &["text.txt", "os error", "--data"]);
+    test_dir.stdout("train --resume run --data moved.txt");
 }
 
 #[test]
 fn the_shape_of_a_model_does_not_change_on_resuming() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for setting in ["model.n_layers=3", "model.norm=layer", "model.window=0"] {
-        let message = scene.refused(&format!("train --resume run --set {setting}"));
+        let message = test_dir.refused(&format!("train --resume run --set {setting}"));
         assert_says(&message, &["model.…", "step-000006", "cannot change", "train a new one"]);
     }
 }
 
 #[test]
 fn the_tokenizer_does_not_change_on_resuming() {
-    let message = Scene::with_run().refused("train --resume run --set tokenizer.kind=byte");
+    let message = TestDir::with_run().refused("train --resume run --set tokenizer.kind=byte");
     assert_says(&message, &["tokenizer", "cannot change"]);
 }
 
 #[test]
 fn a_run_is_not_resumed_to_fewer_steps_than_it_has_taken() {
-    let message = Scene::with_run().refused("train --resume run --set train.steps=3");
+    let message = TestDir::with_run().refused("train --resume run --set train.steps=3");
     assert_says(&message, &["train.steps = 3", "6"]);
 }
 
 #[test]
 fn values_that_no_run_can_have_are_refused_on_resuming_too() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for (setting, expected) in [
         ("optimizer.learning_rate=-3", "optimizer.learning_rate = -3"),
         ("train.dropout=1", "train.dropout = 1"),
@@ -86,24 +86,24 @@ fn values_that_no_run_can_have_are_refused_on_resuming_too() {
         ("train.step=3", "did you mean `steps`?"),
         ("model.n_layers=0", "at least 1"),
     ] {
-        assert_says(&scene.refused(&format!("train --resume run --set {setting}")), &[expected]);
+        assert_says(&test_dir.refused(&format!("train --resume run --set {setting}")), &[expected]);
     }
 }
 
 #[test]
 fn samples_that_cannot_be_are_refused_on_resuming_before_anything_changes() {
-    let scene = Scene::with_run();
-    assert_says(&scene.refused("train --resume run --set sample.temperature=-1"), &["temperature = -1"]);
+    let test_dir = TestDir::with_run();
+    assert_says(&test_dir.refused("train --resume run --set sample.temperature=-1"), &["temperature = -1"]);
 }
 
 #[test]
 fn a_damaged_part_of_what_resuming_needs_is_named() {
     for file in ["optimizer.safetensors", "train.json", "model.safetensors", "config.toml", "tokenizer.json"] {
         let path = format!("run/step-000006/{file}");
-        let scene = Scene::with_run();
-        let bytes = fs::read(scene.path(&path)).expect("a file");
-        scene.write(&path, &bytes[..bytes.len() / 2]);
-        assert_says(&scene.refused("train --resume run"), &[&path]);
+        let test_dir = TestDir::with_run();
+        let bytes = fs::read(test_dir.path(&path)).expect("a file");
+        test_dir.write(&path, &bytes[..bytes.len() / 2]);
+        assert_says(&test_dir.refused("train --resume run"), &[&path]);
     }
 }
 
@@ -111,25 +111,25 @@ fn a_damaged_part_of_what_resuming_needs_is_named() {
 fn a_missing_part_of_what_resuming_needs_is_named_with_what_to_do() {
     for file in ["optimizer.safetensors", "train.json", "config.toml"] {
         let path = format!("run/step-000006/{file}");
-        let scene = Scene::with_run();
-        fs::remove_file(scene.path(&path)).expect("removed");
-        assert_says(&scene.refused("train --resume run"), &[&path, "restore it"]);
+        let test_dir = TestDir::with_run();
+        fs::remove_file(test_dir.path(&path)).expect("removed");
+        assert_says(&test_dir.refused("train --resume run"), &[&path, "restore it"]);
     }
 }
 
 #[test]
 fn an_emptied_recipe_in_a_checkpoint_is_named() {
-    let scene = Scene::with_run();
-    scene.write("run/step-000006/config.toml", "");
-    assert_says(&scene.refused("train --resume run"), &["run/step-000006/config.toml"]);
+    let test_dir = TestDir::with_run();
+    test_dir.write("run/step-000006/config.toml", "");
+    assert_says(&test_dir.refused("train --resume run"), &["run/step-000006/config.toml"]);
 }
 
 #[test]
 fn moments_of_another_model_are_refused() {
-    let scene = Scene::with_run();
-    let other = Scene::new();
-    other.stdout(&format!("{} --set model.n_layers=1", crate::commands::scene::TRAIN));
+    let test_dir = TestDir::with_run();
+    let other = TestDir::new();
+    other.stdout(&format!("{} --set model.n_layers=1", crate::commands::test_dir::TRAIN));
     let moments = fs::read(other.path("run/step-000006/optimizer.safetensors")).expect("moments");
-    scene.write("run/step-000006/optimizer.safetensors", moments);
-    assert_says(&scene.refused("train --resume run"), &["run/step-000006/optimizer.safetensors", "restore it"]);
+    test_dir.write("run/step-000006/optimizer.safetensors", moments);
+    assert_says(&test_dir.refused("train --resume run"), &["run/step-000006/optimizer.safetensors", "restore it"]);
 }

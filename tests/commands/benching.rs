@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// Too short for a second repetition more than there must be.
 const BRIEFLY: &str = "--config smoke.toml --seconds 0.001";
 
 /// What a benchmark prints as JSON, which is one line.
-fn measured(scene: &Scene, arguments: &str) -> Value {
-    let output = scene.stdout(&format!("bench {arguments} --json"));
+fn measured(test_dir: &TestDir, arguments: &str) -> Value {
+    let output = test_dir.stdout(&format!("bench {arguments} --json"));
     assert!(output.ends_with('\n') && output.lines().count() == 1, "one line: {output}");
     serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
@@ -39,7 +39,7 @@ fn assert_quotient(measured: &Value, [share, part, whole]: [&str; 3]) {
 
 #[test]
 fn training_is_measured_in_tokens_a_second_and_as_a_share_of_a_matrix_product() {
-    let found = measured(&Scene::new(), &format!("train {BRIEFLY}"));
+    let found = measured(&TestDir::new(), &format!("train {BRIEFLY}"));
     assert_positive(&found, &["train_tok_s", "params", "gflop_s", "gemm_gflop_s", "gemm_share"]);
     assert_quotient(&found, ["gemm_share", "gflop_s", "gemm_gflop_s"]);
     let shape = ["batch_size", "seq_len", "micro_batches", "vocab_size"].map(|field| number(&found, field));
@@ -49,9 +49,9 @@ fn training_is_measured_in_tokens_a_second_and_as_a_share_of_a_matrix_product() 
 
 #[test]
 fn decoding_is_measured_in_tokens_a_second_and_as_a_share_of_reading_memory() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for rows in [1, 3] {
-        let found = measured(&scene, &format!("decode {BRIEFLY} --batch-size {rows}"));
+        let found = measured(&test_dir, &format!("decode {BRIEFLY} --batch-size {rows}"));
         assert_positive(&found, &["decode_tok_s", "params", "read_gb_s", "memory_gb_s", "memory_share"]);
         assert_quotient(&found, ["memory_share", "read_gb_s", "memory_gb_s"]);
         assert_eq!([number(&found, "batch_size"), number(&found, "seq_len")], [f64::from(rows), 16.0], "{found}");
@@ -60,9 +60,9 @@ fn decoding_is_measured_in_tokens_a_second_and_as_a_share_of_reading_memory() {
 
 #[test]
 fn prefill_is_measured_over_256_tokens_or_as_many_as_the_context_holds() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for (setting, expected) in [("", 16.0), ("--set model.max_seq_len=300", 256.0)] {
-        let found = measured(&scene, &format!("prefill {BRIEFLY} {setting}"));
+        let found = measured(&test_dir, &format!("prefill {BRIEFLY} {setting}"));
         assert_positive(&found, &["prefill_tok_s", "params", "gflop_s", "gemm_gflop_s", "gemm_share"]);
         assert_eq!(number(&found, "seq_len"), expected, "{found}");
     }
@@ -70,7 +70,7 @@ fn prefill_is_measured_over_256_tokens_or_as_many_as_the_context_holds() {
 
 #[test]
 fn the_median_lies_within_the_middle_half() {
-    let found = measured(&Scene::new(), &format!("decode {BRIEFLY}"));
+    let found = measured(&TestDir::new(), &format!("decode {BRIEFLY}"));
     let [low, high] = [0, 1].map(|side| found["middle_half_tok_s"][side].as_f64().expect("a rate"));
     let median = number(&found, "decode_tok_s");
     assert!(0.0 < low && low <= median && median <= high, "{found}");
@@ -78,7 +78,7 @@ fn the_median_lies_within_the_middle_half() {
 
 #[test]
 fn the_number_of_threads_is_the_one_asked_for() {
-    let found = measured(&Scene::new(), &format!("train {BRIEFLY} --threads 3 --device cpu"));
+    let found = measured(&TestDir::new(), &format!("train {BRIEFLY} --threads 3 --device cpu"));
     assert_eq!(number(&found, "threads"), 3.0, "{found}");
     assert!(found["device"].as_str().is_some_and(|device| device.starts_with("cpu, 3 threads")), "{found}");
 }
@@ -86,7 +86,7 @@ fn the_number_of_threads_is_the_one_asked_for() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_memory_of_a_process_is_told_and_holds_its_model() {
-    let found = measured(&Scene::new(), &format!("prefill {BRIEFLY}"));
+    let found = measured(&TestDir::new(), &format!("prefill {BRIEFLY}"));
     let peak = number(&found, "peak_memory_bytes");
     assert!(peak >= 4.0 * number(&found, "params"), "{found}");
     assert!(peak < 200e6, "what measures the machine is not part of it: {found}");
@@ -94,13 +94,13 @@ fn the_memory_of_a_process_is_told_and_holds_its_model() {
 
 #[test]
 fn people_are_told_the_rate_the_share_and_the_memory() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for (what, words) in [
         ("train", ["training", "tokens/s", "steps of 4 × 16 tokens", "% of", "GFLOP/s", "peak memory"]),
         ("decode", ["decoding", "tokens/s", "texts of 16 tokens", "% of", "GB/s", "peak memory"]),
         ("prefill", ["prefill", "tokens/s", "prompts of 16 tokens", "% of", "GFLOP/s", "peak memory"]),
     ] {
-        let output = scene.stdout(&format!("bench {what} {BRIEFLY} --device cpu"));
+        let output = test_dir.stdout(&format!("bench {what} {BRIEFLY} --device cpu"));
         assert_says(&output, &words);
         assert_says(&output, &["smoke.toml", "2 layers", "cpu"]);
         assert_eq!(output.lines().count(), 4, "{output}");
@@ -109,25 +109,25 @@ fn people_are_told_the_rate_the_share_and_the_memory() {
 
 #[test]
 fn a_preset_is_measured_where_no_recipe_is_named() {
-    let found = measured(&Scene::empty(), "prefill --seconds 0.001");
+    let found = measured(&TestDir::empty(), "prefill --seconds 0.001");
     assert_eq!((found["of"].as_str(), number(&found, "params")), (Some("char-cpu"), 804_096.0), "{found}");
 }
 
 #[test]
 fn nothing_is_written() {
-    let scene = Scene::new();
-    let before = Tree::read(&scene.path(""));
-    measured(&scene, &format!("train {BRIEFLY}"));
-    assert!(Tree::read(&scene.path("")).differences(&before).is_empty());
+    let test_dir = TestDir::new();
+    let before = Tree::read(&test_dir.path(""));
+    measured(&test_dir, &format!("train {BRIEFLY}"));
+    assert!(Tree::read(&test_dir.path("")).differences(&before).is_empty());
 }
 
 #[test]
 fn a_shape_that_is_none_is_refused() {
-    let scene = Scene::new();
-    assert_says(&scene.refused("bench train --preset huge"), &["--preset", "huge", "char-cpu, baby"]);
-    assert_says(&scene.refused("bench train --preset baby --config smoke.toml"), &["--preset", "--config"]);
-    assert_says(&scene.refused("bench decode --config none.toml"), &["none.toml", "give the path of a TOML file"]);
-    let set = |field: &str| scene.refused(&format!("bench train {BRIEFLY} --set {field}"));
+    let test_dir = TestDir::new();
+    assert_says(&test_dir.refused("bench train --preset huge"), &["--preset", "huge", "char-cpu, baby"]);
+    assert_says(&test_dir.refused("bench train --preset baby --config smoke.toml"), &["--preset", "--config"]);
+    assert_says(&test_dir.refused("bench decode --config none.toml"), &["none.toml", "give the path of a TOML file"]);
+    let set = |field: &str| test_dir.refused(&format!("bench train {BRIEFLY} --set {field}"));
     assert_says(&set("model.n_heads=3"), &["smoke.toml", "n_heads = 3", "d_model = 16", "change one"]);
     assert_says(&set("train.micro_batches=3"), &["micro_batches = 3", "does not divide", "batch_size = 4"]);
     assert_says(&set("train.seq_len=17"), &["seq_len = 17", "max_seq_len = 16", "lower"]);
@@ -135,15 +135,15 @@ fn a_shape_that_is_none_is_refused() {
 
 #[test]
 fn numbers_that_cannot_be_are_refused() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     for threads in ["0", "-1", "two"] {
-        assert_says(&scene.refused(&format!("bench train {BRIEFLY} --threads={threads}")), &["--threads", threads]);
+        assert_says(&test_dir.refused(&format!("bench train {BRIEFLY} --threads={threads}")), &["--threads", threads]);
     }
     for seconds in ["0", "-1", "NaN", "inf", "long"] {
-        let message = scene.refused(&format!("bench train --config smoke.toml --seconds={seconds}"));
+        let message = test_dir.refused(&format!("bench train --config smoke.toml --seconds={seconds}"));
         assert_says(&message, &["--seconds", seconds, "above 0"]);
     }
     for rows in ["0", "-1", "5000"] {
-        assert_says(&scene.refused(&format!("bench decode {BRIEFLY} --batch-size={rows}")), &["--batch-size", rows]);
+        assert_says(&test_dir.refused(&format!("bench decode {BRIEFLY} --batch-size={rows}")), &["--batch-size", rows]);
     }
 }

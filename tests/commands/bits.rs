@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// Long and wide enough that operations are worth splitting over threads; with dropout.
 const WIDE: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
@@ -40,9 +40,9 @@ pub fn hashes(output: &str) -> [String; 2] {
 
 #[test]
 fn train_prints_the_sha256_of_the_weights_and_the_moments_in_the_last_checkpoint() {
-    let scene = Scene::new();
-    let output = scene.stdout(TRAIN);
-    let last = checkpoint(&scene.path("run"), "last");
+    let test_dir = TestDir::new();
+    let output = test_dir.stdout(TRAIN);
+    let last = checkpoint(&test_dir.path("run"), "last");
     let [model, optimizer] = ["model", "optimizer"].map(|name| sha256(&last.join(format!("{name}.safetensors"))));
     assert_eq!(hashes(&output), [model.clone(), optimizer.clone()]);
     let lines =
@@ -50,7 +50,7 @@ fn train_prints_the_sha256_of_the_weights_and_the_moments_in_the_last_checkpoint
     assert_says(&output, &[&lines[0], &lines[1]]);
     assert_ne!(model, optimizer);
     assert_eq!(
-        hashes(&scene.stdout("train --resume run")),
+        hashes(&test_dir.stdout("train --resume run")),
         [model, optimizer],
         "said again when nothing is left to do"
     );
@@ -58,20 +58,20 @@ fn train_prints_the_sha256_of_the_weights_and_the_moments_in_the_last_checkpoint
 
 #[test]
 fn the_hashes_know_of_no_path_evaluation_checkpoint_or_sample() {
-    let scene = Scene::new();
-    let plain = hashes(&scene.stdout(TRAIN));
+    let test_dir = TestDir::new();
+    let plain = hashes(&test_dir.stdout(TRAIN));
     let other = "--out elsewhere --set train.eval_interval=5 --set train.checkpoint_interval=1 \
         --set sample.interval=1 --set sample.temperature=0.1 --threads 1";
     let train = TRAIN.replace("--out run", other);
-    assert_eq!(hashes(&scene.stdout(&train)), plain);
-    let seeded = hashes(&scene.stdout(&format!("{TRAIN} --force --set train.seed=8")));
+    assert_eq!(hashes(&test_dir.stdout(&train)), plain);
+    let seeded = hashes(&test_dir.stdout(&format!("{TRAIN} --force --set train.seed=8")));
     assert!(seeded[0] != plain[0] && seeded[1] != plain[1], "another seed, another model");
 }
 
 #[test]
 fn both_files_hold_tensors_in_the_order_of_their_names_and_nothing_else() {
-    let scene = Scene::with_run();
-    let last = checkpoint(&scene.path("run"), "last");
+    let test_dir = TestDir::with_run();
+    let last = checkpoint(&test_dir.path("run"), "last");
     for file in ["model.safetensors", "optimizer.safetensors"] {
         let bytes = fs::read(last.join(file)).expect("a file");
         let header_len = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
@@ -97,12 +97,12 @@ fn one_thread_and_more_train_to_the_same_hashes_in_any_number_of_micro_batches_i
         let mut seen = Vec::new();
         for micro_batches in [1, 2, 3] {
             let outcome = |threads: usize| {
-                let scene = Scene::new();
+                let test_dir = TestDir::new();
                 let arguments = format!("{WIDE} {model} --set train.micro_batches={micro_batches} --threads {threads}");
-                let output = scene.tril(&arguments).output().expect("it runs");
+                let output = test_dir.tril(&arguments).output().expect("it runs");
                 let stderr = String::from_utf8(output.stderr).expect("UTF-8");
                 assert!(stderr.contains(&format!("cpu, {threads} thread")), "{stderr}");
-                (hashes(&String::from_utf8(output.stdout).expect("UTF-8")), timeless_metrics(&scene.path("run")))
+                (hashes(&String::from_utf8(output.stdout).expect("UTF-8")), timeless_metrics(&test_dir.path("run")))
             };
             let one = outcome(1);
             for threads in [2, 3] {
@@ -119,8 +119,8 @@ fn one_thread_and_more_train_to_the_same_hashes_in_any_number_of_micro_batches_i
 fn every_instruction_set_trains_to_the_same_hashes() {
     for model in [GPT2, LLAMA, MUON] {
         let outcome = |set: &str| {
-            let scene = Scene::new();
-            let output = scene.tril(&format!("{WIDE} {model}")).env("TRIL_SIMD", set).output().expect("it runs");
+            let test_dir = TestDir::new();
+            let output = test_dir.tril(&format!("{WIDE} {model}")).env("TRIL_SIMD", set).output().expect("it runs");
             let stderr = String::from_utf8(output.stderr).expect("UTF-8");
             // Where the processor lacks a set the next one steps in, and there is less to compare.
             let used = stderr.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a set").to_owned();
@@ -137,7 +137,7 @@ fn every_instruction_set_trains_to_the_same_hashes() {
 
 #[test]
 fn an_unknown_instruction_set_is_refused() {
-    let scene = Scene::new();
-    let message = scene.refused_command(scene.tril(TRAIN).env("TRIL_SIMD", "sse9"));
+    let test_dir = TestDir::new();
+    let message = test_dir.refused_command(test_dir.tril(TRAIN).env("TRIL_SIMD", "sse9"));
     assert_says(&message, &["TRIL_SIMD=sse9", "avx512, avx2 or plain"]);
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::scene::*;
+use super::test_dir::*;
 
 fn json(output: &str) -> Value {
     serde_json::from_str(output).unwrap_or_else(|error| panic!("{error}: {output}"))
@@ -15,8 +15,8 @@ fn number(value: &Value, field: &str) -> f64 {
 
 #[test]
 fn the_json_has_every_pass_of_three_routes_that_agree() {
-    let scene = Scene::with_run(); // a window of 8, and no end
-    let found = json(&scene.stdout("cost run --json --threads 1"));
+    let test_dir = TestDir::with_run(); // a window of 8, and no end
+    let found = json(&test_dir.stdout("cost run --json --threads 1"));
     assert_eq!((&found["agree"], &found["demand"]), (&Value::from(true), &Value::from("equal_bits")));
     assert_eq!([number(&found, "prompt_tokens"), number(&found, "new_tokens")], [1.0, 32.0], "four windows");
     assert_eq!([number(&found, "window"), number(&found, "threads"), number(&found, "seed")], [8.0, 1.0, 1337.0]);
@@ -36,7 +36,7 @@ fn the_json_has_every_pass_of_three_routes_that_agree() {
     assert_eq!(cached[8]["flops"], cached[31]["flops"], "constant from the window on: {cached:?}");
     assert!(number(&routes[0], "flops") > 10.0 * number(&routes[1], "flops"));
 
-    let other = json(&scene.stdout("cost run --json --max-tokens 5 --prompt saw --seed 7"));
+    let other = json(&test_dir.stdout("cost run --json --max-tokens 5 --prompt saw --seed 7"));
     assert_eq!(
         [number(&other, "prompt_tokens"), number(&other, "new_tokens"), number(&other, "seed")],
         [3.0, 5.0, 7.0]
@@ -45,8 +45,8 @@ fn the_json_has_every_pass_of_three_routes_that_agree() {
 
 #[test]
 fn the_table_has_a_row_for_each_part_of_the_context_and_says_what_it_shows() {
-    let scene = Scene::with_run();
-    let table = scene.stdout("cost run --max-tokens 20 --prefill-chunk 3");
+    let test_dir = TestDir::with_run();
+    let table = test_dir.stdout("cost run --max-tokens 20 --prefill-chunk 3");
     assert!(table.replace('\\', "/").starts_with("run/step-000006 on cpu"), "{table}");
     assert_says(&table, &["a prompt of 1 token and 20 generated, seed 1337; a query sees 8 tokens"]);
     assert_says(&table, &["the first 11 tokens are known and enter in chunks of 3", "FLOP a token", "B read a token"]);
@@ -63,44 +63,47 @@ fn the_table_has_a_row_for_each_part_of_the_context_and_says_what_it_shows() {
         assert!(line.chars().count() <= 100 && line == line.trim_end(), "`{line}`");
     }
     assert!(!table.contains("FAIL"), "{table}");
-    let one = scene.stdout("cost run --max-tokens 1");
+    let one = test_dir.stdout("cost run --max-tokens 1");
     assert_says(&one, &["pass  the same 1 token by all three"]);
 }
 
 #[test]
 fn a_model_with_learned_positions_is_measured_up_to_the_end_of_its_context() {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
-    let found = json(&scene.stdout("cost run --json"));
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
+    let found = json(&test_dir.stdout("cost run --json"));
     assert_eq!((number(&found, "new_tokens"), &found["window"], &found["agree"]), (16.0, &Value::Null, &true.into()));
-    let message = scene.refused("cost run --max-tokens 17");
+    let message = test_dir.refused("cost run --max-tokens 17");
     assert_says(&message, &["a context of 16 tokens", "a prompt of 1 and 17 new", "at most 16 fit"]);
-    let message = scene.refused_command(scene.tril("cost run").args(["--prompt", &text()[..40]]));
+    let message = test_dir.refused_command(test_dir.tril("cost run").args(["--prompt", &text()[..40]]));
     assert_says(&message, &["16 tokens", "prompt of 40", "give a shorter one"]);
 }
 
 #[test]
 fn the_picture_is_svg_with_both_diagrams_and_needs_nothing_else() {
-    let scene = Scene::with_run();
-    let table = scene.stdout("cost run --svg cost.svg");
+    let test_dir = TestDir::with_run();
+    let table = test_dir.stdout("cost run --svg cost.svg");
     assert_says(&table, &["plot  cost.svg"]);
-    let svg = scene.read("cost.svg");
+    let svg = test_dir.read("cost.svg");
     assert!(svg.trim_start().starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
     assert_says(&svg, &["floating-point operations", "FLOP a token", "ms a token", "tokens of context"]);
     assert_says(&svg, &["without a cache", "with the cache", "prefill in chunks"]);
     assert!(svg.matches("<polyline").count() >= 6, "three lines in each diagram");
     assert!(!svg.contains("href") && !svg.contains("NaN"), "{svg}");
-    assert!(json(&scene.stdout("cost run --svg cost.svg --json")).is_object(), "JSON alone on standard output");
+    assert!(json(&test_dir.stdout("cost run --svg cost.svg --json")).is_object(), "JSON alone on standard output");
 }
 
 #[test]
 fn what_cannot_be_measured_is_refused() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for tokens in ["0", "99999"] {
-        assert_says(&scene.refused(&format!("cost run --max-tokens {tokens}")), &["--max-tokens", tokens, "1..=65535"]);
+        assert_says(
+            &test_dir.refused(&format!("cost run --max-tokens {tokens}")),
+            &["--max-tokens", tokens, "1..=65535"],
+        );
     }
-    assert_says(&scene.refused("cost run --prefill-chunk 0"), &["--prefill-chunk"]);
-    assert_says(&scene.refused("cost run --svg none/cost.svg"), &["--svg none/cost.svg", "no directory none"]);
-    assert_says(&scene.refused("cost run --prompt 猫"), &["prompt", "'猫' (U+732B)"]);
-    assert_says(&scene.refused("cost none"), &["none"]);
+    assert_says(&test_dir.refused("cost run --prefill-chunk 0"), &["--prefill-chunk"]);
+    assert_says(&test_dir.refused("cost run --svg none/cost.svg"), &["--svg none/cost.svg", "no directory none"]);
+    assert_says(&test_dir.refused("cost run --prompt 猫"), &["prompt", "'猫' (U+732B)"]);
+    assert_says(&test_dir.refused("cost none"), &["none"]);
 }

@@ -1,22 +1,22 @@
 //! `tril sample` past the end of the context, and without an end of its own.
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// A model whose context ends, after 16 tokens.
-fn with_learned_positions() -> Scene {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
-    scene
+fn with_learned_positions() -> TestDir {
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
+    test_dir
 }
 
 #[test]
 fn a_full_context_ends_the_text_if_asked_to_even_one_without_end() {
-    let scene = with_learned_positions();
-    let longer = scene.stdout("sample run --max-tokens 40 --on-overflow recompute");
-    assert_eq!(longer, scene.stdout("sample run --max-tokens 40"), "the default");
+    let test_dir = with_learned_positions();
+    let longer = test_dir.stdout("sample run --max-tokens 40 --on-overflow recompute");
+    assert_eq!(longer, test_dir.stdout("sample run --max-tokens 40"), "the default");
     for max_tokens in ["40", "inf"] {
         let command = format!("sample run --max-tokens {max_tokens} --on-overflow stop");
-        let output = scene.tril(&command).output().expect("it runs");
+        let output = test_dir.tril(&command).output().expect("it runs");
         assert!(output.status.success());
         let (text, report) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
         let (text, report) = (text.expect("UTF-8"), report.expect("UTF-8"));
@@ -29,19 +29,19 @@ fn a_full_context_ends_the_text_if_asked_to_even_one_without_end() {
 
 #[test]
 fn with_rotary_positions_and_a_window_the_context_is_never_full() {
-    let scene = Scene::with_run();
-    let text = scene.stdout("sample run --max-tokens 200 --on-overflow stop");
+    let test_dir = TestDir::with_run();
+    let text = test_dir.stdout("sample run --max-tokens 200 --on-overflow stop");
     assert_eq!(text.chars().count(), 201);
-    assert_eq!(text, scene.stdout("sample run --max-tokens 200 --on-overflow recompute"));
+    assert_eq!(text, test_dir.stdout("sample run --max-tokens 200 --on-overflow recompute"));
 }
 
 /// What a sample without end prints until it is interrupted, some time after it has begun.
 #[cfg(unix)]
-fn interrupted(scene: &Scene, options: &str, reported: &str) -> String {
+fn interrupted(test_dir: &TestDir, options: &str, reported: &str) -> String {
     use std::io::Read;
     use std::process::{Command, Stdio};
 
-    let mut process = scene.process(&format!("sample run --max-tokens inf {options}"));
+    let mut process = test_dir.process(&format!("sample run --max-tokens inf {options}"));
     let mut child = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut stdout = child.stdout.take().expect("a pipe");
     let mut first = [0; 50];
@@ -69,23 +69,23 @@ fn interrupted(scene: &Scene, options: &str, reported: &str) -> String {
 #[cfg(unix)]
 #[test]
 fn a_text_without_end_goes_on_until_ctrl_c_and_then_says_how_long_it_is() {
-    let scene = Scene::with_run();
-    let text = interrupted(&scene, "", "stopped by: Ctrl-C]");
-    let whole = scene.stdout("sample run --max-tokens 500");
+    let test_dir = TestDir::with_run();
+    let text = interrupted(&test_dir, "", "stopped by: Ctrl-C]");
+    let whole = test_dir.stdout("sample run --max-tokens 500");
     assert!(text.starts_with(whole.strip_suffix('\n').expect("a newline")));
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_all_texts_that_have_begun_and_those_alone() {
-    let scene = Scene::with_run();
-    let text = interrupted(&scene, "--num-samples 3 --batch-size 2", "stopped by: Ctrl-C (samples 1-2)]");
+    let test_dir = TestDir::with_run();
+    let text = interrupted(&test_dir, "--num-samples 3 --batch-size 2", "stopped by: Ctrl-C (samples 1-2)]");
     assert_eq!(text.split("\n---------------\n").count(), 2);
     assert!(text.ends_with('\n') && !text.ends_with("\n---------------\n"));
     // The first is complete at once, which shows that work has begun; the second goes on; the third may have begun.
     let (short, long) = ("{\"prompt\": \"a cat\", \"max_tokens\": 1}\n", "{\"prompt\": \"the old fox\"}\n");
-    scene.write("prompts.jsonl", format!("{short}{}", long.repeat(5)));
-    let text = interrupted(&scene, "--prompts prompts.jsonl --jsonl --batch-size 2", "Ctrl-C (sample");
+    test_dir.write("prompts.jsonl", format!("{short}{}", long.repeat(5)));
+    let text = interrupted(&test_dir, "--prompts prompts.jsonl --jsonl --batch-size 2", "Ctrl-C (sample");
     let finishes: Vec<serde_json::Value> = text
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["finish"].clone())
@@ -97,18 +97,18 @@ fn ctrl_c_ends_all_texts_that_have_begun_and_those_alone() {
 #[cfg(unix)]
 #[test]
 fn the_receipt_of_a_text_that_was_interrupted_holds() {
-    let scene = Scene::with_run();
-    interrupted(&scene, "--sample-index 3 --receipt receipt.json", "stopped by: Ctrl-C]");
-    assert!(scene.read("receipt.json").contains("\"interrupted\""));
-    scene.stdout("verify run receipt.json");
+    let test_dir = TestDir::with_run();
+    interrupted(&test_dir, "--sample-index 3 --receipt receipt.json", "stopped by: Ctrl-C]");
+    assert!(test_dir.read("receipt.json").contains("\"interrupted\""));
+    test_dir.stdout("verify run receipt.json");
 }
 
 #[test]
 fn a_number_of_tokens_is_a_whole_one_or_inf() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     for max_tokens in ["-1", "1.5", "many", "infinity", "99999999999999999999", ""] {
-        let message = scene.refused(&format!("sample run --max-tokens={max_tokens}"));
+        let message = test_dir.refused(&format!("sample run --max-tokens={max_tokens}"));
         assert_says(&message, &["--max-tokens", "a whole number", "inf for no end"]);
     }
-    assert_says(&scene.refused("sample run --on-overflow shift"), &["--on-overflow", "shift", "recompute", "stop"]);
+    assert_says(&test_dir.refused("sample run --on-overflow shift"), &["--on-overflow", "shift", "recompute", "stop"]);
 }

@@ -1,10 +1,10 @@
 //! `tril sample --hide`: some of the text is not shown, and nothing else changes.
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// What `sample run` prints to stdout and stderr.
-fn sample(scene: &Scene, options: &[&str]) -> (String, String) {
-    let output = scene.tril("sample run --max-tokens 60").args(options).output().expect("it runs");
+fn sample(test_dir: &TestDir, options: &[&str]) -> (String, String) {
+    let output = test_dir.tril("sample run --max-tokens 60").args(options).output().expect("it runs");
     let (stdout, stderr) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
     assert!(output.status.success(), "{stderr:?}");
     (stdout.expect("UTF-8"), stderr.expect("UTF-8"))
@@ -17,8 +17,8 @@ fn part(text: &str, begin: usize, n: usize) -> String {
 
 #[test]
 fn what_stands_between_markers_is_not_shown_and_counted() {
-    let scene = Scene::with_run();
-    let (whole, report) = sample(&scene, &[]);
+    let test_dir = TestDir::with_run();
+    let (whole, report) = sample(&test_dir, &[]);
     assert!(!report.contains("not shown"), "{report}");
     for (begin, end, len) in [(3, 20, 3), (10, 50, 4), (0, 30, 2)] {
         let (start_marker, end_marker) = (part(&whole, begin, len), part(&whole, end, len));
@@ -28,7 +28,7 @@ fn what_stands_between_markers_is_not_shown_and_counted() {
             Some((_, after)) => format!("{before}{}", after.split(&start_marker).next().expect("one part")),
             None => before.to_owned(),
         };
-        let (text, report) = sample(&scene, &["--hide", &start_marker, &end_marker]);
+        let (text, report) = sample(&test_dir, &["--hide", &start_marker, &end_marker]);
         assert!(text.starts_with(shown.trim_end_matches('\n')), "{text:?} is not {shown:?}");
         assert!(text.len() < whole.len());
         let hidden = whole.chars().count() - text.chars().count();
@@ -38,23 +38,23 @@ fn what_stands_between_markers_is_not_shown_and_counted() {
 
 #[test]
 fn a_part_without_an_end_is_hidden_to_the_end_and_a_marker_that_only_begins_is_shown() {
-    let scene = Scene::with_run();
-    let (whole, _) = sample(&scene, &[]);
+    let test_dir = TestDir::with_run();
+    let (whole, _) = sample(&test_dir, &[]);
     let marker = part(&whole, 20, 5);
-    let (text, report) = sample(&scene, &["--hide", &marker, "no such text"]);
+    let (text, report) = sample(&test_dir, &["--hide", &marker, "no such text"]);
     assert_eq!(text, format!("{}\n", whole.split(&marker).next().expect("one part")));
     assert!(report.contains("[60 tokens") && report.contains("tokens not shown; stopped by: max tokens]"), "{report}");
     let last = format!("{}…", part(&whole, 55, 5));
-    let (text, report) = sample(&scene, &["--hide", &last, "x", "--hide", "never", "ever"]);
+    let (text, report) = sample(&test_dir, &["--hide", &last, "x", "--hide", "never", "ever"]);
     assert_eq!(text, whole);
     assert!(report.contains("; 0 tokens not shown;"), "{report}");
 }
 
 #[test]
 fn a_prompt_may_begin_what_is_hidden() {
-    let scene = Scene::with_run();
-    let (whole, _) = sample(&scene, &["--prompt", "a cat (1"]);
-    let (text, report) = sample(&scene, &["--prompt", "a cat (1", "--hide", "(", "no such text"]);
+    let test_dir = TestDir::with_run();
+    let (whole, _) = sample(&test_dir, &["--prompt", "a cat (1"]);
+    let (text, report) = sample(&test_dir, &["--prompt", "a cat (1", "--hide", "(", "no such text"]);
     assert!(whole.starts_with("a cat (1"));
     assert_eq!(text, "a cat \n");
     assert!(report.contains("; 60 tokens not shown;"), "{report}");
@@ -62,12 +62,12 @@ fn a_prompt_may_begin_what_is_hidden() {
 
 #[test]
 fn an_object_has_the_text_that_is_shown_and_how_many_tokens_are_not() {
-    let scene = Scene::with_run();
-    let (whole, _) = sample(&scene, &[]);
+    let test_dir = TestDir::with_run();
+    let (whole, _) = sample(&test_dir, &[]);
     let marker = part(&whole, 20, 5);
     let shown = whole.split(&marker).next().expect("one part");
     let object = |options: &[&str]| -> serde_json::Value {
-        serde_json::from_str(&sample(&scene, &[&["--jsonl"], options].concat()).0).expect("an object")
+        serde_json::from_str(&sample(&test_dir, &[&["--jsonl"], options].concat()).0).expect("an object")
     };
     let hiding = object(&["--hide", &marker, "no such text"]);
     assert_eq!(hiding["text"], shown);
@@ -79,17 +79,17 @@ fn an_object_has_the_text_that_is_shown_and_how_many_tokens_are_not() {
 
 #[test]
 fn a_stop_text_stops_where_it_is_hidden_too() {
-    let scene = Scene::with_run();
-    let (whole, _) = sample(&scene, &[]);
+    let test_dir = TestDir::with_run();
+    let (whole, _) = sample(&test_dir, &[]);
     let (start, stop) = (part(&whole, 2, 4), part(&whole, 30, 4));
-    let report = sample(&scene, &["--hide", &start, "no such text", "--stop", &stop]).1;
+    let report = sample(&test_dir, &["--hide", &start, "no such text", "--stop", &stop]).1;
     assert!(report.contains(&format!("stopped by: stop text {stop:?}")), "{report}");
 }
 
 #[test]
 fn markers_come_in_pairs_and_are_not_empty() {
-    let scene = Scene::with_run();
-    let refused = |options: &[&str]| scene.refused_command(scene.tril("sample run").args(options));
+    let test_dir = TestDir::with_run();
+    let refused = |options: &[&str]| test_dir.refused_command(test_dir.tril("sample run").args(options));
     assert_says(&refused(&["--hide", "("]), &["--hide", "2 values"]);
     assert_says(&refused(&["--hide", "(", ""]), &["--hide", "marker is empty"]);
     assert_says(&refused(&["--hide", "(", ")", "--hide", "(", "]"]), &["--hide", "\"(\"", "which end"]);

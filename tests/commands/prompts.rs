@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::scene::*;
+use super::test_dir::*;
 
 const PROMPTS: [&str; 4] = ["the old fox sa", "a", "the ", "fox and the old "];
 
@@ -14,8 +14,8 @@ fn objects(text: &str) -> Vec<Value> {
 }
 
 /// What one prompt and its text are alone.
-fn alone(scene: &Scene, prompt: &str, options: &str) -> String {
-    let text = stdout(scene.tril(&format!("sample run {options}")).args(["--prompt", prompt]));
+fn alone(test_dir: &TestDir, prompt: &str, options: &str) -> String {
+    let text = stdout(test_dir.tril(&format!("sample run {options}")).args(["--prompt", prompt]));
     text.strip_suffix('\n').expect("a newline").to_owned()
 }
 
@@ -31,21 +31,21 @@ fn lines(objects: &[Value]) -> String {
 
 #[test]
 fn prompts_in_a_file_give_what_each_gives_alone_however_many_go_together() {
-    let scene = Scene::with_run();
-    scene.write("prompts.txt", PROMPTS.join("\n"));
-    let expected: Vec<String> = PROMPTS.iter().map(|prompt| alone(&scene, prompt, "--max-tokens 40")).collect();
+    let test_dir = TestDir::with_run();
+    test_dir.write("prompts.txt", PROMPTS.join("\n"));
+    let expected: Vec<String> = PROMPTS.iter().map(|prompt| alone(&test_dir, prompt, "--max-tokens 40")).collect();
     let expected = expected.join(RULE) + "\n";
     for options in ["", "--batch-size 1", "--batch-size 3", "--no-cache"] {
-        let found = scene.stdout(&format!("sample run --max-tokens 40 --prompts prompts.txt {options}"));
+        let found = test_dir.stdout(&format!("sample run --max-tokens 40 --prompts prompts.txt {options}"));
         assert_eq!(found, expected, "{options}");
     }
-    let from_stdin = stdout(scene.tril("sample run --max-tokens 40 --prompts -").write_stdin(PROMPTS.join("\r\n")));
+    let from_stdin = stdout(test_dir.tril("sample run --max-tokens 40 --prompts -").write_stdin(PROMPTS.join("\r\n")));
     assert_eq!(from_stdin, expected);
 }
 
 #[test]
 fn objects_come_back_in_order_with_their_ids_and_what_was_set_for_each() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     let cases = [
         (json!({"id": "first"}), "--max-tokens 40"),
         (json!({"seed": 7, "max_tokens": 3}), "--seed 7 --max-tokens 3"),
@@ -61,11 +61,11 @@ fn objects_come_back_in_order_with_their_ids_and_what_was_set_for_each() {
             object
         })
         .collect();
-    scene.write("prompts.jsonl", lines(&input));
-    let found = objects(&scene.stdout("sample run --max-tokens 40 --jsonl --prompts prompts.jsonl"));
+    test_dir.write("prompts.jsonl", lines(&input));
+    let found = objects(&test_dir.stdout("sample run --max-tokens 40 --jsonl --prompts prompts.jsonl"));
     assert_eq!(found.len(), 4);
     for ((found, prompt), (object, options)) in found.iter().zip(PROMPTS).zip(&cases) {
-        assert_eq!(whole(found), alone(&scene, prompt, options), "{options}");
+        assert_eq!(whole(found), alone(&test_dir, prompt, options), "{options}");
         assert_eq!(found["prompt_tokens"], prompt.len());
         assert_eq!((&found["finish"], found.get("id")), (&json!("max_tokens"), object.get("id")));
         assert_eq!(found["seed"], object.get("seed").cloned().unwrap_or(json!(1337)));
@@ -77,29 +77,30 @@ fn objects_come_back_in_order_with_their_ids_and_what_was_set_for_each() {
 
 #[test]
 fn samples_of_each_prompt_are_those_of_the_prompt_alone() {
-    let scene = Scene::with_run();
-    scene.write("prompts.txt", "the \n\nfox\n");
-    scene.write("prompts.jsonl", lines(&[json!({"prompt": "the "}), json!({"prompt": ""}), json!({"prompt": "fox"})]));
+    let test_dir = TestDir::with_run();
+    test_dir.write("prompts.txt", "the \n\nfox\n");
+    test_dir
+        .write("prompts.jsonl", lines(&[json!({"prompt": "the "}), json!({"prompt": ""}), json!({"prompt": "fox"})]));
     let options = "--max-tokens 20 --num-samples 2 --sample-index 1";
-    let found = objects(&scene.stdout(&format!("sample run {options} --jsonl --prompts prompts.jsonl")));
+    let found = objects(&test_dir.stdout(&format!("sample run {options} --jsonl --prompts prompts.jsonl")));
     let expected: Vec<String> = ["the ", "", "fox"]
         .iter()
         .flat_map(|prompt| {
-            [1, 2].map(|sample| alone(&scene, prompt, &format!("--max-tokens 20 --sample-index {sample}")))
+            [1, 2].map(|sample| alone(&test_dir, prompt, &format!("--max-tokens 20 --sample-index {sample}")))
         })
         .collect();
     assert_eq!(found.iter().map(whole).collect::<Vec<_>>(), expected);
-    let texts = scene.stdout(&format!("sample run {options} --prompts prompts.txt"));
+    let texts = test_dir.stdout(&format!("sample run {options} --prompts prompts.txt"));
     assert_eq!(texts, expected.join(RULE) + "\n");
 }
 
 #[test]
 fn a_stop_text_ends_each_text_where_it_appears_and_no_other() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     let prompts: Vec<Value> = PROMPTS.iter().map(|prompt| json!({"prompt": prompt})).collect();
-    scene.write("prompts.jsonl", lines(&prompts));
+    test_dir.write("prompts.jsonl", lines(&prompts));
     let run = |options: &str| {
-        objects(&scene.stdout(&format!("sample run --max-tokens 40 --jsonl --prompts prompts.jsonl {options}")))
+        objects(&test_dir.stdout(&format!("sample run --max-tokens 40 --jsonl --prompts prompts.jsonl {options}")))
     };
     let (all, stopped) = (run(""), run("--stop e"));
     let mut endings = std::collections::BTreeSet::new();
@@ -115,18 +116,18 @@ fn a_stop_text_ends_each_text_where_it_appears_and_no_other() {
 
 #[test]
 fn a_single_prompt_may_be_told_as_an_object_too() {
-    let scene = Scene::with_run();
-    let found = objects(&stdout(scene.tril("sample run --max-tokens 20 --jsonl").args(["--prompt", PROMPTS[0]])));
+    let test_dir = TestDir::with_run();
+    let found = objects(&stdout(test_dir.tril("sample run --max-tokens 20 --jsonl").args(["--prompt", PROMPTS[0]])));
     assert_eq!(found.len(), 1);
-    assert_eq!(whole(&found[0]), alone(&scene, PROMPTS[0], "--max-tokens 20"));
+    assert_eq!(whole(&found[0]), alone(&test_dir, PROMPTS[0], "--max-tokens 20"));
 }
 
 #[test]
 fn prompts_that_cannot_be_are_refused_by_file_and_line_before_anything_is_made() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     let refused = |name: &str, text: &str, options: &str| {
-        scene.write(name, text);
-        scene.refused(&format!("sample run --prompts {name} {options}"))
+        test_dir.write(name, text);
+        test_dir.refused(&format!("sample run --prompts {name} {options}"))
     };
     assert_says(&refused("empty.txt", "", ""), &["empty.txt", "no prompt"]);
     assert_says(&refused("strange.txt", "the \nthe \u{732b}\n", ""), &["strange.txt:2", "'\u{732b}'"]);
@@ -136,5 +137,5 @@ fn prompts_that_cannot_be_are_refused_by_file_and_line_before_anything_is_made()
     assert_says(&bad("{\"prompt\": \"a\", \"tempratur\": 1}"), &["bad.jsonl:2", "tempratur"]);
     assert_says(&bad("{\"prompt\": \"a\", \"temperature\": -1}"), &["bad.jsonl:2", "temperature = -1"]);
     assert_says(&bad("{\"prompt\": \"a\", \"banned\": [99]}"), &["bad.jsonl:2", "banned = 99"]);
-    assert_says(&scene.refused("sample run --prompts nowhere.txt"), &["nowhere.txt"]);
+    assert_says(&test_dir.refused("sample run --prompts nowhere.txt"), &["nowhere.txt"]);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::scene::*;
+use super::test_dir::*;
 
 const CLAIMS: [&str; 5] = [
     "1 One parallel pass = many steps",
@@ -26,8 +26,8 @@ fn proof<'a>(report: &'a Value, id: &str) -> &'a Value {
 
 #[test]
 fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
-    let scene = Scene::with_run();
-    let output = scene.stdout("prove run");
+    let test_dir = TestDir::with_run();
+    let output = test_dir.stdout("prove run");
     for claim in CLAIMS {
         assert_eq!(output.lines().filter(|line| *line == claim).count(), 1, "{claim}: {output}");
     }
@@ -45,8 +45,8 @@ fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
 
 #[test]
 fn the_json_has_the_numbers_of_every_proof() {
-    let scene = Scene::with_run();
-    let report = json(&scene.stdout("prove run --text text.txt --json"));
+    let test_dir = TestDir::with_run();
+    let report = json(&test_dir.stdout("prove run --text text.txt --json"));
     assert_eq!(report["pass"], true);
     assert_eq!(report["text"], "text.txt");
     assert_eq!(report["demand"], "equal_bits");
@@ -75,19 +75,19 @@ fn the_json_has_the_numbers_of_every_proof() {
 
 #[test]
 fn a_proof_that_does_not_apply_says_so_and_why_and_never_that_it_passed() {
-    let scene = Scene::with_run(); // a window of 8
-    let short = json(&scene.stdout("prove run --prompt saw --json"));
+    let test_dir = TestDir::with_run(); // a window of 8
+    let short = json(&test_dir.stdout("prove run --prompt saw --json"));
     let ring = proof(&short, "ring");
     assert_eq!((&ring["outcome"], ring["positions"].as_u64()), (&Value::from("n/a"), Some(0)));
     assert!(ring["max_difference"].is_null() && ring["max_ulps"].is_null(), "{ring}");
     assert!(ring["reason"].as_str().is_some_and(|reason| reason.contains("beyond the 16 positions")), "{ring}");
-    let table = scene.stdout("prove run --prompt saw");
+    let table = test_dir.stdout("prove run --prompt saw");
     let line = table.lines().find(|line| line.contains("ring cache")).expect("its row");
     assert!(line.ends_with(" n/a") && line.contains("beyond the 16 positions"), "{line}");
     assert_says(&table, &["14 pass, 0 fail, 1 n/a"]);
 
-    scene.stdout(&format!("{TRAIN} --force --set model.window=0"));
-    let whole = json(&scene.stdout("prove run --json"));
+    test_dir.stdout(&format!("{TRAIN} --force --set model.window=0"));
+    let whole = json(&test_dir.stdout("prove run --json"));
     assert_eq!(proof(&whole, "ring")["outcome"], "n/a");
     assert!(proof(&whole, "ring")["reason"].as_str().is_some_and(|reason| reason.contains("no window")), "{whole}");
     assert_eq!(whole["pass"], true);
@@ -95,35 +95,35 @@ fn a_proof_that_does_not_apply_says_so_and_why_and_never_that_it_passed() {
 
 #[test]
 fn a_text_longer_than_the_learned_positions_is_proved_in_pieces() {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
     let text = &text()[..300];
-    scene.write("text.txt", text);
-    let report = json(&scene.stdout("prove run --text text.txt --json"));
+    test_dir.write("text.txt", text);
+    let report = json(&test_dir.stdout("prove run --text text.txt --json"));
     let tokens = text.chars().count();
     assert_eq!(report["tokens"].as_u64(), Some(tokens as u64));
     assert_eq!(report["segments"].as_u64(), Some(tokens.div_ceil(16) as u64));
     assert_eq!(report["proved_tokens"], report["tokens"]);
     assert_eq!(report["pass"], true, "{report}");
-    assert_says(&scene.stdout("prove run --text text.txt"), &["pieces, each from position 0 on"]);
+    assert_says(&test_dir.stdout("prove run --text text.txt"), &["pieces, each from position 0 on"]);
 }
 
 #[test]
 fn one_thread_is_enough_and_more_than_one_is_still_compared() {
-    let scene = Scene::with_run();
-    let report = json(&scene.stdout("prove run --prompt saw --threads 1 --json"));
+    let test_dir = TestDir::with_run();
+    let report = json(&test_dir.stdout("prove run --prompt saw --threads 1 --json"));
     assert_eq!((report["threads"].as_u64(), &report["pass"]), (Some(1), &Value::from(true)));
     assert_eq!(report["thread_counts"], serde_json::json!([1, 2]));
-    assert_says(&scene.stdout("prove run --prompt saw --threads 3"), &["on 1, 2 and 3 threads"]);
+    assert_says(&test_dir.stdout("prove run --prompt saw --threads 3"), &["on 1, 2 and 3 threads"]);
 }
 
 #[test]
 fn a_text_from_standard_input_is_proved_as_from_a_file() {
-    let scene = Scene::with_run();
+    let test_dir = TestDir::with_run();
     let text = &text()[..60];
-    scene.write("text.txt", text);
+    test_dir.write("text.txt", text);
     let command = |arguments: &str| {
-        let mut report = json(&stdout(scene.tril(arguments).write_stdin(text)));
+        let mut report = json(&stdout(test_dir.tril(arguments).write_stdin(text)));
         let fields = report.as_object_mut().expect("an object");
         fields.remove("text");
         fields["proofs"].as_array_mut().expect("rows").iter_mut().for_each(|proof| proof["seconds"] = Value::Null);
@@ -134,16 +134,16 @@ fn a_text_from_standard_input_is_proved_as_from_a_file() {
 
 #[test]
 fn weights_that_give_no_numbers_fail_with_exit_code_1_and_nothing_passes() {
-    let scene = Scene::with_run();
-    scene.spoil_weights();
-    scene.write("text.txt", &text()[..60]);
+    let test_dir = TestDir::with_run();
+    test_dir.spoil_weights();
+    test_dir.write("text.txt", &text()[..60]);
     for text in ["", "--text text.txt"] {
-        let output = scene.tril(&format!("prove run {text}")).output().expect("it runs");
+        let output = test_dir.tril(&format!("prove run {text}")).output().expect("it runs");
         let table = String::from_utf8(output.stdout).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{table}");
         assert_says(&table, &["FAIL", "NaN or infinite", "damaged weights", "0 pass, 15 fail"]);
         assert!(!table.lines().any(|line| line.ends_with(" pass")), "{table}");
-        let output = scene.tril(&format!("prove run {text} --json")).output().expect("it runs");
+        let output = test_dir.tril(&format!("prove run {text} --json")).output().expect("it runs");
         assert_eq!(output.status.code(), Some(1));
         let report = json(&String::from_utf8(output.stdout).expect("UTF-8"));
         assert_eq!(report["pass"], false);
@@ -156,18 +156,18 @@ fn weights_that_give_no_numbers_fail_with_exit_code_1_and_nothing_passes() {
 
 #[test]
 fn what_cannot_be_proved_on_is_refused_with_its_place_and_what_to_do() {
-    let scene = Scene::with_run();
-    scene.write("empty.txt", "");
-    scene.write("short.txt", "a");
-    scene.write("more.txt", "a cat\nsaw 猫 Q");
-    scene.write("latin.txt", b"Zo\xeb saw three birds.\n");
-    assert_says(&scene.refused("prove run --text none.txt"), &["none.txt", "os error", "check the path"]);
-    assert_says(&scene.refused("prove run --text empty.txt"), &["empty.txt", "0 tokens", "at least 2", "longer"]);
-    assert_says(&scene.refused("prove run --text short.txt"), &["short.txt", "1 token:", "at least 2", "longer"]);
-    assert_says(&scene.refused("prove run --text more.txt"), &["more.txt", "line 2, column 5", "'猫'"]);
-    assert_says(&scene.refused("prove run --text latin.txt"), &["latin.txt", "not UTF-8", "iconv"]);
-    assert_says(&scene.refused("prove run --prompt="), &["the prompt", "0 tokens", "longer"]);
-    assert_says(&scene.refused("prove run --prompt 猫Q"), &["the prompt", "'猫'"]);
-    assert_says(&scene.refused("prove run --prompt a --text text.txt"), &["--prompt", "--text", "cannot be used"]);
-    assert_says(&scene.refused("prove none"), &["no checkpoint at none", "tril train"]);
+    let test_dir = TestDir::with_run();
+    test_dir.write("empty.txt", "");
+    test_dir.write("short.txt", "a");
+    test_dir.write("more.txt", "a cat\nsaw 猫 Q");
+    test_dir.write("latin.txt", b"Zo\xeb saw three birds.\n");
+    assert_says(&test_dir.refused("prove run --text none.txt"), &["none.txt", "os error", "check the path"]);
+    assert_says(&test_dir.refused("prove run --text empty.txt"), &["empty.txt", "0 tokens", "at least 2", "longer"]);
+    assert_says(&test_dir.refused("prove run --text short.txt"), &["short.txt", "1 token:", "at least 2", "longer"]);
+    assert_says(&test_dir.refused("prove run --text more.txt"), &["more.txt", "line 2, column 5", "'猫'"]);
+    assert_says(&test_dir.refused("prove run --text latin.txt"), &["latin.txt", "not UTF-8", "iconv"]);
+    assert_says(&test_dir.refused("prove run --prompt="), &["the prompt", "0 tokens", "longer"]);
+    assert_says(&test_dir.refused("prove run --prompt 猫Q"), &["the prompt", "'猫'"]);
+    assert_says(&test_dir.refused("prove run --prompt a --text text.txt"), &["--prompt", "--text", "cannot be used"]);
+    assert_says(&test_dir.refused("prove none"), &["no checkpoint at none", "tril train"]);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// Long enough to be caught in the middle; with dropout, which draws random numbers at every step.
 const LONG: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
@@ -12,36 +12,38 @@ const LONG: &str = "train smoke.toml --data text.txt --out run --set data.valida
 
 /// Asserts that two runs hold the same: files, bytes, and metrics but for what a clock decides.
 #[track_caller]
-fn assert_same_run(left: &Scene, right: &Scene) {
-    let [left, right] = [left, right].map(|scene| scene.path("run"));
+fn assert_same_run(left: &TestDir, right: &TestDir) {
+    let [left, right] = [left, right].map(|test_dir| test_dir.path("run"));
     assert_eq!(timeless_metrics(&left), timeless_metrics(&right));
     let [left, right] = [left, right].map(|run| Tree::read(&run).without("metrics.jsonl"));
     assert_eq!(left.differences(&right), Vec::<String>::new());
 }
 
 /// The same run, stopped after some steps and gone on with to the twelfth, has a schedule that knows of the twelfth.
-fn train_to(scene: &Scene, steps: usize) {
-    scene.stdout(&format!("{TRAIN} --set optimizer.decay_steps=12 --set train.dropout=0.1 --set train.steps={steps}"));
+fn train_to(test_dir: &TestDir, steps: usize) {
+    test_dir
+        .stdout(&format!("{TRAIN} --set optimizer.decay_steps=12 --set train.dropout=0.1 --set train.steps={steps}"));
 }
 
 #[test]
 fn a_run_of_an_earlier_release_is_resumed_and_saved_under_the_names_of_today() {
-    let scene = Scene::empty();
-    Tree::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/old_run"))).write(&scene.path(""));
+    let test_dir = TestDir::empty();
+    Tree::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/old_run")))
+        .write(&test_dir.path(""));
     let holds = |path: &str, name: &str| {
-        let bytes = fs::read(scene.path(path)).expect("a file");
+        let bytes = fs::read(test_dir.path(path)).expect("a file");
         bytes.windows(name.len()).any(|part| part == name.as_bytes())
     };
     let saved = ["run/step-000006", "run/step-000009"].map(|step| {
         if step.ends_with('9') {
-            scene.stdout("train --resume run --set train.steps=9");
+            test_dir.stdout("train --resume run --set train.steps=9");
         }
         let files = [format!("{step}/optimizer.safetensors"), format!("{step}/config.toml")];
         let names = [[".first", ".exp_avg"], ["matrix_learning_rate", "muon_learning_rate"]];
         [0, 1].map(|file| names[file].map(|name| holds(&files[file], name)))
     });
     assert_eq!(saved, [[[true, false]; 2], [[false, true]; 2]]);
-    assert_eq!(metrics(&scene.path("run")).iter().filter(|line| line["kind"] == "step").count(), 9);
+    assert_eq!(metrics(&test_dir.path("run")).iter().filter(|line| line["kind"] == "step").count(), 9);
 }
 
 #[cfg(unix)]
@@ -54,8 +56,8 @@ mod signals {
     use super::*;
 
     /// Starts a command, sends it a signal as soon as `ready` holds, and waits for its end.
-    fn signalled(scene: &Scene, arguments: &str, signal: &str, ready: impl Fn() -> bool) -> Output {
-        let mut command = scene.process(arguments);
+    fn signalled(test_dir: &TestDir, arguments: &str, signal: &str, ready: impl Fn() -> bool) -> Output {
+        let mut command = test_dir.process(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         while child.try_wait().expect("a process").is_none() {
             if ready() {
@@ -95,39 +97,39 @@ mod signals {
 
     #[test]
     fn a_run_by_muon_that_is_killed_and_resumed_on_other_threads_ends_in_the_same_hashes() {
-        let (scene, through) = (Scene::new(), Scene::new());
-        let run = scene.path("run");
+        let (test_dir, through) = (TestDir::new(), TestDir::new());
+        let run = test_dir.path("run");
         let arguments = format!("{LONG}{LONG_MUON}");
         let mut begin = arguments.clone() + " --threads 1";
         for (lines, threads) in [(20, 2), (60, 3), (110, 1)] {
-            let killed = signalled(&scene, &begin, "-KILL", || n_lines(&run) >= lines);
+            let killed = signalled(&test_dir, &begin, "-KILL", || n_lines(&run) >= lines);
             assert_eq!(killed.status.signal(), Some(9), "at line {lines}: it ended by itself");
             begin = format!("train --resume run --threads {threads}");
         }
-        let hashes = super::super::bits::hashes(&scene.stdout(&begin));
+        let hashes = super::super::bits::hashes(&test_dir.stdout(&begin));
         assert_eq!(hashes, super::super::bits::hashes(&through.stdout(&arguments)));
-        assert_same_run(&scene, &through);
-        let message = scene.refused("train --resume run --set optimizer.kind=adamw");
+        assert_same_run(&test_dir, &through);
+        let message = test_dir.refused("train --resume run --set optimizer.kind=adamw");
         assert_says(&message, &["optimizer.kind", "begin a new run"]);
     }
 
     /// The run of [`LONG`] that nothing stopped.
-    fn uninterrupted() -> Scene {
+    fn uninterrupted() -> TestDir {
         static RUN: OnceLock<Tree> = OnceLock::new();
-        let scene = Scene::new();
+        let test_dir = TestDir::new();
         let tree = RUN.get_or_init(|| {
-            let scene = Scene::new();
-            scene.stdout(LONG);
-            Tree::read(&scene.path("run"))
+            let test_dir = TestDir::new();
+            test_dir.stdout(LONG);
+            Tree::read(&test_dir.path("run"))
         });
-        tree.write(&scene.path("run"));
-        scene
+        tree.write(&test_dir.path("run"));
+        test_dir
     }
 
     #[test]
     fn a_run_killed_again_and_again_opens_each_time_and_ends_in_the_same_bytes() {
-        let scene = Scene::new();
-        let run = scene.path("run");
+        let test_dir = TestDir::new();
+        let run = test_dir.path("run");
         let mut kills = 0;
         // Lines at which to kill it, and whether to wait from there until something is being written.
         let moments =
@@ -142,20 +144,20 @@ mod signals {
             let is_new =
                 || fs::metadata(run.join("metrics.jsonl")).is_ok_and(|data| data.modified().is_ok_and(|at| at > begun));
             let ready = || is_new() && n_lines(&run) >= lines && (!while_writing || is_writing(&run));
-            let killed = signalled(&scene, &arguments, "-KILL", ready);
+            let killed = signalled(&test_dir, &arguments, "-KILL", ready);
             if killed.status.signal() == Some(9) {
                 kills += 1;
             } else {
                 assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
             }
             if run.join("checkpoints.json").exists() {
-                let text = scene.stdout("sample run --max-tokens 5");
+                let text = test_dir.stdout("sample run --max-tokens 5");
                 assert_eq!(text.chars().count(), 6, "{text:?}");
             }
         }
         assert!(kills >= 4, "only {kills} of {} kills came before the end: make the run longer", moments.len());
-        scene.stdout("train --resume run");
-        assert_same_run(&scene, &uninterrupted());
+        test_dir.stdout("train --resume run");
+        assert_same_run(&test_dir, &uninterrupted());
     }
 
     #[test]
@@ -167,8 +169,8 @@ mod signals {
             draws += 1;
             (tril_model::random::hash([seed, draws]) >> 20) % below
         };
-        let scene = Scene::new();
-        let run = scene.path("run");
+        let test_dir = TestDir::new();
+        let run = test_dir.path("run");
         let arguments = || match run.join("checkpoints.json").exists() {
             true => "train --resume run".to_owned(),
             false => format!("{LONG} --set train.checkpoint_interval=3 --force"),
@@ -188,11 +190,11 @@ mod signals {
                 }
                 is_time
             };
-            let killed = signalled(&scene, &format!("{} --threads {threads}", arguments()), "-KILL", ready);
+            let killed = signalled(&test_dir, &format!("{} --threads {threads}", arguments()), "-KILL", ready);
             moments.push(format!("line {lines} + {pause:?} on {threads} threads"));
             assert_eq!(killed.status.signal(), Some(9), "seed {seed}, killed at {moments:?}: it ended by itself");
         }
-        let hashes = super::super::bits::hashes(&scene.stdout(&arguments()));
+        let hashes = super::super::bits::hashes(&test_dir.stdout(&arguments()));
         let through = uninterrupted();
         let expected = super::super::bits::hashes(&through.stdout("train --resume run"));
         assert_eq!(hashes, expected, "seed {seed}, killed at {moments:?}");
@@ -202,23 +204,23 @@ mod signals {
     #[test]
     fn a_run_killed_as_it_begins_leaves_what_can_be_opened_or_replaced() {
         for milliseconds in [0, 1, 3, 8, 20, 50] {
-            let scene = Scene::new();
+            let test_dir = TestDir::new();
             let begin = std::time::Instant::now();
-            signalled(&scene, LONG, "-KILL", || begin.elapsed() >= Duration::from_millis(milliseconds));
-            if scene.path("run/checkpoints.json").exists() {
-                scene.stdout("sample run --max-tokens 5");
+            signalled(&test_dir, LONG, "-KILL", || begin.elapsed() >= Duration::from_millis(milliseconds));
+            if test_dir.path("run/checkpoints.json").exists() {
+                test_dir.stdout("sample run --max-tokens 5");
             }
-            scene.stdout(&format!("{TRAIN} --force"));
-            assert_eq!(column(&metrics(&scene.path("run")), "step", "step").len(), 6);
+            test_dir.stdout(&format!("{TRAIN} --force"));
+            assert_eq!(column(&metrics(&test_dir.path("run")), "step", "step").len(), 6);
         }
     }
 
     #[test]
     fn a_run_that_is_asked_to_end_by_the_system_saves_as_after_ctrl_c() {
         for signal in ["-TERM", "-HUP"] {
-            let scene = Scene::new();
-            let run = scene.path("run");
-            let output = signalled(&scene, LONG, signal, || n_lines(&run) >= 16);
+            let test_dir = TestDir::new();
+            let run = test_dir.path("run");
+            let output = signalled(&test_dir, LONG, signal, || n_lines(&run) >= 16);
             assert_eq!(output.status.code(), Some(130), "{signal}: {}", String::from_utf8_lossy(&output.stderr));
             let step = column(&metrics(&run), "step", "step").len();
             assert_eq!(checkpoint(&run, "last"), run.join(format!("step-{step:06}")), "{signal}: no step is lost");
@@ -227,19 +229,19 @@ mod signals {
 
     #[test]
     fn a_run_whose_messages_nobody_reads_goes_on_to_its_end() {
-        let scene = Scene::new();
-        let mut command = scene.process(LONG);
+        let test_dir = TestDir::new();
+        let mut command = test_dir.process(LONG);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         drop(child.stderr.take());
         assert!(wait(child).status.success());
-        assert_same_run(&scene, &uninterrupted());
+        assert_same_run(&test_dir, &uninterrupted());
     }
 
     #[test]
     fn ctrl_c_saves_says_how_to_go_on_and_that_ends_in_the_same_bytes() {
-        let scene = Scene::new();
-        let run = scene.path("run");
-        let output = signalled(&scene, LONG, "-INT", || n_lines(&run) >= 16);
+        let test_dir = TestDir::new();
+        let run = test_dir.path("run");
+        let output = signalled(&test_dir, LONG, "-INT", || n_lines(&run) >= 16);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{stderr}");
         assert!(stderr.contains("stopping after this step") && !stderr.contains("error:"), "{stderr}");
@@ -251,59 +253,59 @@ mod signals {
         assert_says(&stdout, &[&format!("stopped after step {step}"), &format!("step-{step:06}")]);
         let hint = stdout.lines().find_map(|line| line.strip_prefix("continue with: ")).expect("a hint");
         assert_eq!(hint, "tril train --resume run");
-        let end = super::super::scene::stdout(&mut scene.shell(hint));
+        let end = super::super::test_dir::stdout(&mut test_dir.shell(hint));
         assert!(end.contains("validation loss"), "{end}");
-        assert_same_run(&scene, &uninterrupted());
+        assert_same_run(&test_dir, &uninterrupted());
     }
 }
 
 #[test]
 fn a_run_continued_to_more_steps_is_the_run_that_was_asked_for_them_at_once() {
-    let (parts, whole) = (Scene::new(), Scene::new());
+    let (parts, whole) = (TestDir::new(), TestDir::new());
     train_to(&parts, 5);
     parts.stdout("train --resume run --set train.steps=9");
     let end = parts.stdout("train --resume run --set train.steps=12");
     assert!(end.contains("validation loss") && end.contains("next:"), "{end}");
     train_to(&whole, 12);
     // Evaluations at the ends of the parts are the parts' own.
-    let steps = |scene: &Scene| {
-        let records = timeless_metrics(&scene.path("run"));
+    let steps = |test_dir: &TestDir| {
+        let records = timeless_metrics(&test_dir.path("run"));
         records.into_iter().filter(|record| record["kind"] == "step").collect::<Vec<_>>()
     };
     assert_eq!(steps(&parts), steps(&whole));
     for file in ["model.safetensors", "optimizer.safetensors", "config.toml"] {
-        let [a, b] = [&parts, &whole].map(|scene| fs::read(checkpoint(&scene.path("run"), "last").join(file)));
+        let [a, b] = [&parts, &whole].map(|test_dir| fs::read(checkpoint(&test_dir.path("run"), "last").join(file)));
         assert!(a.expect("a file") == b.expect("a file"), "{file}");
     }
 }
 
 #[test]
 fn resuming_cuts_the_metrics_at_the_checkpoint_and_keeps_the_best_so_far() {
-    let (scene, whole) = (Scene::new(), Scene::new());
-    train_to(&scene, 6);
-    let kept = timeless_metrics(&scene.path("run"));
-    let mut lines = scene.read("run/metrics.jsonl");
+    let (test_dir, whole) = (TestDir::new(), TestDir::new());
+    train_to(&test_dir, 6);
+    let kept = timeless_metrics(&test_dir.path("run"));
+    let mut lines = test_dir.read("run/metrics.jsonl");
     lines +=
         "{\"kind\":\"step\",\"step\":7,\"loss\":0.0,\"grad_norm\":0.0,\"learning_rate\":1,\"tokens_per_second\":1}\n";
     lines += "{\"kind\":\"evaluation\",\"step\":7,\"loss\":0.0}\nno JSON at all\n\n[]\n";
     lines += "{\"kind\":\"step\",\"step\":8,\"lo";
-    scene.write("run/metrics.jsonl", lines);
+    test_dir.write("run/metrics.jsonl", lines);
 
-    scene.stdout("train --resume run --set train.steps=12");
-    assert_eq!(timeless_metrics(&scene.path("run"))[..kept.len()], kept);
+    test_dir.stdout("train --resume run --set train.steps=12");
+    assert_eq!(timeless_metrics(&test_dir.path("run"))[..kept.len()], kept);
     train_to(&whole, 12);
-    assert_same_run(&scene, &whole);
+    assert_same_run(&test_dir, &whole);
 }
 
 #[test]
 fn a_best_from_before_the_stop_stays_the_best_if_nothing_after_it_is_better() {
-    let scene = Scene::with_run();
-    let run = scene.path("run");
+    let test_dir = TestDir::with_run();
+    let run = test_dir.path("run");
     let best = checkpoint(&run, "best");
     let saved = Tree::read(&best);
     // Rates that only do harm.
     let harm = "--set optimizer.learning_rate=3 --set optimizer.min_learning_rate=3 --set optimizer.warmup_steps=0";
-    let output = scene.stdout(&format!("train --resume run --set train.steps=14 {harm}"));
+    let output = test_dir.stdout(&format!("train --resume run --set train.steps=14 {harm}"));
     assert_eq!(checkpoint(&run, "best"), best);
     assert!(checkpoint(&run, "last").ends_with("step-000014"));
     assert_eq!(Tree::read(&best).differences(&saved), Vec::<String>::new());
@@ -312,56 +314,56 @@ fn a_best_from_before_the_stop_stays_the_best_if_nothing_after_it_is_better() {
 
 #[test]
 fn a_best_checkpoint_that_the_user_removed_is_not_named_again() {
-    let scene = Scene::with_run();
-    let run = scene.path("run");
+    let test_dir = TestDir::with_run();
+    let run = test_dir.path("run");
     let harm = "--set optimizer.learning_rate=3 --set optimizer.min_learning_rate=3 --set optimizer.warmup_steps=0";
-    scene.stdout(&format!("train --resume run --set train.steps=10 {harm}"));
+    test_dir.stdout(&format!("train --resume run --set train.steps=10 {harm}"));
     fs::remove_dir_all(checkpoint(&run, "best")).expect("removed");
-    scene.stdout(&format!("train --resume run --set train.steps=12 {harm}"));
-    scene.stdout("sample run --max-tokens 3");
+    test_dir.stdout(&format!("train --resume run --set train.steps=12 {harm}"));
+    test_dir.stdout("sample run --max-tokens 3");
 }
 
 #[test]
 fn resuming_from_an_earlier_checkpoint_forgets_what_came_after_it() {
-    let (scene, whole) = (Scene::new(), Scene::new());
-    train_to(&scene, 6);
-    let earlier = Tree::read(&scene.path("run/step-000006"));
-    scene.stdout("train --resume run --set train.steps=12");
-    earlier.write(&scene.path("run/step-000006"));
-    scene.stdout("train --resume run/step-000006 --set train.steps=12");
+    let (test_dir, whole) = (TestDir::new(), TestDir::new());
+    train_to(&test_dir, 6);
+    let earlier = Tree::read(&test_dir.path("run/step-000006"));
+    test_dir.stdout("train --resume run --set train.steps=12");
+    earlier.write(&test_dir.path("run/step-000006"));
+    test_dir.stdout("train --resume run/step-000006 --set train.steps=12");
     train_to(&whole, 12);
-    assert_same_run(&scene, &whole);
+    assert_same_run(&test_dir, &whole);
 }
 
 #[test]
 fn resuming_a_finished_run_changes_nothing_and_tells_its_loss_again() {
-    let scene = Scene::with_run();
-    let before = Tree::read(&scene.path("run"));
-    let output = scene.stdout("train --resume run");
-    assert_eq!(Tree::read(&scene.path("run")).differences(&before), Vec::<String>::new());
-    let losses = column(&metrics(&scene.path("run")), "evaluation", "loss");
+    let test_dir = TestDir::with_run();
+    let before = Tree::read(&test_dir.path("run"));
+    let output = test_dir.stdout("train --resume run");
+    assert_eq!(Tree::read(&test_dir.path("run")).differences(&before), Vec::<String>::new());
+    let losses = column(&metrics(&test_dir.path("run")), "evaluation", "loss");
     let loss = format!("{:.4} nats a token", losses.last().expect("an evaluation"));
     assert!(output.contains(&loss), "{output}");
 }
 
 #[test]
 fn a_run_that_was_moved_resumes_where_it_is_now() {
-    let scene = Scene::with_run();
-    fs::rename(scene.path("run"), scene.path("moved")).expect("moved");
-    let output = scene.stdout("train --resume moved --set train.steps=8");
+    let test_dir = TestDir::with_run();
+    fs::rename(test_dir.path("run"), test_dir.path("moved")).expect("moved");
+    let output = test_dir.stdout("train --resume moved --set train.steps=8");
     assert!(output.contains("next: tril sample moved"), "{output}");
-    assert_eq!(column(&metrics(&scene.path("moved")), "step", "step").len(), 8);
-    assert!(!scene.path("run").exists());
+    assert_eq!(column(&metrics(&test_dir.path("moved")), "step", "step").len(), 8);
+    assert!(!test_dir.path("run").exists());
 }
 
 #[test]
 fn a_model_saved_before_its_first_step_is_trained_from_there_as_if_in_one_run() {
-    let (scene, through) = (Scene::new(), Scene::new());
-    train_to(&scene, 0);
-    let fresh = fs::read(scene.path("run/step-000000/model.safetensors")).expect("the untrained model");
-    scene.stdout("train --resume run --set train.steps=12");
+    let (test_dir, through) = (TestDir::new(), TestDir::new());
+    train_to(&test_dir, 0);
+    let fresh = fs::read(test_dir.path("run/step-000000/model.safetensors")).expect("the untrained model");
+    test_dir.stdout("train --resume run --set train.steps=12");
     train_to(&through, 12);
-    let weights = |scene: &Scene| fs::read(scene.path("run/step-000012/model.safetensors")).expect("weights");
-    assert_eq!(weights(&scene), weights(&through));
-    assert_ne!(weights(&scene), fresh);
+    let weights = |test_dir: &TestDir| fs::read(test_dir.path("run/step-000012/model.safetensors")).expect("weights");
+    assert_eq!(weights(&test_dir), weights(&through));
+    assert_ne!(weights(&test_dir), fresh);
 }

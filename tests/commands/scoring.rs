@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// Trains on bytes, so that letters beyond ASCII are several tokens.
 const BYTES: &str = "--force --set tokenizer.kind=byte";
@@ -23,11 +23,11 @@ fn number(value: &Value, field: &str) -> f64 {
 }
 
 /// A run on bytes, and a file with a text that no other form of a tokenizer would take.
-fn with_bytes(text: &str) -> Scene {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} {BYTES}"));
-    scene.write("odd.txt", text);
-    scene
+fn with_bytes(text: &str) -> TestDir {
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} {BYTES}"));
+    test_dir.write("odd.txt", text);
+    test_dir
 }
 
 /// What a terminal would show: the output without its colours.
@@ -42,9 +42,9 @@ fn without_colours(output: &str) -> String {
 
 #[test]
 fn the_summary_is_what_eval_measures_and_the_mean_of_the_tokens() {
-    let scene = Scene::with_run();
-    let scored = json(&scene.stdout("score run text.txt --json"));
-    let measured = json(&scene.stdout("eval run text.txt --json"));
+    let test_dir = TestDir::with_run();
+    let scored = json(&test_dir.stdout("score run text.txt --json"));
+    let measured = json(&test_dir.stdout("eval run text.txt --json"));
     for field in ["loss", "perplexity", "bits_per_byte", "tokens", "bytes"] {
         let (found, expected) = (number(&scored["summary"], field), number(&measured, field));
         assert!((found / expected - 1.0).abs() < 1e-10, "{field}: {found}, but eval says {expected}");
@@ -60,8 +60,8 @@ fn the_summary_is_what_eval_measures_and_the_mean_of_the_tokens() {
 
 #[test]
 fn every_token_of_the_file_is_there_with_its_place_and_the_first_is_predicted_by_nothing() {
-    let scene = Scene::with_run(); // contexts of 16 characters
-    let scored = json(&scene.stdout("score run text.txt --json"));
+    let test_dir = TestDir::with_run(); // contexts of 16 characters
+    let scored = json(&test_dir.stdout("score run text.txt --json"));
     let text = text();
     let tokens = tokens(&scored);
     assert_eq!(tokens.len(), text.chars().count());
@@ -79,9 +79,9 @@ fn every_token_of_the_file_is_there_with_its_place_and_the_first_is_predicted_by
 
 #[test]
 fn columns_have_a_row_a_token_with_the_numbers_of_the_json() {
-    let scene = Scene::with_run();
-    scene.write("short.txt", "a cat saw some rain (3).\nthe");
-    let (plain, json) = (scene.stdout("score run short.txt"), json(&scene.stdout("score run short.txt --json")));
+    let test_dir = TestDir::with_run();
+    test_dir.write("short.txt", "a cat saw some rain (3).\nthe");
+    let (plain, json) = (test_dir.stdout("score run short.txt"), json(&test_dir.stdout("score run short.txt --json")));
     let mut rows = plain.lines().skip_while(|line| !line.contains("logprob")).skip(1);
     for token in tokens(&json) {
         let row = rows.next().unwrap_or_else(|| panic!("a row for {token}: {plain}"));
@@ -103,9 +103,9 @@ fn columns_have_a_row_a_token_with_the_numbers_of_the_json() {
 
 #[test]
 fn colours_change_nothing_in_the_text_and_obey_the_usual_rules() {
-    let scene = Scene::with_run();
-    scene.write("short.txt", "a cat saw some rain (3).\nthe");
-    let coloured = scene.stdout("score run short.txt --color always");
+    let test_dir = TestDir::with_run();
+    test_dir.write("short.txt", "a cat saw some rain (3).\nthe");
+    let coloured = test_dir.stdout("score run short.txt --color always");
     assert!(coloured.contains("\u{1b}[48;5;"), "256 colours unless the terminal promises more: {coloured:?}");
     let shown = without_colours(&coloured);
     assert_says(
@@ -115,7 +115,7 @@ fn colours_change_nothing_in_the_text_and_obey_the_usual_rules() {
     assert!(coloured.contains("\u{1b}[4ma\u{1b}[0m"), "the first is marked: {coloured:?}");
 
     let command = |variables: &[(&str, &str)]| {
-        let mut command = scene.tril("score run short.txt");
+        let mut command = test_dir.tril("score run short.txt");
         for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"] {
             command.env_remove(name);
         }
@@ -123,23 +123,23 @@ fn colours_change_nothing_in_the_text_and_obey_the_usual_rules() {
     };
     assert!(!command(&[]).contains('\u{1b}'), "a pipe is no terminal");
     assert!(command(&[("CLICOLOR_FORCE", "1"), ("COLORTERM", "truecolor")]).contains("\u{1b}[48;2;"));
-    let mut command = scene.tril("score run short.txt --color never");
+    let mut command = test_dir.tril("score run short.txt --color never");
     assert!(!stdout(command.env("CLICOLOR_FORCE", "1")).contains('\u{1b}'));
 }
 
 #[test]
 fn characters_of_several_tokens_are_whole_and_control_characters_are_shown_as_what_they_are() {
-    let scene = with_bytes(HOSTILE);
-    let scored = json(&scene.stdout("score run odd.txt --json"));
+    let test_dir = with_bytes(HOSTILE);
+    let scored = json(&test_dir.stdout("score run odd.txt --json"));
     let tokens = tokens(&scored);
     assert_eq!(tokens.len(), HOSTILE.len(), "a token a byte");
     let moon = HOSTILE.find('明').expect("in the text");
     assert_eq!(tokens[moon]["text"], "<0xE6>");
     assert_eq!(tokens[moon + 2]["bytes"], serde_json::json!([moon + 2, moon + 3]));
 
-    let shown = without_colours(&scene.stdout("score run odd.txt --color always")).replace('│', "");
+    let shown = without_colours(&test_dir.stdout("score run odd.txt --color always")).replace('│', "");
     assert_says(&shown, &["a␛[31m<script>", "明月幾時有⇥   '\\u{202e}␍↵\nZoë␀"]);
-    let plain = scene.stdout("score run odd.txt");
+    let plain = test_dir.stdout("score run odd.txt");
     assert_says(&plain, &["\"<0xE6>\"", "\"␛\"", "\"␀\""]);
     for output in [shown, plain] {
         assert!(!output.contains(['\u{1b}', '\u{0}', '\r', '\t', '\u{202e}', '\u{fffd}']), "{output:?}");
@@ -148,10 +148,10 @@ fn characters_of_several_tokens_are_whole_and_control_characters_are_shown_as_wh
 
 #[test]
 fn the_page_needs_nothing_else_and_holds_the_text_escaped() {
-    let scene = with_bytes(HOSTILE);
-    let said = scene.stdout("score run odd.txt --html page.html");
+    let test_dir = with_bytes(HOSTILE);
+    let said = test_dir.stdout("score run odd.txt --html page.html");
     assert_says(&said, &["odd.txt under run", "nats a token", "page.html"]);
-    let page = scene.read("page.html");
+    let page = test_dir.read("page.html");
     for outside in ["://", "src=", "href=", "url(", "@import"] {
         assert!(!page.contains(outside), "`{outside}` in the page");
     }
@@ -179,21 +179,25 @@ fn the_page_needs_nothing_else_and_holds_the_text_escaped() {
     }
     assert_says(told[0], &["nothing predicts it"]);
     assert_says(&page, &["prefers-color-scheme: dark", "class=\"legend\"", "Content-Security-Policy"]);
-    assert_eq!(std::fs::read_dir(scene.path(".")).expect("a directory").count(), 5, "nothing is left beside the page");
+    assert_eq!(
+        std::fs::read_dir(test_dir.path(".")).expect("a directory").count(),
+        5,
+        "nothing is left beside the page"
+    );
 }
 
 #[test]
 fn a_text_from_standard_input_is_scored_as_from_a_file() {
-    let scene = Scene::with_run();
-    let from_stdin = json(&stdout(scene.tril("score run - --json").write_stdin(text())));
-    let from_file = json(&scene.stdout("score run text.txt --json"));
+    let test_dir = TestDir::with_run();
+    let from_stdin = json(&stdout(test_dir.tril("score run - --json").write_stdin(text())));
+    let from_file = json(&test_dir.stdout("score run text.txt --json"));
     assert_eq!((&from_stdin["tokens"], &from_stdin["summary"]), (&from_file["tokens"], &from_file["summary"]));
     assert_eq!(from_stdin["file"], "standard input");
 }
 
 #[test]
 fn weights_that_give_no_number_are_no_success() {
-    let scene = Scene::with_run();
-    scene.spoil_weights();
-    assert_says(&scene.refused("score run text.txt --html page.html"), &["NaN", "damaged"]);
+    let test_dir = TestDir::with_run();
+    test_dir.spoil_weights();
+    assert_says(&test_dir.refused("score run text.txt --html page.html"), &["NaN", "damaged"]);
 }

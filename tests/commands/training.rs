@@ -6,7 +6,7 @@ use predicates::prelude::*;
 use serde_json::Value;
 use toml::Table;
 
-use super::scene::*;
+use super::test_dir::*;
 
 /// What follows a word at the beginning of a line.
 fn after<'a>(output: &'a str, word: &str) -> &'a str {
@@ -17,13 +17,13 @@ fn after<'a>(output: &'a str, word: &str) -> &'a str {
 #[cfg(unix)]
 #[test]
 fn training_on_the_tales_ends_with_a_sample_the_loss_the_floor_and_a_command_that_works() {
-    let scene = Scene::new();
-    let output = scene.stdout("train smoke.toml --out run --set sample.max_tokens=33");
+    let test_dir = TestDir::new();
+    let output = test_dir.stdout("train smoke.toml --out run --set sample.max_tokens=33");
     let (sample, rest) = output.split_once("\n---\n").expect("a sample between two rules");
     let sample = sample.split_once("--- a sample of the trained model\n").expect("a heading").1;
     assert_eq!(sample.chars().count(), 33, "a char for each token: {sample:?}");
 
-    let records = metrics(&scene.path("run"));
+    let records = metrics(&test_dir.path("run"));
     let loss = *column(&records, "evaluation", "loss").last().expect("an evaluation");
     assert!(after(rest, "validation loss").starts_with(&format!("{loss:.4} nats a token")), "{rest}");
     let floor: f64 = after(rest, "floor").split(' ').next().expect("a number").parse().expect("a number");
@@ -31,45 +31,45 @@ fn training_on_the_tales_ends_with_a_sample_the_loss_the_floor_and_a_command_tha
 
     let next = after(rest, "next:");
     assert_eq!(next, "tril sample run");
-    let text = stdout(&mut scene.shell(next));
+    let text = stdout(&mut test_dir.shell(next));
     assert_eq!(text.chars().count(), 501, "500 tokens and a newline: {text:?}");
 }
 
 #[cfg(unix)]
 #[test]
 fn the_next_command_works_for_a_directory_with_a_space_and_a_quote_in_its_name() {
-    let scene = Scene::new();
-    let mut train = scene.tril("train smoke.toml --data text.txt --set data.validation_fraction=0.1 --out");
+    let test_dir = TestDir::new();
+    let mut train = test_dir.tril("train smoke.toml --data text.txt --set data.validation_fraction=0.1 --out");
     let output = stdout(train.arg("Zoë's first run"));
-    scene.shell(after(&output, "next:")).assert().success().stdout(predicate::str::is_empty().not());
+    test_dir.shell(after(&output, "next:")).assert().success().stdout(predicate::str::is_empty().not());
 }
 
 #[test]
 fn within_cargo_the_next_command_goes_through_cargo() {
-    let scene = Scene::new();
-    let output = stdout(scene.tril(TRAIN).env("CARGO", "cargo"));
+    let test_dir = TestDir::new();
+    let output = stdout(test_dir.tril(TRAIN).env("CARGO", "cargo"));
     assert_eq!(after(&output, "next:"), "cargo run --release -- sample run");
 }
 
 #[test]
 fn a_text_of_ones_own_has_no_floor() {
-    let scene = Scene::new();
-    assert!(!scene.stdout(TRAIN).contains("floor"));
+    let test_dir = TestDir::new();
+    assert!(!test_dir.stdout(TRAIN).contains("floor"));
 }
 
 #[test]
 fn a_text_without_a_newline_can_be_trained_on_and_sampled_from() {
-    let scene = Scene::new();
-    scene.write("text.txt", text().replace('\n', " "));
-    scene.stdout(TRAIN);
-    assert_eq!(scene.stdout("sample run --max-tokens 5").trim_end_matches('\n').chars().count(), 5);
+    let test_dir = TestDir::new();
+    test_dir.write("text.txt", text().replace('\n', " "));
+    test_dir.stdout(TRAIN);
+    assert_eq!(test_dir.stdout("sample run --max-tokens 5").trim_end_matches('\n').chars().count(), 5);
 }
 
 #[test]
 fn the_recipe_in_the_run_directory_has_every_field_resolved_and_trains_the_same_model() {
-    let scene = Scene::with_run();
-    let written: Table = scene.read("run/config.toml").parse().expect("TOML");
-    let recipe: Table = scene.read("smoke.toml").parse().expect("TOML");
+    let test_dir = TestDir::with_run();
+    let written: Table = test_dir.read("run/config.toml").parse().expect("TOML");
+    let recipe: Table = test_dir.read("smoke.toml").parse().expect("TOML");
     for (section, fields) in &recipe {
         for (field, value) in fields.as_table().expect("a section") {
             let found = written[section].get(field).unwrap_or_else(|| panic!("no [{section}] {field}"));
@@ -87,20 +87,20 @@ fn the_recipe_in_the_run_directory_has_every_field_resolved_and_trains_the_same_
     assert_eq!(size("vocab_size"), chars.len() as i64);
     assert_eq!([size("n_kv_heads"), size("d_head"), size("d_ff")], [2, 8, 64]);
 
-    scene.stdout("train run/config.toml --out again");
+    test_dir.stdout("train run/config.toml --out again");
     assert_eq!(
-        Tree::read(&scene.path("again"))
+        Tree::read(&test_dir.path("again"))
             .without("metrics.jsonl")
-            .differences(&Tree::read(&scene.path("run")).without("metrics.jsonl")),
+            .differences(&Tree::read(&test_dir.path("run")).without("metrics.jsonl")),
         Vec::<String>::new()
     );
 }
 
 #[test]
 fn the_metrics_hold_every_step_and_every_evaluation_in_order_with_their_numbers() {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} --set train.steps=8"));
-    let records = metrics(&scene.path("run"));
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set train.steps=8"));
+    let records = metrics(&test_dir.path("run"));
     let order: Vec<(&str, u64)> = records
         .iter()
         .map(|record| (record["kind"].as_str().expect("a kind"), record["step"].as_u64().expect("a step")))
@@ -133,12 +133,12 @@ fn the_metrics_hold_every_step_and_every_evaluation_in_order_with_their_numbers(
 
 #[test]
 fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     // A rate that grows without end: it learns at first and then forgets.
     let rising = "--set train.steps=40 --set train.eval_interval=4 --set train.checkpoint_interval=50";
     let rates = "--set optimizer.learning_rate=400 --set optimizer.warmup_steps=20000";
-    let output = scene.stdout(&format!("{TRAIN} {rising} {rates}"));
-    let run = scene.path("run");
+    let output = test_dir.stdout(&format!("{TRAIN} {rising} {rates}"));
+    let run = test_dir.path("run");
     let records = metrics(&run);
     let losses = column(&records, "evaluation", "loss");
     let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -163,7 +163,7 @@ fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
             &format!("{}  step-{step:06}/model.safetensors, the best: sample, eval and prove read it\n", sha256(&best)),
         ],
     );
-    let sample = |name: &str| scene.stdout(&format!("sample {name} --max-tokens 40"));
+    let sample = |name: &str| test_dir.stdout(&format!("sample {name} --max-tokens 40"));
     let [of_best, of_last] = [best, last].map(|path| sample(path.to_str().expect("UTF-8")));
     assert_eq!(sample("run"), of_best, "a run stands for its best checkpoint");
     assert_ne!(of_best, of_last);
@@ -171,72 +171,72 @@ fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
 
 #[test]
 fn a_checkpoint_moved_alone_elsewhere_still_samples_and_evaluates() {
-    let scene = Scene::with_run();
-    let (text, losses) = (scene.stdout("sample run --max-tokens 40"), scene.stdout("eval run text.txt --json"));
-    let elsewhere = Scene::empty();
-    Tree::read(&checkpoint(&scene.path("run"), "best")).write(&elsewhere.path("moved"));
-    drop(scene); // the run, the recipe and the text are gone
+    let test_dir = TestDir::with_run();
+    let (text, losses) = (test_dir.stdout("sample run --max-tokens 40"), test_dir.stdout("eval run text.txt --json"));
+    let elsewhere = TestDir::empty();
+    Tree::read(&checkpoint(&test_dir.path("run"), "best")).write(&elsewhere.path("moved"));
+    drop(test_dir); // the run, the recipe and the text are gone
     assert_eq!(elsewhere.stdout("sample moved --max-tokens 40"), text);
-    elsewhere.write("other.txt", super::scene::text());
+    elsewhere.write("other.txt", super::test_dir::text());
     assert_eq!(elsewhere.stdout("eval moved other.txt --json"), losses);
 }
 
 #[test]
 fn set_overrides_the_recipe_and_the_last_one_wins() {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} --set model.n_layers=3 --set model.norm=layer --set model.n_layers=1"));
-    let config = fs::read_to_string(checkpoint(&scene.path("run"), "last").join("config.json")).expect("a config");
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set model.n_layers=3 --set model.norm=layer --set model.n_layers=1"));
+    let config = fs::read_to_string(checkpoint(&test_dir.path("run"), "last").join("config.json")).expect("a config");
     let config: Value = serde_json::from_str(&config).expect("JSON");
     assert_eq!((config["n_layers"].as_u64(), config["norm"].as_str()), (Some(1), Some("layer")));
 }
 
 #[test]
 fn a_directory_of_two_files_trains_as_the_two_files_joined_do() {
-    let scene = Scene::new();
+    let test_dir = TestDir::new();
     let text = text();
     let half = text.char_indices().nth(text.chars().count() / 2).expect("long enough").0;
-    fs::create_dir(scene.path("texts")).expect("a directory");
-    scene.write("texts/1.txt", &text[..half]);
-    scene.write("texts/2.txt", &text[half..]);
-    scene.write("texts/.hidden", "猫");
+    fs::create_dir(test_dir.path("texts")).expect("a directory");
+    test_dir.write("texts/1.txt", &text[..half]);
+    test_dir.write("texts/2.txt", &text[half..]);
+    test_dir.write("texts/.hidden", "猫");
     for (data, out) in [("text.txt", "one"), ("texts", "two")] {
-        scene.stdout(&format!("train smoke.toml --data {data} --out {out} --set data.validation_fraction=0.1"));
+        test_dir.stdout(&format!("train smoke.toml --data {data} --out {out} --set data.validation_fraction=0.1"));
     }
     for file in ["model.safetensors", "optimizer.safetensors", "tokenizer.json", "train.json"] {
-        let [one, two] = ["one", "two"].map(|out| fs::read(checkpoint(&scene.path(out), "last").join(file)));
+        let [one, two] = ["one", "two"].map(|out| fs::read(checkpoint(&test_dir.path(out), "last").join(file)));
         assert!(one.expect("a file") == two.expect("a file"), "{file}");
     }
 }
 
 #[test]
 fn force_replaces_a_run_by_what_a_fresh_directory_would_hold_and_leaves_other_files_alone() {
-    let scene = Scene::new();
-    scene.stdout(&format!("{TRAIN} --set train.steps=9 --set model.n_layers=1"));
-    scene.write("run/notes.txt", "mine");
-    scene.stdout(&format!("{TRAIN} --force"));
-    assert_eq!(scene.read("run/notes.txt"), "mine");
-    let replaced = Tree::read(&scene.path("run")).without("metrics.jsonl").without("notes.txt");
-    let fresh = Scene::with_run();
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set train.steps=9 --set model.n_layers=1"));
+    test_dir.write("run/notes.txt", "mine");
+    test_dir.stdout(&format!("{TRAIN} --force"));
+    assert_eq!(test_dir.read("run/notes.txt"), "mine");
+    let replaced = Tree::read(&test_dir.path("run")).without("metrics.jsonl").without("notes.txt");
+    let fresh = TestDir::with_run();
     let differences = replaced.differences(&Tree::read(&fresh.path("run")).without("metrics.jsonl"));
     assert!(differences.is_empty(), "{differences:?}");
-    assert_eq!(timeless_metrics(&scene.path("run")), timeless_metrics(&fresh.path("run")));
+    assert_eq!(timeless_metrics(&test_dir.path("run")), timeless_metrics(&fresh.path("run")));
 }
 
 #[test]
 fn without_out_a_run_is_named_after_its_recipe() {
-    let scene = Scene::new();
-    scene.write("tiny.toml", scene.read("smoke.toml"));
-    let output = scene.stdout("train tiny.toml --data text.txt --set data.validation_fraction=0.1");
+    let test_dir = TestDir::new();
+    test_dir.write("tiny.toml", test_dir.read("smoke.toml"));
+    let output = test_dir.stdout("train tiny.toml --data text.txt --set data.validation_fraction=0.1");
     assert_eq!(after(&output, "next:").replace('\\', "/"), "tril sample runs/tiny");
-    assert!(scene.path("runs/tiny/checkpoints.json").exists());
+    assert!(test_dir.path("runs/tiny/checkpoints.json").exists());
 }
 
 #[test]
 fn the_same_seed_trains_the_same_model_and_another_seed_another() {
     let weights = |seed: u64| {
-        let scene = Scene::new();
-        scene.stdout(&format!("{TRAIN} --set train.seed={seed}"));
-        fs::read(checkpoint(&scene.path("run"), "last").join("model.safetensors")).expect("weights")
+        let test_dir = TestDir::new();
+        test_dir.stdout(&format!("{TRAIN} --set train.seed={seed}"));
+        fs::read(checkpoint(&test_dir.path("run"), "last").join("model.safetensors")).expect("weights")
     };
     let first = weights(7);
     assert!(first == weights(7));
@@ -245,8 +245,8 @@ fn the_same_seed_trains_the_same_model_and_another_seed_another() {
 
 #[test]
 fn progress_goes_to_stderr_with_samples_at_their_interval() {
-    let scene = Scene::new();
-    let output = scene.tril(&format!("{TRAIN} --set sample.interval=2")).output().expect("it runs");
+    let test_dir = TestDir::new();
+    let output = test_dir.tril(&format!("{TRAIN} --set sample.interval=2")).output().expect("it runs");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     for line in ["step 2, a sample:", "step 4, a sample:", "step 3: validation loss", "step 6: validation loss"] {
         assert!(stderr.contains(line), "{line}: {stderr}");
@@ -258,16 +258,16 @@ fn progress_goes_to_stderr_with_samples_at_their_interval() {
 
 #[test]
 fn a_shipped_recipe_is_found_by_its_name_and_printed_as_its_file_is() {
-    let scene = Scene::new();
-    let list = scene.stdout("recipes");
+    let test_dir = TestDir::new();
+    let list = test_dir.stdout("recipes");
     let configs = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs")).expect("configs");
     for path in configs.map(|entry| entry.expect("an entry").path()) {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {list}");
-        assert_eq!(scene.stdout(&format!("recipes {name}")), fs::read_to_string(&path).expect("text"));
+        assert_eq!(test_dir.stdout(&format!("recipes {name}")), fs::read_to_string(&path).expect("text"));
     }
-    scene.stdout("train smoke --data text.txt --set train.steps=1 --set train.micro_batches=1");
-    assert!(scene.path("runs/smoke/checkpoints.json").exists());
-    assert_says(&scene.refused("train smoek --data text.txt"), &["smoek", "smoke", "tales"]);
-    assert_says(&scene.refused("recipes nothing"), &["nothing", "smoke", "tales"]);
+    test_dir.stdout("train smoke --data text.txt --set train.steps=1 --set train.micro_batches=1");
+    assert!(test_dir.path("runs/smoke/checkpoints.json").exists());
+    assert_says(&test_dir.refused("train smoek --data text.txt"), &["smoek", "smoke", "tales"]);
+    assert_says(&test_dir.refused("recipes nothing"), &["nothing", "smoke", "tales"]);
 }

@@ -52,7 +52,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
             recorder.add(number, request)?;
         }
     }
-    let mut shown = Shown::new(args, &requests, &model)?;
+    let mut shown = Presenter::new(args, &requests, &model)?;
     let counter = token_counter();
     let begin = Instant::now();
     let mut told = args.trace;
@@ -154,7 +154,7 @@ fn request(prompt: &Prompt, model: &Model, (stop, hidden): &(StopTexts, HiddenPa
 }
 
 /// How texts are shown.
-enum Shown<'a> {
+enum Presenter<'a> {
     /// One after another, with a rule between them.
     Texts(InOrder<Box<dyn Write>>),
     /// The steps of each.
@@ -185,7 +185,7 @@ struct Object<'a> {
     sample: u64,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Presenter<'a> {
     fn new(args: &SampleArgs, requests: &[GenerateRequest], model: &'a Model) -> Result<Self> {
         let stdout = std::io::stdout().lock();
         // A text is shown as it is, whatever it holds; a trace has colours only where they can be seen.

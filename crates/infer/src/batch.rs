@@ -105,8 +105,8 @@ impl<M: LanguageModel> BatchGenerator<M> {
                     events.push((*number, Event::Token(token)));
                     None
                 }
-                Some(Ok((token, Some(reason)))) => Some(Ending::Finished(reason, Some(token))),
-                Some(Err(error)) => Some(Ending::Failed(error)),
+                Some(Ok((token, Some(reason)))) => Some(Departure::Finished(reason, Some(token))),
+                Some(Err(error)) => Some(Departure::Failed(error)),
             });
         }
         self.part_with(finished, &mut events);
@@ -115,7 +115,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
     }
 
     /// Takes out those members that have an ending.
-    fn part_with<E: Into<Ending>>(&mut self, endings: Vec<Option<E>>, events: &mut Vec<NumberedEvent<M::Cache>>) {
+    fn part_with<E: Into<Departure>>(&mut self, endings: Vec<Option<E>>, events: &mut Vec<NumberedEvent<M::Cache>>) {
         let members = std::mem::take(&mut self.members);
         for (member, ending) in members.into_iter().zip(endings) {
             let Some(ending) = ending else {
@@ -123,8 +123,8 @@ impl<M: LanguageModel> BatchGenerator<M> {
                 continue;
             };
             let event = match ending.into() {
-                Ending::Failed(error) => Event::Failed(error),
-                Ending::Finished(reason, stop) => {
+                Departure::Failed(error) => Event::Failed(error),
+                Departure::Finished(reason, stop) => {
                     let prefix_cache = member.sequence.into_prefix_cache(&self.model);
                     Event::Finished(Box::new(FinishedSequence { reason, stop, prefix_cache }))
                 }
@@ -225,12 +225,12 @@ impl<M: LanguageModel> BatchGenerator<M> {
 }
 
 /// Why a member leaves.
-enum Ending {
+enum Departure {
     Finished(FinishReason, Option<crate::GeneratedToken>),
     Failed(InferError),
 }
 
-impl From<FinishReason> for Ending {
+impl From<FinishReason> for Departure {
     fn from(reason: FinishReason) -> Self {
         Self::Finished(reason, None)
     }

@@ -21,11 +21,11 @@ mod spin_pool;
 
 pub use activation::{Elementwise, Gelu, GeluTanh, Relu2, Swiglu};
 pub use adamw::adamw;
-pub use attention::Attention;
+pub use attention::CausalAttention;
 pub use cross_entropy::CrossEntropy;
 pub use linear::{Linear, RowMajor};
 pub use muon::muon;
-pub use norm::{Norm, NormKind};
+pub use norm::{RowNorm, RowNormKind};
 pub use operation::{apply, constant, input, is_cpu, plain, supports};
 pub use rotary::Rotary;
 pub use simd::instruction_set;

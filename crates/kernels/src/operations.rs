@@ -5,8 +5,8 @@ use std::sync::Arc;
 use burn::tensor::{Int, Tensor};
 
 use crate::cpu::{
-    self, Attention, CrossEntropy, Elementwise, Gelu, GeluTanh, Linear, Norm, NormKind, Relu2, RowMajor, Swiglu, apply,
-    input,
+    self, CausalAttention, CrossEntropy, Elementwise, Gelu, GeluTanh, Linear, Relu2, RowMajor, RowNorm, RowNormKind,
+    Swiglu, apply, input,
 };
 use crate::optimizer_steps::{AdamWStep, MuonStep};
 use crate::portable;
@@ -44,7 +44,7 @@ pub fn layer_norm(x: Tensor<3>, gain: Option<Tensor<1>>, bias: Option<Tensor<1>>
         return portable::layer_norm(x, gain, bias, eps);
     }
     let [_, _, d_model] = x.dims();
-    let norm = Norm { kind: NormKind::Layer, eps: eps as f32 };
+    let norm = RowNorm { kind: RowNormKind::Layer, eps: eps as f32 };
     match (gain, bias) {
         (None, None) => apply(norm, [input(x)]),
         (Some(gain), None) => apply(norm, [input(x), input(gain)]),
@@ -63,7 +63,7 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Option<Tensor<1>>, eps: f64)
     if !cpu::supports(&x) {
         return portable::rms_norm(x, gain, eps);
     }
-    let norm = Norm { kind: NormKind::Rms, eps: eps as f32 };
+    let norm = RowNorm { kind: RowNormKind::Rms, eps: eps as f32 };
     match gain {
         Some(gain) => apply(norm, [input(x), input(gain)]),
         None => apply(norm, [input(x)]),
@@ -133,7 +133,7 @@ pub fn causal_attention(
         return portable::causal_attention(q, k, v, window, dropout);
     }
     let dropout = dropout.map(cpu::constant);
-    apply(Attention { window, dropout }, [input(q), input(k), input(v)])
+    apply(CausalAttention { window, dropout }, [input(q), input(k), input(v)])
 }
 
 /// Next-token cross-entropy, `−ln softmax(logits)[target]`, one value a row, in nats.

@@ -109,8 +109,8 @@ mod tests {
             assert!(message.contains(part), "{line}: {message}");
         };
         told("/udno", "/udno is not a command; /help");
-        told("/", "/ is no command");
-        told("/undo 2", "/undo stands alone");
+        told("/", "/ is not a command");
+        told("/undo 2", "/undo takes no argument");
         told("/save", "name the file");
         told("/set stop 'the", "quotation mark");
     }

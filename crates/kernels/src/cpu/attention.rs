@@ -25,7 +25,7 @@ const SPIN_POOL_WORK: usize = 1 << 15;
 
 /// softmax(q·kᵀ/√d_head)·v over the keys that each query may see; see [`crate::causal_attention`] for the shapes.
 #[derive(Debug, Clone)]
-pub struct Attention {
+pub struct CausalAttention {
     pub window: Option<usize>,
     /// Factors for the probabilities, `[batch_size, n_heads, q_len, k_len]`.
     pub dropout: Option<FlexTensor>,
@@ -47,7 +47,7 @@ struct Heads {
 }
 
 impl Heads {
-    fn new(attention: &Attention, [q, k, v]: &[FlexTensor; 3]) -> Self {
+    fn new(attention: &CausalAttention, [q, k, v]: &[FlexTensor; 3]) -> Self {
         // A cache keeps keys with positions side by side.
         let (q, k, v) = (Rows::new(q), Rows::strided(k), Rows::new(v));
         let dropout = attention.dropout.as_ref().map(Rows::consecutive);
@@ -155,7 +155,7 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
-impl Operation<3> for Attention {
+impl Operation<3> for CausalAttention {
     type Saved = ();
 
     fn forward(&self, inputs: &[FlexTensor; 3]) -> (FlexTensor, ()) {

@@ -9,19 +9,19 @@ use super::simd::{map, sum, update, vectorized};
 
 /// Which norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormKind {
+pub enum RowNormKind {
     Layer,
     Rms,
 }
 
 /// A norm of the first input, times a gain if there is a second, plus a bias if there is a third.
 #[derive(Debug, Clone)]
-pub struct Norm {
-    pub kind: NormKind,
+pub struct RowNorm {
+    pub kind: RowNormKind,
     pub eps: f32,
 }
 
-impl<const N: usize> Operation<N> for Norm {
+impl<const N: usize> Operation<N> for RowNorm {
     type Saved = ();
 
     fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, ()) {
@@ -73,11 +73,11 @@ impl<const N: usize> Operation<N> for Norm {
 
 /// Mean (0 for RMS) and the reciprocal of the root of variance + eps.
 #[inline(always)]
-fn statistics<S: Simd>(simd: S, norm: &Norm, row: &[f32]) -> (f32, f32) {
+fn statistics<S: Simd>(simd: S, norm: &RowNorm, row: &[f32]) -> (f32, f32) {
     let len = row.len() as f32;
     let mean = match norm.kind {
-        NormKind::Layer => sum!(simd, [x in row], x) / len,
-        NormKind::Rms => 0.0,
+        RowNormKind::Layer => sum!(simd, [x in row], x) / len,
+        RowNormKind::Rms => 0.0,
     };
     let means = simd.splat_f32s(mean);
     let squares = sum!(simd, [x in row], {
@@ -88,7 +88,7 @@ fn statistics<S: Simd>(simd: S, norm: &Norm, row: &[f32]) -> (f32, f32) {
 }
 
 struct Forward<'a> {
-    norm: &'a Norm,
+    norm: &'a RowNorm,
     x: &'a Rows,
     gain: Option<&'a [f32]>,
     bias: Option<&'a [f32]>,
@@ -118,7 +118,7 @@ impl WithSimd for Forward<'_> {
 }
 
 struct Backward<'a> {
-    norm: &'a Norm,
+    norm: &'a RowNorm,
     x: &'a Rows,
     gradient: &'a Rows,
     gain: Option<&'a [f32]>,
@@ -152,8 +152,8 @@ impl WithSimd for Backward<'_> {
                 }
             };
             let mean_gradient = match self.norm.kind {
-                NormKind::Layer => sum!(simd, [g in gradient], g) / width as f32,
-                NormKind::Rms => 0.0,
+                RowNormKind::Layer => sum!(simd, [g in gradient], g) / width as f32,
+                RowNormKind::Rms => 0.0,
             };
             let along = sum!(simd, [g in gradient, y in normed], simd.mul_f32s(g, y)) / width as f32;
             let (mean_gradients, alongs) = (simd.splat_f32s(mean_gradient), simd.splat_f32s(along));

@@ -17,18 +17,18 @@ pub const TRAIN: &str = "train smoke.toml --data text.txt --out run --set data.v
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A working directory that is gone after the test.
-pub struct Scene {
+pub struct TestDir {
     dir: TempDir,
 }
 
-impl Scene {
+impl TestDir {
     /// With `smoke.toml` and `text.txt`.
     pub fn new() -> Self {
-        let scene = Self::empty();
+        let test_dir = Self::empty();
         let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/smoke.toml");
-        fs::copy(recipe, scene.path("smoke.toml")).expect("the smoke recipe");
-        scene.write("text.txt", text());
-        scene
+        fs::copy(recipe, test_dir.path("smoke.toml")).expect("the smoke recipe");
+        test_dir.write("text.txt", text());
+        test_dir
     }
 
     /// With nothing in it.
@@ -39,14 +39,14 @@ impl Scene {
     /// With the run that [`TRAIN`] makes, finished, in `run`.
     pub fn with_run() -> Self {
         static RUN: OnceLock<Tree> = OnceLock::new();
-        let scene = Self::new();
+        let test_dir = Self::new();
         let trained = RUN.get_or_init(|| {
-            let scene = Self::new();
-            scene.tril(TRAIN).assert().success();
-            Tree::read(&scene.path("run"))
+            let test_dir = Self::new();
+            test_dir.tril(TRAIN).assert().success();
+            Tree::read(&test_dir.path("run"))
         });
-        trained.write(&scene.path("run"));
-        scene
+        trained.write(&test_dir.path("run"));
+        test_dir
     }
 
     /// Where something is or will be.
@@ -72,7 +72,7 @@ impl Scene {
         command
     }
 
-    /// The same as [`Scene::tril`], as a process that can be watched and sent signals.
+    /// The same as [`TestDir::tril`], as a process that can be watched and sent signals.
     pub fn process(&self, arguments: &str) -> std::process::Command {
         let mut command = std::process::Command::new(assert_cmd::cargo_bin!("tril"));
         command.args(arguments.split_whitespace()).current_dir(self.dir.path()).env_remove("CARGO");
@@ -110,7 +110,7 @@ impl Scene {
         self.refused_command(&mut self.tril(arguments))
     }
 
-    /// As [`Scene::refused`], for arguments that hold spaces.
+    /// As [`TestDir::refused`], for arguments that hold spaces.
     pub fn refused_command(&self, command: &mut Command) -> String {
         let before = Tree::read(self.dir.path());
         let output = command.env("RUST_BACKTRACE", "1").output().expect("it runs");
