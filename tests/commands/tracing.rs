@@ -89,7 +89,12 @@ fn greedy_draws_nothing_and_a_full_context_says_what_left_it() {
     test_dir.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
     let output = trace(&test_dir, "--temperature 0 --top-p 0.5");
     assert!(output.starts_with("sample 0 of seed 1337; probabilities after temperature 0\n"), "{output}");
-    assert!(rows(&output, "draw").iter().all(|row| row.starts_with("none: ") && row.ends_with("whose logit is the largest")), "{output}");
+    assert!(
+        rows(&output, "draw")
+            .iter()
+            .all(|row| row.starts_with("none: ") && row.ends_with("whose logit is the largest")),
+        "{output}"
+    );
     let context = rows(&output, "context");
     assert_eq!(context[3], "9 tokens: all computed, and cached from now on; it was full, so the oldest 8 were dropped");
     assert_eq!(context[4], "10 tokens: 9 in the cache, 1 computed");

@@ -3,7 +3,6 @@
 mod report;
 mod subject;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -11,6 +10,7 @@ use tril_prove::bench::{Workload, bench};
 
 use crate::args::{BenchCommand, BenchOptions};
 use crate::open;
+use crate::output::Form;
 use report::BenchOutput;
 use subject::Subject;
 
@@ -27,11 +27,6 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
     let report = bench(&subject.shape, workload, options.seconds, device.inner())?;
     let threads = rayon::current_num_threads();
     let output = BenchOutput { of: subject.name, device: device.to_string(), threads, report };
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        writeln!(out, "{}", serde_json::to_string(&output)?)?;
-    } else {
-        output.write(&mut out)?;
-    }
+    Form::of(options.json).print(&output, |output, out| output.write(out))?;
     Ok(ExitCode::SUCCESS)
 }

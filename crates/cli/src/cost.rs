@@ -18,6 +18,7 @@ use tril_prove::work::{attention_flops, pass_flops};
 
 use crate::args::CostArgs;
 use crate::open;
+use crate::output::Form;
 
 /// Most new tokens where none are asked for: without a cache their cost grows with the square of the number.
 const MOST_TOKENS: usize = 1024;
@@ -73,15 +74,10 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
     if let Some(svg) = &args.svg {
         checkpoint::write_file(svg, plot::render(&output)?.as_bytes())?;
     }
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(&output)?)?;
-    } else {
-        table::write(&output, &mut out)?;
-        if let Some(svg) = &args.svg {
-            writeln!(out, "\nplot  {}", svg.display())?;
-        }
-    }
+    Form::of(args.json).print(&output, |output, out| {
+        table::write(output, out)?;
+        args.svg.as_ref().map_or(Ok(()), |svg| writeln!(out, "\nplot  {}", svg.display()))
+    })?;
     Ok(if output.report.agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

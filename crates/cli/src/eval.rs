@@ -9,6 +9,7 @@ use tril_train::evaluate;
 
 use crate::args::EvalArgs;
 use crate::open;
+use crate::output::Form;
 
 /// Windows evaluated at once.
 const BATCH_SIZE: usize = 12;
@@ -19,22 +20,19 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let text = open::text(&args.file)?;
     let ids = tokenizer.encode(&text).map_err(|error| error.in_text(&args.file.to_string_lossy()))?;
-    let bytes = text.len() - ids.first().map_or(0, |first| tokenizer.byte_len(*first)).min(text.len());
+    let bytes = tokenizer.predicted_bytes(text.len(), &ids);
     let evaluation = evaluate(gpt, &ids, bytes, gpt.config().max_seq_len, BATCH_SIZE)
         .with_context(|| args.file.display().to_string())?;
     if !evaluation.loss.is_finite() {
         let loss = evaluation.loss;
         bail!("{}: the loss is {loss}: its weights are damaged or its training diverged; use another", path.display());
     }
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(&evaluation)?)?;
-    } else {
+    Form::of(args.json).print(&evaluation, |evaluation, out| {
         writeln!(out, "{} under {}", args.file.display(), path.display())?;
         writeln!(out, "loss           {:.4} nats a token", evaluation.loss)?;
         writeln!(out, "perplexity     {:.3}", evaluation.perplexity)?;
         writeln!(out, "bits per byte  {:.4}", evaluation.bits_per_byte)?;
-        writeln!(out, "over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes)?;
-    }
+        writeln!(out, "over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes)
+    })?;
     Ok(ExitCode::SUCCESS)
 }

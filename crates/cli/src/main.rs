@@ -19,6 +19,7 @@ mod help;
 mod hints;
 mod interrupt;
 mod open;
+mod output;
 mod progress;
 mod prove;
 mod quantity;

@@ -2,7 +2,6 @@
 
 mod table;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use tril_prove::{OwnText, ProofOutcome, ProofReport, ProveOptions, TextOrigin, p
 
 use crate::args::ProveArgs;
 use crate::open;
+use crate::output::Form;
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -45,12 +45,7 @@ pub fn run(args: &ProveArgs) -> Result<ExitCode> {
         pass: !failed,
         report,
     };
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(&output)?)?;
-    } else {
-        table::write(&output, &mut out)?;
-    }
+    Form::of(args.json).print(&output, table::write)?;
     note!("[proved in {:.1} s]", begin.elapsed().as_secs_f64());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anstream::AutoStream;
 use anyhow::{Context, Result, bail};
 use clap::ColorChoice;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tril::Model;
 use tril_infer::{ScoreOptions, TokenScore, score};
 use tril_model::checkpoint;
@@ -22,6 +22,7 @@ use tril_text::Tokenizer;
 
 use crate::args::ScoreArgs;
 use crate::open;
+use crate::output::Form;
 use cells::{Cell, cells};
 
 /// Alternatives that a page names at each place.
@@ -83,7 +84,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let seq_len = gpt.config().max_seq_len;
     let alternatives = if args.html.is_some() { ALTERNATIVES } else { 1 };
     let scores = score(gpt, &ids, &ScoreOptions { seq_len, alternatives }).with_context(|| file.clone())?;
-    let bytes = text.len() - ids.first().map_or(0, |first| tokenizer.byte_len(*first)).min(text.len());
+    let bytes = tokenizer.predicted_bytes(text.len(), &ids);
     let summary = Summary::of(&scores, bytes, seq_len);
     if !summary.loss.is_finite() {
         let loss = summary.loss;
@@ -101,26 +102,20 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         tokens,
         summary,
     };
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer(&mut out, &Json::of(&scored)).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-    } else if let Some(target) = &args.html {
-        write_page(&scored, target, &mut out)?;
-    } else if is_coloured(args.color) {
-        terminal::write(&scored, &mut out)?;
-    } else {
-        columns::write(&scored, &mut out)?;
+    let page = args.html.as_ref().map_or_else(String::new, |_| page::render(&scored));
+    if let Some(target) = &args.html {
+        checkpoint::write_file(target, page.as_bytes())?;
     }
+    Form::of(args.json).print(&scored, |scored, out| match &args.html {
+        Some(target) => {
+            columns::write_heading(scored, out)?;
+            columns::write_summary(scored, out)?;
+            writeln!(out, "page           {}, {} kB", target.display(), page.len().div_ceil(1000))
+        }
+        None if is_coloured(args.color) => terminal::write(scored, out),
+        None => columns::write(scored, out),
+    })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn write_page(scored: &Scored, target: &Path, out: &mut impl Write) -> Result<()> {
-    let page = page::render(scored);
-    checkpoint::write_file(target, page.as_bytes())?;
-    columns::write_heading(scored, out)?;
-    columns::write_summary(scored, out)?;
-    Ok(writeln!(out, "page           {}, {} kB", target.display(), page.len().div_ceil(1000))?)
 }
 
 /// Whether the text is shown in colours. `auto` follows the usual rules: NO_COLOR, CLICOLOR_FORCE, TERM, and whether
@@ -169,6 +164,12 @@ impl Scored<'_> {
     pub fn begins_window(&self, cell: &Cell) -> bool {
         let is_first = |index: usize| self.tokens[index].score.as_ref().is_some_and(|score| score.context == 1);
         cell.tokens.clone().any(|index| index > 1 && is_first(index))
+    }
+}
+
+impl Serialize for Scored<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Json::of(self).serialize(serializer)
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod table;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use tril::{Model, Receipt, ReceiptCheck};
 
 use crate::args::VerifyArgs;
 use crate::open;
+use crate::output::Form;
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -34,12 +34,7 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let check = receipt.check(&model, &device).with_context(|| name.clone())?;
     let pass = check.pass;
     let output = VerifyOutput { checkpoint: model.path().to_owned(), device: device.to_string(), receipt: name, check };
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(&output)?)?;
-    } else {
-        table::write(&output, &receipt, model.tokenizer(), &mut out)?;
-    }
+    Form::of(args.json).print(&output, |output, out| table::write(output, &receipt, model.tokenizer(), out))?;
     note!("[verified in {:.2} s]", begin.elapsed().as_secs_f64());
     Ok(if pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -45,13 +45,6 @@ impl EncodedCorpus {
             floor: stories.as_deref().and_then(LossFloor::of),
         })
     }
-
-    /// Bytes that the held-out tokens after the first stand for; nothing predicts the first.
-    #[must_use]
-    pub fn predicted_validation_bytes(&self, tokenizer: &Tokenizer) -> usize {
-        let first = self.validation.ids.first().map_or(0, |id| tokenizer.byte_len(*id));
-        self.validation.bytes.saturating_sub(first)
-    }
 }
 
 impl LossFloor {

@@ -264,6 +264,12 @@ impl Tokenizer {
         self.table.get(id).map_or(0, |entry| entry.bytes.len())
     }
 
+    /// How many bytes of a text all its tokens but the first stand for: what a loss over it predicts.
+    #[must_use]
+    pub fn predicted_bytes(&self, text_bytes: usize, ids: &[u32]) -> usize {
+        text_bytes.saturating_sub(ids.first().map_or(0, |first| self.byte_len(*first)))
+    }
+
     /// The token by itself, for display: its text, the name of a special token, `<0xE4>` for a byte that is no
     /// character by itself, `<id 7>` for an id that no token has.
     #[must_use]

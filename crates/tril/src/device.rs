@@ -83,7 +83,7 @@ pub enum DeviceError {
     },
     /// The program was built without it.
     #[error(
-        "{choice}: {kind} is not compiled into this binary; build it with `cargo build --release --features {kind}`, or use the device cpu"
+        "{choice} is not compiled into this binary; build it with `cargo build --release --features {kind}`, or use the device cpu"
     )]
     NotCompiledIn {
         /// The device.

@@ -194,7 +194,7 @@ impl Training {
             config: recipe.train.clone(),
             training,
             validation: corpus.validation.ids.clone(),
-            validation_bytes: corpus.predicted_validation_bytes(&tokenizer),
+            validation_bytes: tokenizer.predicted_bytes(corpus.validation.bytes, &corpus.validation.ids),
             best,
         };
         Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample }
