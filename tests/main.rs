@@ -11,6 +11,7 @@
 //! | `scores` | a token's probability, rank and entropy are those of the logits before it |
 //! | `costs` | the routes that `tril cost` compares agree, and are counted pass by pass |
 //! | `verification` | what was generated holds in one parallel pass; what was changed afterwards is found |
+//! | `inspection` | what an observer is shown is what the model computes, and looking changes no bit |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
@@ -33,6 +34,7 @@ mod costs;
 mod equivalence;
 mod faults;
 mod generation;
+mod inspection;
 mod learning;
 mod muon;
 mod proofs;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use serde_json::Value;
 use tril_kernels::cross_entropy;
-use tril_model::{ForwardContext, hugging_face};
+use tril_model::{ForwardContext, Observation, hugging_face};
 
 use crate::support::*;
 
@@ -79,8 +79,15 @@ fn every_activation_of_a_trained_gpt2_model_is_that_of_the_reference() {
     for (device_name, device) in devices() {
         let gpt = hugging_face::load_gpt2(&dir, &device).expect("a GPT-2 model");
         let mut seen = BTreeMap::new();
-        let mut observer = |name: &str, data: burn::tensor::TensorData| {
-            seen.insert(name.to_owned(), data.try_into_vec::<f32>().expect("f32"));
+        let mut observer = |observation: Observation<'_>| {
+            match observation {
+                Observation::Activation(activation) => {
+                    seen.insert(activation.path(), values(activation.values.clone()))
+                }
+                Observation::Attention(attention) => {
+                    seen.insert(format!("blocks.{}.attention.probs", attention.layer), values(attention.probs()))
+                }
+            };
         };
         let pass = ForwardContext { observer: Some(&mut observer), ..ForwardContext::default() };
         let logits = values(gpt.forward_with(input(&ids, 3, &device), pass));

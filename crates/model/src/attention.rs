@@ -3,11 +3,12 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use tril_kernels::{attention_probs, causal_attention};
+use tril_kernels::causal_attention;
 
 use crate::dropout::Site;
 use crate::forward_context::{LayerContext, RowGroup};
 use crate::norm::Norm;
+use crate::observer::{AttentionProbs, Observation};
 use crate::parameters::{Init, ParamBuilder, apply};
 use crate::{GptConfig, ModelError};
 
@@ -68,7 +69,7 @@ impl Attention {
     pub(crate) fn forward(&self, x: Tensor<3>, groups: &[RowGroup], ctx: &mut LayerContext<'_>) -> Tensor<3> {
         let [batch_size, seq_len, _] = x.dims();
         let qkv = apply(&self.qkv, x); // [batch_size, seq_len, (n_heads + 2 n_kv_heads) · d_head]
-        ctx.observe("attention.qkv", || qkv.clone());
+        ctx.observe("attention.qkv", &qkv);
         let all_heads = qkv.reshape([batch_size, seq_len, self.n_heads + 2 * self.n_kv_heads, self.d_head]);
         let heads = |first: usize, count: usize| {
             all_heads.clone().narrow(2, first, count).swap_dims(1, 2) // [batch_size, count, seq_len, d_head]
@@ -91,10 +92,11 @@ impl Attention {
                 Tensor::cat(parts.collect(), 0)
             }
         }; // [batch_size, n_heads, seq_len, d_head]
+        let attended = ctx.disabled_heads().fold(attended, switch_off);
         let attended = attended.swap_dims(1, 2).reshape([batch_size, seq_len, self.n_heads * self.d_head]);
-        ctx.observe("attention.attended", || attended.clone());
+        ctx.observe("attention.attended", &attended);
         let output = apply(&self.output, attended); // [batch_size, seq_len, d_model]
-        ctx.observe("attention", || output.clone());
+        ctx.observe("attention", &output);
         output
     }
 
@@ -118,13 +120,32 @@ impl Attention {
             Some(cache) => cache.layer(ctx.index).append(k, v),
             None => (k, v),
         }; // [rows, n_kv_heads, k_len, d_head]
-        if ctx.caches.len() < 2 {
-            ctx.observe("attention.probs", || attention_probs(q.clone(), k.clone(), self.window));
-        }
         let ([rows, _, seq_len, _], [_, _, k_len, _]) = (q.dims(), k.dims());
+        let layer = ctx.index;
+        ctx.observe_with(|| {
+            Observation::Attention(AttentionProbs {
+                layer,
+                rows: group.rows.clone(),
+                first_query: group.start,
+                first_key: group.start + seq_len - k_len,
+                q: &q,
+                k: &k,
+                window: self.window,
+            })
+        });
         let dropout = ctx.dropout.map(|dropout| {
             dropout.factors([rows, self.n_heads, seq_len, k_len], ctx.index, Site::Attention, &q.device())
         });
         causal_attention(q, k, v, self.window, dropout)
     }
+}
+
+/// Puts zeros in the place of one head's output.
+///
+/// - attended: `[batch_size, n_heads, seq_len, d_head]`
+fn switch_off(attended: Tensor<4>, head: usize) -> Tensor<4> {
+    let [batch_size, n_heads, seq_len, d_head] = attended.dims();
+    assert!(head < n_heads, "head {head} of {n_heads} is to be switched off");
+    let zeros = Tensor::zeros([batch_size, 1, seq_len, d_head], &attended.device());
+    attended.slice_assign([0..batch_size, head..head + 1, 0..seq_len, 0..d_head], zeros)
 }

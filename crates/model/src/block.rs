@@ -33,13 +33,13 @@ impl Block {
     /// - x: `[batch_size, seq_len, d_model]`
     pub(crate) fn forward(&self, x: Tensor<3>, groups: &[RowGroup], ctx: &mut LayerContext<'_>) -> Tensor<3> {
         let normed = self.attention_norm.forward(x.clone());
-        ctx.observe("attention_norm", || normed.clone());
+        ctx.observe("attention_norm", &normed);
         let x = x + dropout(self.attention.forward(normed, groups, ctx), ctx, Site::AttentionOutput);
-        ctx.observe("attention_residual", || x.clone());
+        ctx.observe("attention_residual", &x);
         let normed = self.mlp_norm.forward(x.clone());
-        ctx.observe("mlp_norm", || normed.clone());
+        ctx.observe("mlp_norm", &normed);
         let x = x + dropout(self.mlp.forward(normed, ctx), ctx, Site::MlpOutput);
-        ctx.observe("residual", || x.clone());
+        ctx.observe("residual", &x);
         x // [batch_size, seq_len, d_model]
     }
 }

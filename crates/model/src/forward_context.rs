@@ -2,13 +2,20 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use tril_kernels::RotaryTable;
 
+use crate::observer::{Activation, Observation, Observer};
 use crate::{Dropout, KvCache};
 
-/// Receives named activations, such as `blocks.0.attention.q`.
-pub type Observer<'a> = dyn FnMut(&str, TensorData) + 'a;
+/// One query head of one block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeadId {
+    /// The block, from 0.
+    pub layer: usize,
+    /// The query head in it, from 0.
+    pub head: usize,
+}
 
 /// Options of one forward pass. The default is the parallel pass over a whole text from position 0.
 #[derive(Default)]
@@ -19,9 +26,10 @@ pub struct ForwardContext<'a> {
     pub caches: &'a mut [KvCache],
     /// Dropout, for training; not with several caches.
     pub dropout: Option<&'a Dropout>,
-    /// Sees every named activation as it is made, but attention's probabilities with several caches, which are of
-    /// different lengths. Costs a copy of each, so it is for tests and inspection.
+    /// Sees what the pass makes; without one, looking costs nothing.
     pub observer: Option<&'a mut Observer<'a>>,
+    /// Heads whose outputs are replaced by zero.
+    pub disabled_heads: &'a [HeadId],
 }
 
 impl<'a> ForwardContext<'a> {
@@ -34,6 +42,8 @@ impl<'a> ForwardContext<'a> {
 /// Rows of a batch that stand at one position, and how it turns their queries and keys.
 pub(crate) struct RowGroup {
     pub rows: Range<usize>,
+    /// Position of the first query.
+    pub start: usize,
     pub rotary: Option<RotaryTable>,
 }
 
@@ -62,12 +72,14 @@ impl ForwardContext<'_> {
             caches: self.caches,
             dropout: self.dropout,
             observer: self.observer.as_mut().map(|observer| &mut **observer as &mut Observer<'_>),
+            disabled_heads: self.disabled_heads,
         }
     }
 
-    pub(crate) fn observe<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
+    /// Shows what no block made.
+    pub(crate) fn observe(&mut self, name: &'static str, values: &Tensor<3>) {
         if let Some(observer) = &mut self.observer {
-            observer(name, tensor.to_data());
+            observer(Observation::Activation(Activation { layer: None, name, values }));
         }
     }
 }
@@ -78,13 +90,26 @@ pub(crate) struct LayerContext<'a> {
     pub caches: &'a mut [KvCache],
     pub dropout: Option<&'a Dropout>,
     observer: Option<&'a mut Observer<'a>>,
+    disabled_heads: &'a [HeadId],
 }
 
 impl LayerContext<'_> {
-    /// Hands the activation `blocks.{index}.{name}` to the observer; `make` runs only if there is one.
-    pub fn observe<const D: usize>(&mut self, name: &str, make: impl FnOnce() -> Tensor<D>) {
+    /// Shows an activation of this block.
+    pub fn observe(&mut self, name: &'static str, values: &Tensor<3>) {
         if let Some(observer) = &mut self.observer {
-            observer(&format!("blocks.{}.{name}", self.index), make().into_data());
+            observer(Observation::Activation(Activation { layer: Some(self.index), name, values }));
         }
+    }
+
+    /// Shows anything else, made only if somebody looks.
+    pub fn observe_with<'b>(&mut self, make: impl FnOnce() -> Observation<'b>) {
+        if let Some(observer) = &mut self.observer {
+            observer(make());
+        }
+    }
+
+    /// The heads of this block that are switched off.
+    pub fn disabled_heads(&self) -> impl Iterator<Item = usize> {
+        self.disabled_heads.iter().filter(|disabled| disabled.layer == self.index).map(|disabled| disabled.head)
     }
 }

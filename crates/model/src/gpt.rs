@@ -12,7 +12,7 @@ use crate::dropout::Site;
 use crate::forward_context::RowGroup;
 use crate::norm::Norm;
 use crate::parameters::{Init, Initializer, ParamBuilder, WeightSource};
-use crate::{ForwardContext, GptConfig, KvCache, ModelError, Positions};
+use crate::{ForwardContext, GptConfig, HeadId, KvCache, ModelError, Positions};
 
 /// Standard deviation of fresh matrices and embeddings (GPT-2, Radford et al. 2019).
 pub(crate) const INIT_STD: f64 = 0.02;
@@ -138,7 +138,7 @@ impl Gpt {
     ///
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: `[batch_size, seq_len, d_model]`
-    pub fn hidden(&self, inputs: Tensor<2, Int>, mut ctx: ForwardContext<'_>) -> Tensor<3> {
+    pub fn hidden(&self, inputs: Tensor<2, Int>, ctx: ForwardContext<'_>) -> Tensor<3> {
         let [batch_size, _] = inputs.dims();
         let mut x = match &ctx.row_ranges(batch_size)[..] {
             [(_, start)] => self.embed(inputs, *start),
@@ -151,7 +151,6 @@ impl Gpt {
         if let Some(dropout) = ctx.dropout {
             x = dropout.apply(x, 0, Site::Embedding);
         }
-        ctx.observe("embedding", &x);
         self.hidden_from(x, ctx)
     }
 
@@ -172,8 +171,7 @@ impl Gpt {
         }
     }
 
-    /// The rest of [`Gpt::hidden`], for a caller that holds what enters block 0; that itself is neither dropped nor
-    /// observed here.
+    /// The rest of [`Gpt::hidden`], for a caller that holds what enters block 0; dropout is not applied to that itself.
     ///
     /// - embedded: `[batch_size, seq_len, d_model]`
     /// - returns: `[batch_size, seq_len, d_model]`
@@ -182,7 +180,12 @@ impl Gpt {
         let device = embedded.device();
         let ranges = ctx.row_ranges(batch_size).into_iter();
         let groups: Vec<RowGroup> = ranges.map(|(rows, start)| self.row_group(rows, start, seq_len, &device)).collect();
+        let n_layers = self.blocks.len();
+        if let Some(HeadId { layer, .. }) = ctx.disabled_heads.iter().find(|disabled| disabled.layer >= n_layers) {
+            panic!("a head of layer {layer} of {n_layers} is to be switched off");
+        }
         let mut x = embedded;
+        ctx.observe("embedding", &x);
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, &groups, &mut ctx.layer(index));
         }
@@ -202,7 +205,7 @@ impl Gpt {
         let GptConfig { positions, d_head, rope_theta, .. } = self.config;
         let rotary =
             (positions == Positions::Rotary).then(|| RotaryTable::new(start, seq_len, d_head, rope_theta, device));
-        RowGroup { rows, rotary }
+        RowGroup { rows, start, rotary }
     }
 
     /// The rest of [`Gpt::forward_with`], for a caller that holds what enters block 0.
@@ -220,6 +223,16 @@ impl Gpt {
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn unembed(&self, hidden: Tensor<3>) -> Tensor<3> {
         linear(hidden, self.head(), None)
+    }
+
+    /// What the model would predict if the blocks that are still to come added nothing: the last norm and the head,
+    /// applied to the residual stream anywhere (the logit lens, nostalgebraist 2020). Of the residual stream after the
+    /// last block these are the logits.
+    ///
+    /// - residual: `[batch_size, seq_len, d_model]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn logit_lens(&self, residual: Tensor<3>) -> Tensor<3> {
+        self.unembed(self.final_norm.forward(residual))
     }
 
     /// The head's weight, `[d_model, vocab_size]`; a transposed view where it is tied.

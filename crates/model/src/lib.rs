@@ -15,6 +15,7 @@ mod gpt;
 pub mod hugging_face;
 mod mlp;
 mod norm;
+mod observer;
 pub mod parameters;
 pub mod random;
 
@@ -22,5 +23,6 @@ pub use cache::KvCache;
 pub use config::{GptConfig, MlpKind, NormKind, Positions};
 pub use dropout::Dropout;
 pub use error::ModelError;
-pub use forward_context::ForwardContext;
+pub use forward_context::{ForwardContext, HeadId};
 pub use gpt::Gpt;
+pub use observer::{Activation, AttentionProbs, Observation, Observer};

@@ -42,16 +42,16 @@ impl Mlp {
     /// - x: `[batch_size, seq_len, d_model]`
     pub(crate) fn forward(&self, x: Tensor<3>, ctx: &mut LayerContext<'_>) -> Tensor<3> {
         let raised = apply(&self.up, x); // [batch_size, seq_len, d_ff], twice as wide for swiglu
-        ctx.observe("mlp.up", || raised.clone());
+        ctx.observe("mlp.up", &raised);
         let active = match self.kind {
             MlpKind::Gelu => gelu(raised),
             MlpKind::GeluTanh => gelu_tanh(raised),
             MlpKind::Relu2 => relu2(raised),
             MlpKind::Swiglu => swiglu(raised),
         }; // [batch_size, seq_len, d_ff]
-        ctx.observe("mlp.active", || active.clone());
+        ctx.observe("mlp.active", &active);
         let output = apply(&self.down, active); // [batch_size, seq_len, d_model]
-        ctx.observe("mlp", || output.clone());
+        ctx.observe("mlp", &output);
         output
     }
 }

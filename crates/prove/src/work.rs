@@ -53,7 +53,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use burn::tensor::{Device, Int, Tensor, TensorData};
-    use tril_model::{ForwardContext, Gpt, MlpKind, Positions, parameters};
+    use tril_model::{ForwardContext, Gpt, MlpKind, Observation, Positions, parameters};
 
     use super::*;
 
@@ -105,8 +105,14 @@ mod tests {
         let device = gpt.device();
         let config = gpt.config();
         let mut made: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-        let mut observer = |name: &str, data: TensorData| {
-            made.insert(name.to_owned(), data.try_to_vec_as::<f32>().expect("f32"));
+        let mut observer = |observation: Observation<'_>| {
+            let (path, data) = match observation {
+                Observation::Activation(activation) => (activation.path(), activation.values.to_data()),
+                Observation::Attention(attention) => {
+                    (format!("blocks.{}.attention.probs", attention.layer), attention.probs().to_data())
+                }
+            };
+            made.insert(path, data.try_to_vec_as::<f32>().expect("f32"));
         };
         let len = ids.len();
         let input = Tensor::<2, Int>::from_data(TensorData::new(ids.collect::<Vec<_>>(), [1, len]), &device);
