@@ -47,7 +47,7 @@ fn rows_at_different_positions_have_the_bits_that_they_have_alone() {
             let mut separate = caches.clone();
             for (text, cache) in texts.iter().zip(caches.iter_mut().zip(&mut separate)) {
                 for cache in [cache.0, cache.1] {
-                    gpt.forward_cached(row(text, 1, &device), cache);
+                    gpt.forward_with(row(text, 1, &device), ForwardContext::cached(cache));
                 }
             }
             for step in 0..3 {
@@ -55,7 +55,8 @@ fn rows_at_different_positions_have_the_bits_that_they_have_alone() {
                 let pass = ForwardContext { caches: &mut caches, ..ForwardContext::default() };
                 let together = gpt.forward_with(row(&next, 4, &device), pass); // [4, 1, vocab_size]
                 for (i, cache) in separate.iter_mut().enumerate() {
-                    let expected = values(gpt.forward_cached(row(&next[i..=i], 1, &device), cache));
+                    let expected =
+                        values(gpt.forward_with(row(&next[i..=i], 1, &device), ForwardContext::cached(cache)));
                     let found = values(together.clone().narrow(0, i, 1));
                     let difference = relative_difference(&found, &expected);
                     let tolerance = if device_name == "cpu" { 0.0 } else { 1e-4 };

@@ -29,7 +29,7 @@ fn by_chunks(gpt: &Gpt, ids: &[i32], lengths: &[usize]) -> Vec<f32> {
             break;
         }
         let chunk = inputs.clone().narrow(1, start, (*len).min(seq_len - start));
-        parts.push(gpt.forward_cached(chunk, &mut cache));
+        parts.push(gpt.forward_with(chunk, ForwardContext::cached(&mut cache)));
     }
     values(Tensor::cat(parts, 1))
 }
@@ -144,7 +144,7 @@ fn a_position_offset_wrong_by_one_would_be_seen() {
         let mut cache = gpt.new_cache(1);
         let first = input(&ids[..1], 1, &device);
         gpt.hidden(first, ForwardContext::cached(&mut cache));
-        let shifted = values(gpt.forward_cached(input(&ids, 1, &device), &mut cache));
+        let shifted = values(gpt.forward_with(input(&ids, 1, &device), ForwardContext::cached(&mut cache)));
         assert!(max_difference(&right, &shifted) > FAULT);
     }
 }

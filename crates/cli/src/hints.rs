@@ -15,8 +15,12 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<TrainError>() {
         return hint_of_training(error);
     }
+    if let Some(error) = error.downcast_ref::<ModelError>() {
+        return hint_of_model(error);
+    }
     match error.downcast_ref()? {
         Error::Train(error) => hint_of_training(error),
+        Error::Model(error) => hint_of_model(error),
         Error::TextMoved { .. } => Some("--data names the place where the text is now".into()),
         Error::Device(DeviceError::NotCompiledIn { .. } | DeviceError::NotFound(_)) => {
             Some("--device cpu needs nothing else".into())
@@ -30,12 +34,18 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
     }
 }
 
+fn hint_of_model(error: &ModelError) -> Option<String> {
+    matches!(error, ModelError::Missing { .. }).then(|| "tril train makes one".into())
+}
+
 fn hint_of_training(error: &TrainError) -> Option<String> {
     match error {
         TrainError::Occupied(path) => Some(format!(
             "--resume {} continues it, --force replaces it, --out names another directory",
             crate::open::quoted(path)
         )),
+        TrainError::NoRun { path, .. } => Some(format!("tril train --out {} begins one", crate::open::quoted(path))),
+        TrainError::NothingSaved(_) => Some("--force begins it anew".into()),
         TrainError::OccupiedUnsaved(_) => Some("--force replaces it, --out names another directory".into()),
         TrainError::Foreign(_) | TrainError::Model(ModelError::Io { action: "create", .. }) => {
             Some("--out names another directory".into())

@@ -98,7 +98,7 @@ impl<M: LanguageModel> Iterator for Generator<M> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Int, Tensor, TensorData};
+    use burn::tensor::Device;
     use tril_model::{ForwardContext, GptConfig, Positions};
 
     use super::*;
@@ -130,9 +130,7 @@ mod tests {
                 }
                 start = context_start(start, ids.len(), limit);
             }
-            let context: Vec<i32> = ids[start..].iter().map(|id| *id as i32).collect();
-            let shape = [1, context.len()];
-            let input = Tensor::<2, Int>::from_data(TensorData::new(context, shape), &gpt.device());
+            let input = gpt.inputs(&ids[start..], 1);
             let logits = gpt.last_logits(input, ForwardContext::default()).try_into_vec_as::<f32>().expect("f32");
             ids.push(choose(&logits, &ids, &options.sampler, 0, ids.len()).expect("sound logits").token);
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use tril_model::{ForwardContext, Gpt, KvCache};
 
 use crate::InferError;
@@ -76,19 +76,13 @@ impl LanguageModel for Gpt {
 
     fn last_logits(&self, ids: &[u32], cache: Option<&mut KvCache>) -> Result<Vec<f32>, InferError> {
         let context = cache.map_or_else(ForwardContext::default, ForwardContext::cached);
-        numbers(self.last_logits(input(ids, 1, &self.device()), context)) // [1, vocab_size]
+        numbers(self.last_logits(self.inputs(ids, 1), context)) // [1, vocab_size]
     }
 
     fn decode(&self, ids: &[u32], caches: &mut [KvCache]) -> Result<Vec<f32>, InferError> {
         let context = ForwardContext { caches, ..ForwardContext::default() };
-        numbers(self.last_logits(input(ids, ids.len(), &self.device()), context)) // [ids.len(), vocab_size]
+        numbers(self.last_logits(self.inputs(ids, ids.len()), context)) // [ids.len(), vocab_size]
     }
-}
-
-/// - returns: `[rows, ids.len() / rows]`
-fn input(ids: &[u32], rows: usize, device: &Device) -> Tensor<2, Int> {
-    let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-    Tensor::from_data(TensorData::new(values, [rows, ids.len() / rows]), device)
 }
 
 fn numbers(logits: Tensor<2>) -> Result<Vec<f32>, InferError> {

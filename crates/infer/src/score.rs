@@ -1,11 +1,10 @@
 //! How a model sees a text that is already there: each token's probability, rank and alternatives, and how uncertain the
 //! model was. Token ids go in, numbers come out.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
-use tril_kernels::cross_entropy;
-use tril_model::Gpt;
+use tril_model::{ForwardContext, Gpt, TokenLosses, WindowBatch};
 
 use crate::InferError;
 use crate::sampler::rows;
@@ -41,7 +40,7 @@ pub struct TokenScore {
 
 /// Scores every token but the first, which nothing predicts.
 ///
-/// Windows are cut as `tril_train::evaluate` cuts them: window k reads `ids[k·seq_len..]` and predicts the `seq_len`
+/// Windows are those of [`WindowBatch::cut`], as in `tril_train::evaluate`: window k reads `ids[k·seq_len..]` and predicts the `seq_len`
 /// tokens that follow one place later, so all but the text's first are predicted once. Each log-probability is the
 /// negative of the same loss, so the mean agrees with that of an evaluation but for the order in which it is summed up.
 ///
@@ -54,44 +53,28 @@ pub fn score(gpt: &Gpt, ids: &[u32], options: &ScoreOptions) -> Result<Vec<Token
         return Err(InferError::NothingToScore { tokens: ids.len() });
     };
     let seq_len = options.seq_len.min(targets);
-    let rows = (MAX_LOGITS / (seq_len * gpt.config().vocab_size)).max(1);
-    let mut scores = Vec::with_capacity(targets);
-    while scores.len() < targets {
-        let begin = scores.len();
-        let left = targets - begin;
-        // Whole windows, as many as go together; the short last one goes alone.
-        let (rows, len) = if left < seq_len { (1, left) } else { (rows.min(left / seq_len), seq_len) };
-        scores.extend(windows(gpt, &ids[begin..=begin + rows * len], [rows, len], begin, options)?);
-    }
-    Ok(scores)
+    let batch_size = (MAX_LOGITS / (seq_len * gpt.config().vocab_size)).max(1);
+    let batches = WindowBatch::cut(ids.len(), seq_len, batch_size).into_iter();
+    let scores = batches.map(|batch| windows(gpt, ids, &batch, options)).collect::<Result<Vec<_>, _>>()?;
+    Ok(scores.concat())
 }
 
-/// Scores `rows` windows of `len` tokens that stand one after another in `ids`, whose first is the text's token `begin`.
-fn windows(
-    gpt: &Gpt,
-    ids: &[u32],
-    [rows, len]: [usize; 2],
-    begin: usize,
-    options: &ScoreOptions,
-) -> Result<Vec<TokenScore>, InferError> {
-    let device: Device = gpt.device();
+/// Scores the tokens that some windows predict.
+fn windows(gpt: &Gpt, ids: &[u32], batch: &WindowBatch, options: &ScoreOptions) -> Result<Vec<TokenScore>, InferError> {
     let read = |values: Tensor<1>| values.try_into_vec_as::<f32>().map_err(InferError::device);
-    let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-    let inputs = Tensor::<2, Int>::from_data(TensorData::new(values[..rows * len].to_vec(), [rows, len]), &device);
-    let targets = Tensor::<1, Int>::from_data(TensorData::new(values[1..].to_vec(), [rows * len]), &device);
-    let logits: Tensor<2> = gpt.forward(inputs).flatten(0, 1); // [rows · len, vocab_size]
-    let losses = read(cross_entropy(logits.clone(), targets))?;
-    let logits = read(logits.flatten(0, 1))?;
+    let TokenLosses { logits, losses } = gpt.window_losses(ids, batch, ForwardContext::default());
+    let (logits, losses) = (read(logits.flatten(0, 1))?, read(losses)?);
+    let WindowBatch { begin, seq_len, .. } = *batch;
     let one = |(place, row): (usize, &[f32])| {
         let distribution =
             Distribution::of(row).map_err(|what| InferError::BadLogits { position: begin + place + 1, what })?;
-        let target = ids[place + 1] as usize;
+        let target = ids[begin + place + 1] as usize;
         Ok(TokenScore {
             // 0 − loss, and not −loss, which would print a certain token's as −0.
             logprob: 0.0 - f64::from(losses[place]),
             rank: rank(row, target),
             entropy: distribution.entropy(),
-            context: place % len + 1,
+            context: place % seq_len + 1,
             alternatives: distribution.best(options.alternatives),
         })
     };

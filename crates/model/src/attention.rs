@@ -5,11 +5,12 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use tril_kernels::causal_attention;
 
+use crate::block_matrix::BlockMatrixKind;
+use crate::builder::{ParamBuilder, apply};
 use crate::dropout::Site;
 use crate::forward_context::{LayerContext, RowGroup};
 use crate::norm::Norm;
 use crate::observer::{AttentionProbs, Observation};
-use crate::parameters::{Init, ParamBuilder, apply};
 use crate::{GptConfig, ModelError};
 
 /// Causal self-attention with grouped key/value heads.
@@ -34,28 +35,17 @@ pub struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn new(config: &GptConfig, path: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
-        let qkv_width = (config.n_heads + 2 * config.n_kv_heads) * config.d_head;
+    pub(crate) fn new(config: &GptConfig, block: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
         let mut head_norm = |name: &str| -> Result<Option<Norm>, ModelError> {
             if !config.qk_norm {
                 return Ok(None);
             }
-            Norm::for_heads(config, &format!("{path}.{name}"), builder).map(Some)
+            Norm::for_heads(config, &format!("{block}.attention.{name}"), builder).map(Some)
         };
         let (q_norm, k_norm) = (head_norm("q_norm")?, head_norm("k_norm")?);
         Ok(Self {
-            qkv: builder.linear(
-                &format!("{path}.qkv"),
-                [config.d_model, qkv_width],
-                config.qkv_bias,
-                Init::Normal(super::gpt::INIT_STD),
-            )?,
-            output: builder.linear(
-                &format!("{path}.output"),
-                [config.n_heads * config.d_head, config.d_model],
-                config.output_bias,
-                super::gpt::residual_init(config),
-            )?,
+            qkv: builder.block_matrix(block, &config.block_matrix(BlockMatrixKind::Qkv))?,
+            output: builder.block_matrix(block, &config.block_matrix(BlockMatrixKind::AttentionOutput))?,
             q_norm,
             k_norm,
             n_heads: config.n_heads,

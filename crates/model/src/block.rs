@@ -4,11 +4,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::attention::Attention;
+use crate::builder::ParamBuilder;
 use crate::dropout::Site;
 use crate::forward_context::{LayerContext, RowGroup};
 use crate::mlp::Mlp;
 use crate::norm::Norm;
-use crate::parameters::ParamBuilder;
 use crate::{GptConfig, ModelError};
 
 /// A pre-norm transformer block.
@@ -24,9 +24,9 @@ impl Block {
     pub(crate) fn new(config: &GptConfig, path: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
         Ok(Self {
             attention_norm: Norm::new(config, &format!("{path}.attention_norm"), builder)?,
-            attention: Attention::new(config, &format!("{path}.attention"), builder)?,
+            attention: Attention::new(config, path, builder)?,
             mlp_norm: Norm::new(config, &format!("{path}.mlp_norm"), builder)?,
-            mlp: Mlp::new(config, &format!("{path}.mlp"), builder)?,
+            mlp: Mlp::new(config, path, builder)?,
         })
     }
 

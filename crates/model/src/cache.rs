@@ -18,8 +18,6 @@ pub struct KvCache {
     batch_size: usize,
     capacity: usize,
     layers: Vec<Buffers>,
-    /// The model's head, row-major: a tied one is read in this order at every step.
-    head: Tensor<2>, // [d_model, vocab_size]
     window: Option<usize>,
     /// Positions held at the front of every layer's buffer.
     held: usize,
@@ -33,8 +31,8 @@ struct Buffers {
 }
 
 impl KvCache {
-    /// An empty cache for `batch_size` sequences of a model with this (resolved) config and head.
-    pub(crate) fn new(config: &GptConfig, batch_size: usize, head: Tensor<2>, device: &Device) -> Self {
+    /// An empty cache for `batch_size` sequences of a model with this (resolved) config.
+    pub(crate) fn new(config: &GptConfig, batch_size: usize, device: &Device) -> Self {
         let capacity = match config.window() {
             Some(window) => (2 * window).min(config.context_limit().unwrap_or(usize::MAX)),
             None => config.max_seq_len,
@@ -45,7 +43,6 @@ impl KvCache {
             batch_size,
             capacity,
             layers: (0..config.n_layers).map(layer).collect(),
-            head,
             window: config.window(),
             held: 0,
             position: 0,
@@ -84,10 +81,6 @@ impl KvCache {
         self.held = position - oldest;
         self.position = position;
         true
-    }
-
-    pub(crate) fn head(&self) -> Tensor<2> {
-        self.head.clone()
     }
 
     pub(crate) fn layer(&mut self, index: usize) -> LayerCache<'_> {

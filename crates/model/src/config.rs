@@ -204,17 +204,6 @@ impl GptConfig {
         (self.window > 0).then_some(self.window)
     }
 
-    /// How many weights the matrices of all blocks have; each meets every position once. Of a resolved config.
-    pub fn block_weights(&self) -> usize {
-        let qkv = self.d_model * (self.n_heads + 2 * self.n_kv_heads) * self.d_head;
-        let output = self.n_heads * self.d_head * self.d_model;
-        let up = match self.mlp {
-            MlpKind::Swiglu => 2 * self.d_model * self.d_ff,
-            MlpKind::Gelu | MlpKind::GeluTanh | MlpKind::Relu2 => self.d_model * self.d_ff,
-        };
-        self.n_layers * (qkv + output + up + self.d_ff * self.d_model)
-    }
-
     /// Longest context that one pass or one cache can hold; `None` where a sequence may go on for ever, which takes
     /// rotary positions and a window.
     pub fn context_limit(&self) -> Option<usize> {

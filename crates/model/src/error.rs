@@ -19,7 +19,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// There is no checkpoint at the path.
-    #[error("no checkpoint at {path}: {detail}; train one with `tril train`, or give the path of another")]
+    #[error("no checkpoint at {path}: {detail}; train a model, or give the path of another")]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
@@ -37,4 +37,12 @@ pub enum ModelError {
     /// A parameter is absent, or has another shape than the config asks for.
     #[error("{0}")]
     Parameter(String),
+}
+
+impl ModelError {
+    /// Whether whoever asked can mend it, by another path or setting; otherwise a disk failed or is full.
+    #[must_use]
+    pub fn is_user_error(&self) -> bool {
+        !matches!(self, Self::Io { action: "write" | "rename" | "remove", .. })
+    }
 }

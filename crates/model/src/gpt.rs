@@ -5,27 +5,17 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::{RotaryTable, linear, row_major, with_spin_pool};
+use tril_kernels::{RotaryTable, linear, with_spin_pool};
 
 use crate::block::Block;
+use crate::builder::ParamBuilder;
 use crate::dropout::Site;
 use crate::forward_context::RowGroup;
+use crate::ids::ids_to_tensor;
 use crate::norm::Norm;
-use crate::parameters::{Init, Initializer, ParamBuilder, WeightSource};
+use crate::parameters::{Initializer, WeightSource};
+use crate::tied_head::TiedHead;
 use crate::{ForwardContext, GptConfig, HeadId, KvCache, ModelError, Positions};
-
-/// Standard deviation of fresh matrices and embeddings (GPT-2, Radford et al. 2019).
-pub(crate) const INIT_STD: f64 = 0.02;
-
-/// How projections into the residual stream start: scaled down because 2·n_layers of them add up (GPT-2), or at zero.
-pub(crate) fn residual_init(config: &GptConfig) -> Init {
-    if config.zero_init_outputs { Init::Zeros } else { Init::Normal(INIT_STD / (2.0 * config.n_layers as f64).sqrt()) }
-}
-
-/// How a head of its own starts.
-fn head_init(config: &GptConfig) -> Init {
-    if config.zero_init_outputs { Init::Zeros } else { Init::Normal(INIT_STD) }
-}
 
 /// A decoder-only transformer: embeddings, blocks, a last norm, a head.
 #[derive(Module, Debug)]
@@ -36,6 +26,8 @@ pub struct Gpt {
     final_norm: Norm,
     /// Absent where the head shares the token embedding.
     head: Option<Linear>,
+    /// What takes its place there.
+    tied_head: TiedHead,
     #[module(skip)]
     config: GptConfig,
 }
@@ -57,7 +49,7 @@ impl Gpt {
         let config = config.resolve()?;
         let builder = &mut ParamBuilder { source, device };
         let embedding = |builder: &mut ParamBuilder<'_>, path: &str, rows: usize| -> Result<Embedding, ModelError> {
-            let weight: Param<Tensor<2>> = builder.param(path, [rows, config.d_model], Init::Normal(INIT_STD))?;
+            let weight: Param<Tensor<2>> = builder.param(path, [rows, config.d_model], config.embedding_init())?;
             Ok(Embedding { weight })
         };
         Ok(Self {
@@ -73,8 +65,9 @@ impl Gpt {
             head: if config.tied_head {
                 None
             } else {
-                Some(builder.linear("head", [config.d_model, config.vocab_size], false, head_init(&config))?)
+                Some(builder.linear("head", [config.d_model, config.vocab_size], false, config.head_init())?)
             },
+            tied_head: TiedHead::default(),
             config,
         })
     }
@@ -89,10 +82,18 @@ impl Gpt {
         self.token_embedding.weight.val().device()
     }
 
-    /// An empty cache for `batch_size` sequences, on the model's device. It belongs to
-    /// this model and to its weights as they are now.
+    /// An empty cache for `batch_size` sequences, on the model's device. What a pass adds to it belongs to the weights of
+    /// that pass.
     pub fn new_cache(&self, batch_size: usize) -> KvCache {
-        KvCache::new(&self.config, batch_size, row_major(self.head()), &self.device())
+        KvCache::new(&self.config, batch_size, &self.device())
+    }
+
+    /// Token ids as this model takes them, on its device.
+    ///
+    /// - ids: of `batch_size` sequences, one after another, all of one length
+    /// - returns: `[batch_size, seq_len]`
+    pub fn inputs(&self, ids: &[u32], batch_size: usize) -> Tensor<2, Int> {
+        ids_to_tensor(ids, [batch_size, ids.len() / batch_size], &self.device())
     }
 
     /// One parallel pass over whole texts: row i of the logits predicts token i + 1 from tokens 0 to i.
@@ -103,21 +104,12 @@ impl Gpt {
         self.forward_with(inputs, ForwardContext::default())
     }
 
-    /// The same for tokens that follow those in `cache`, and adds them to it.
-    ///
-    /// - inputs: `[batch_size, seq_len]`
-    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
-    pub fn forward_cached(&self, inputs: Tensor<2, Int>, cache: &mut KvCache) -> Tensor<3> {
-        self.forward_with(inputs, ForwardContext::cached(cache))
-    }
-
-    /// Any pass; the two above are this one with other options.
+    /// Any pass: after what caches hold, with dropout, looked at, or with heads switched off.
     ///
     /// - inputs: `[batch_size, seq_len]`
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn forward_with(&self, inputs: Tensor<2, Int>, ctx: ForwardContext<'_>) -> Tensor<3> {
-        let head = self.head_for(&ctx);
-        linear(self.hidden(inputs, ctx), head, None)
+        self.unembed(self.hidden(inputs, ctx))
     }
 
     /// The logits that a generator asks for: those of the last position alone.
@@ -126,11 +118,10 @@ impl Gpt {
     /// - returns: `[batch_size, vocab_size]`
     pub fn last_logits(&self, inputs: Tensor<2, Int>, ctx: ForwardContext<'_>) -> Tensor<2> {
         let [batch_size, seq_len] = inputs.dims();
-        let head = self.head_for(&ctx);
         let multiply_adds = batch_size * seq_len * self.config.block_weights();
         with_spin_pool(&self.device(), multiply_adds, || {
             let hidden = self.hidden(inputs, ctx).narrow(1, seq_len - 1, 1); // [batch_size, 1, d_model]
-            linear(hidden, head, None).squeeze_dim(1)
+            self.unembed(hidden).squeeze_dim(1)
         })
     }
 
@@ -208,18 +199,10 @@ impl Gpt {
         RowGroup { rows, start, rotary }
     }
 
-    /// The rest of [`Gpt::forward_with`], for a caller that holds what enters block 0.
+    /// The head: the last step of [`Gpt::forward`] alone, for a caller that holds what it takes or wants the logits of a
+    /// few positions at a time.
     ///
-    /// - embedded: `[batch_size, seq_len, d_model]`
-    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
-    pub fn logits_from(&self, embedded: Tensor<3>, ctx: ForwardContext<'_>) -> Tensor<3> {
-        let head = self.head_for(&ctx);
-        linear(self.hidden_from(embedded, ctx), head, None)
-    }
-
-    /// The last step of [`Gpt::forward`] alone, for a caller that wants the logits of a few positions at a time.
-    ///
-    /// - hidden: `[batch_size, seq_len, d_model]`, of [`Gpt::hidden`]
+    /// - hidden: `[batch_size, seq_len, d_model]`, of [`Gpt::hidden`] or [`Gpt::hidden_from`]
     /// - returns: logits, `[batch_size, seq_len, vocab_size]`
     pub fn unembed(&self, hidden: Tensor<3>) -> Tensor<3> {
         linear(hidden, self.head(), None)
@@ -235,16 +218,16 @@ impl Gpt {
         self.unembed(self.final_norm.forward(residual))
     }
 
-    /// The head's weight, `[d_model, vocab_size]`; a transposed view where it is tied.
+    #[cfg(test)]
+    pub(crate) fn tied_head_for_tests(&self) -> &TiedHead {
+        &self.tied_head
+    }
+
+    /// The head's weight, `[d_model, vocab_size]`.
     fn head(&self) -> Tensor<2> {
         match &self.head {
             Some(head) => head.weight.val(),
-            None => self.token_embedding.weight.val().transpose(),
+            None => self.tied_head.weight(self.token_embedding.weight.val()),
         }
-    }
-
-    /// The same, laid out for single rows where a cache keeps it so.
-    fn head_for(&self, ctx: &ForwardContext<'_>) -> Tensor<2> {
-        ctx.caches.first().map_or_else(|| self.head(), KvCache::head)
     }
 }

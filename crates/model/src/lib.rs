@@ -5,6 +5,8 @@
 
 mod attention;
 mod block;
+mod block_matrix;
+mod builder;
 mod cache;
 pub mod checkpoint;
 mod config;
@@ -13,16 +15,23 @@ mod error;
 mod forward_context;
 mod gpt;
 pub mod hugging_face;
+mod ids;
+mod loss;
 mod mlp;
 mod norm;
 mod observer;
 pub mod parameters;
 pub mod random;
+mod scaled;
+mod tied_head;
 
+pub use block_matrix::{BlockMatrix, BlockMatrixKind};
 pub use cache::KvCache;
 pub use config::{GptConfig, MlpKind, NormKind, Positions};
 pub use dropout::Dropout;
 pub use error::ModelError;
 pub use forward_context::{ForwardContext, HeadId};
 pub use gpt::Gpt;
+pub use ids::{WindowBatch, ids_to_tensor};
+pub use loss::TokenLosses;
 pub use observer::{Activation, AttentionProbs, Observation, Observer};

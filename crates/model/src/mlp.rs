@@ -5,8 +5,9 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use tril_kernels::{gelu, gelu_tanh, relu2, swiglu};
 
+use crate::block_matrix::BlockMatrixKind;
+use crate::builder::{ParamBuilder, apply};
 use crate::forward_context::LayerContext;
-use crate::parameters::{Init, ParamBuilder, apply};
 use crate::{GptConfig, MlpKind, ModelError};
 
 /// Position-wise feed-forward network.
@@ -20,21 +21,10 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    pub(crate) fn new(config: &GptConfig, path: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
-        let up_width = if config.mlp == MlpKind::Swiglu { 2 * config.d_ff } else { config.d_ff };
+    pub(crate) fn new(config: &GptConfig, block: &str, builder: &mut ParamBuilder<'_>) -> Result<Self, ModelError> {
         Ok(Self {
-            up: builder.linear(
-                &format!("{path}.up"),
-                [config.d_model, up_width],
-                config.mlp_bias,
-                Init::Normal(super::gpt::INIT_STD),
-            )?,
-            down: builder.linear(
-                &format!("{path}.down"),
-                [config.d_ff, config.d_model],
-                config.mlp_bias,
-                super::gpt::residual_init(config),
-            )?,
+            up: builder.block_matrix(block, &config.block_matrix(BlockMatrixKind::MlpUp))?,
+            down: builder.block_matrix(block, &config.block_matrix(BlockMatrixKind::MlpDown))?,
             kind: config.mlp,
         })
     }

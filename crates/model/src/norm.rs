@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use tril_kernels::{layer_norm, rms_norm};
 
-use crate::parameters::{Init, ParamBuilder};
+use crate::builder::ParamBuilder;
+use crate::parameters::Init;
 use crate::{GptConfig, ModelError, NormKind};
 
 /// Normalises each position over d_model.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Gradients, Tensor, TensorData};
 
+use crate::ModelError;
 use crate::random::{self, Purpose};
-use crate::{Gpt, ModelError};
 
 /// How a parameter starts when nothing is loaded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,46 +50,6 @@ impl WeightSource for Initializer {
     }
 }
 
-/// Makes parameters on a device while walking down the model's path.
-pub(crate) struct ParamBuilder<'a> {
-    pub source: &'a mut dyn WeightSource,
-    pub device: &'a Device,
-}
-
-impl ParamBuilder<'_> {
-    /// The parameter at `path` with the given shape.
-    pub fn param<const D: usize>(
-        &mut self,
-        path: &str,
-        shape: [usize; D],
-        init: Init,
-    ) -> Result<Param<Tensor<D>>, ModelError> {
-        let values = self.source.values(path, &shape, init)?;
-        Ok(Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device)))
-    }
-
-    /// A linear layer, weights `[d_input, d_output]`, its bias started at zero.
-    pub fn linear(
-        &mut self,
-        path: &str,
-        [d_input, d_output]: [usize; 2],
-        bias: bool,
-        init: Init,
-    ) -> Result<burn::nn::Linear, ModelError> {
-        let weight = self.param(&format!("{path}.weight"), [d_input, d_output], init)?;
-        let bias = if bias { Some(self.param(&format!("{path}.bias"), [d_output], Init::Zeros)?) } else { None };
-        Ok(burn::nn::Linear { weight, bias })
-    }
-}
-
-/// A linear layer applied.
-///
-/// - x: `[batch_size, seq_len, d_input]`
-/// - returns: `[batch_size, seq_len, d_output]`
-pub(crate) fn apply(layer: &burn::nn::Linear, x: Tensor<3>) -> Tensor<3> {
-    tril_kernels::linear(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
-}
-
 /// The path of the parameter that a visitor or mapper stands at.
 #[derive(Debug, Default)]
 pub struct PathStack(Vec<String>);
@@ -112,7 +72,7 @@ impl PathStack {
 }
 
 /// Path, shape and f32 values of every parameter, sorted by path.
-pub fn list(model: &Gpt) -> Vec<(String, TensorData)> {
+pub fn list(model: &impl Module) -> Vec<(String, TensorData)> {
     #[derive(Default)]
     struct Lister {
         stack: PathStack,
@@ -139,7 +99,7 @@ pub fn list(model: &Gpt) -> Vec<(String, TensorData)> {
 pub type NamedGradients = BTreeMap<String, Tensor<1>>;
 
 /// Takes every parameter's gradient out of a backward pass; parameters that had no part in it are absent.
-pub fn take_gradients(model: &Gpt, gradients: &mut Gradients) -> NamedGradients {
+pub fn take_gradients(model: &impl Module, gradients: &mut Gradients) -> NamedGradients {
     struct Collector<'a> {
         stack: PathStack,
         gradients: &'a mut Gradients,

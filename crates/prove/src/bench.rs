@@ -6,7 +6,7 @@ mod machine;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use serde::Serialize;
 use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
 use tril_model::{ForwardContext, Gpt, GptConfig, random};
@@ -255,17 +255,15 @@ fn generate(gpt: &Gpt, prompt: &[u32], max_tokens: usize) -> Result<(), ProveErr
 
 /// The generator's loop for several rows that share every pass.
 fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<(), ProveError> {
-    let device: Device = gpt.device();
     let sampler = greedy();
     let mut cache = gpt.new_cache(rows);
-    let mut last: Vec<i32> = ids(rows, gpt.config().vocab_size).into_iter().map(|id| id as i32).collect();
+    let mut last = ids(rows, gpt.config().vocab_size);
     for position in 1..=tokens {
-        let input = Tensor::from_data(TensorData::new(last, [rows, 1]), &device);
         let pass = ForwardContext::cached(&mut cache);
-        let logits = gpt.last_logits(input, pass); // [rows, vocab_size]
+        let logits = gpt.last_logits(gpt.inputs(&last, rows), pass); // [rows, vocab_size]
         let logits = logits.try_into_vec_as::<f32>().map_err(InferError::device)?;
         let chosen = logits.chunks(gpt.config().vocab_size).zip(0..);
-        let chosen = chosen.map(|(logits, row)| Ok(choose(logits, &[], &sampler, row, position)?.token as i32));
+        let chosen = chosen.map(|(logits, row)| Ok(choose(logits, &[], &sampler, row, position)?.token));
         last = chosen.collect::<Result<_, InferError>>()?;
     }
     Ok(())

@@ -8,9 +8,10 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use tril_model::ids_to_tensor;
 use tril_model::random::{self, Purpose};
 
 use crate::TrainError;
@@ -92,8 +93,7 @@ impl TrainingText {
         let starts: Vec<usize> = rows.map(|row| self.window_start(seed, step, row, batch_size)).collect();
         let tensor = |offset: usize| {
             let windows = starts.iter().flat_map(|start| &self.ids[start + offset..start + offset + self.seq_len]);
-            let values: Vec<i32> = windows.map(|id| *id as i32).collect();
-            Tensor::from_data(TensorData::new(values, [starts.len(), self.seq_len]), device)
+            ids_to_tensor(windows, [starts.len(), self.seq_len], device)
         };
         TrainBatch { inputs: tensor(0), targets: tensor(1) }
     }

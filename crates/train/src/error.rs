@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use tril_model::ModelError;
 
+/// What caused an error.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Errors of a training run. Each message says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -40,6 +43,9 @@ pub enum TrainError {
         /// What is missing or broken.
         detail: String,
     },
+    /// The run can only be begun anew.
+    #[error("{0} holds a run that saved no checkpoint to resume from: begin it anew")]
+    NothingSaved(PathBuf),
     /// The text is not the one that the run began with.
     #[error(
         "the text differs from the one that this run was trained on (or its tokenizer does): resume with the same data, or begin a new run"
@@ -59,8 +65,28 @@ pub enum TrainError {
     },
     /// A device could not hand its results over.
     #[error("reading from the device failed: {0}")]
-    Device(String),
+    Device(#[source] BoxError),
+    /// The system gives no threads to work with.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// Building, loading or saving the model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+impl TrainError {
+    /// What a device said when it did not hand its results over.
+    pub fn device(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Device(source.into())
+    }
+
+    /// Whether whoever asked can mend it, by another path, text or setting; otherwise a device, a disk or the run failed.
+    #[must_use]
+    pub fn is_user_error(&self) -> bool {
+        match self {
+            Self::NonFinite { .. } | Self::Device(_) | Self::Threads(_) => false,
+            Self::Model(error) => error.is_user_error(),
+            _ => true,
+        }
+    }
 }

@@ -25,10 +25,10 @@ pub fn global_norm(gradients: &NamedGradients) -> Result<f64, TrainError> {
 fn sum_of_squares(gradient: &Tensor<1>) -> Result<f64, TrainError> {
     if !is_cpu(&gradient.device()) {
         let sum = (gradient.clone() * gradient.clone()).sum();
-        return sum.try_into_scalar::<f32>().map(f64::from).map_err(|e| TrainError::Device(e.to_string()));
+        return sum.try_into_scalar::<f32>().map(f64::from).map_err(TrainError::device);
     }
     let data = gradient.clone().into_data_dtype(DType::F32);
-    let values = data.as_slice::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+    let values = data.as_slice::<f32>().map_err(|error| TrainError::device(format!("{error:?}")))?;
     let square = |value: &f32| f64::from(*value) * f64::from(*value);
     // Eight running sums, so that the compiler can keep them in one register.
     let mut sums = [0.0; 8];

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use tril_kernels::{AdamWStep, MuonStep, adamw, muon};
 use tril_model::checkpoint::NamedTensors;
 use tril_model::parameters::{NamedGradients, PathStack};
-use tril_model::{Gpt, GptConfig, MlpKind, ModelError};
+use tril_model::{Gpt, GptConfig, ModelError};
 
 use crate::schedule::{learning_rate, momentum, muon_learning_rate};
 use crate::worker_pools::WorkerPools;
@@ -62,15 +62,14 @@ impl Optimizer {
         step: &MuonStep,
         pools: &WorkerPools,
     ) -> BTreeMap<String, Tensor<2>> {
-        let mut found = Matrices::default();
+        let mut found = Matrices { config: gpt.config(), stack: PathStack::default(), matrices: Vec::new() };
         gpt.visit(&mut found);
         let mut work: Vec<_> = found
             .matrices
             .into_iter()
-            .filter_map(|(path, weight)| {
+            .filter_map(|(path, weight, widths)| {
                 let gradient = gradients.remove(&path)?;
                 let mean = self.momentum.remove(&path).unwrap_or_else(|| gradient.zeros_like());
-                let widths = widths(&path, gpt.config());
                 Some((path, weight, mean, gradient, widths))
             })
             .collect();
@@ -128,7 +127,7 @@ impl Optimizer {
                 }
                 Ok(Tensor::from_data(TensorData::new(values, [len]), device))
             };
-            if kind == OptimizerKind::Muon && is_block_matrix(&path, data.shape().len()) {
+            if kind == OptimizerKind::Muon && gpt.config().block_matrix_at(&path).is_some() {
                 let mean = take("momentum", "momentum")?;
                 optimizer.momentum.insert(path, mean);
             } else {
@@ -138,23 +137,6 @@ impl Optimizer {
         }
         Ok(optimizer)
     }
-}
-
-/// Whether a parameter with this path and number of axes is one that Muon trains where it is used.
-fn is_block_matrix(path: &str, axes: usize) -> bool {
-    axes == 2 && path.starts_with("blocks.")
-}
-
-/// Columns of each of the matrices that lie side by side in the one at `path`: each has singular values of its own.
-fn widths(path: &str, config: &GptConfig) -> Vec<usize> {
-    let GptConfig { n_heads, n_kv_heads, d_head, d_model, d_ff, .. } = *config;
-    if path.ends_with(".qkv.weight") {
-        return vec![n_heads * d_head, n_kv_heads * d_head, n_kv_heads * d_head];
-    }
-    if path.ends_with(".up.weight") {
-        return if config.mlp == MlpKind::Swiglu { vec![d_ff, d_ff] } else { vec![d_ff] };
-    }
-    vec![d_model]
 }
 
 /// About how long [`muon`] works on matrices of these columns side by side, in multiply-adds: the steps are taken in the
@@ -167,14 +149,15 @@ fn cost(rows: usize, widths: &[usize]) -> usize {
     widths.iter().map(|width| one(*width)).sum()
 }
 
-/// The matrices that Muon trains.
-#[derive(Default)]
-struct Matrices {
+/// The matrices that Muon trains: path, weight, and columns of each of those that lie side by side in it, as each has
+/// singular values of its own.
+struct Matrices<'a> {
+    config: &'a GptConfig,
     stack: PathStack,
-    matrices: Vec<(String, Tensor<2>)>,
+    matrices: Vec<(String, Tensor<2>, Vec<usize>)>,
 }
 
-impl ModuleVisitor for Matrices {
+impl ModuleVisitor for Matrices<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.stack.enter(name);
     }
@@ -185,10 +168,10 @@ impl ModuleVisitor for Matrices {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.stack.path();
-        if is_block_matrix(&path, D) {
+        if let Some(matrix) = self.config.block_matrix_at(&path) {
             let value = param.val().inner();
             let [rows, columns] = [value.dims()[0], value.dims()[1]];
-            self.matrices.push((path, value.reshape([rows, columns])));
+            self.matrices.push((path, value.reshape([rows, columns]), matrix.widths));
         }
     }
 }

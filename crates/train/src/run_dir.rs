@@ -110,7 +110,7 @@ impl RunDir {
     /// last, or the one given.
     ///
     /// # Errors
-    /// [`TrainError::NoRun`].
+    /// [`TrainError::NoRun`], [`TrainError::NothingSaved`]; [`TrainError::Model`] for a file that is missing or damaged.
     pub fn open(path: &Path) -> Result<(Self, PathBuf), TrainError> {
         let no_run = |detail: &str| TrainError::NoRun { path: path.to_owned(), detail: detail.into() };
         let is_checkpoint = path.join(checkpoint::WEIGHTS).exists();
@@ -119,13 +119,12 @@ impl RunDir {
             let run = absolute.parent().ok_or_else(|| no_run("it has no parent directory"))?;
             (run.to_owned(), path.to_owned())
         } else {
-            let unsaved = "no checkpoint was saved yet; begin anew with `--force`";
             let index = match read_index(path)? {
                 Some(index) => index,
-                None if Self::holds_run(path) => return Err(no_run(unsaved)),
-                None => return Err(no_run(&format!("begin one with `tril train --out {}`", path.display()))),
+                None if Self::holds_run(path) => return Err(TrainError::NothingSaved(path.to_owned())),
+                None => return Err(no_run("no run has written anything there")),
             };
-            let last = index.last.ok_or_else(|| no_run(unsaved))?;
+            let last = index.last.ok_or_else(|| TrainError::NothingSaved(path.to_owned()))?;
             (path.to_owned(), path.join(last))
         };
         if !Self::holds_run(&run) {

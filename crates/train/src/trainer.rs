@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use tril_kernels::cross_entropy;
 use tril_model::parameters::{self, NamedGradients};
 use tril_model::{Dropout, ForwardContext, Gpt};
 
@@ -91,7 +90,7 @@ impl Trainer {
     /// [`TrainError::NonFinite`], [`TrainError::Device`].
     pub fn check_weights(&self) -> Result<(), TrainError> {
         for (_, data) in parameters::list(self.gpt()) {
-            let values = data.as_slice::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+            let values = data.as_slice::<f32>().map_err(|error| TrainError::device(format!("{error:?}")))?;
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 finite(self.step, "a weight", f64::from(*value))?;
             }
@@ -155,12 +154,11 @@ impl Trainer {
         let share = rows as f64 / self.train.batch_size as f64;
         // Parameters of its own: passes that share some wait for each other.
         let gpt = self.gpt().valid().train();
-        let logits = gpt.forward_with(batch.inputs, ForwardContext { dropout, ..ForwardContext::default() });
-        let targets = batch.targets.reshape([rows * seq_len]);
-        let losses = cross_entropy(logits.flatten(0, 1), targets); // [rows · seq_len]
+        let context = ForwardContext { dropout, ..ForwardContext::default() };
+        let losses = gpt.losses(batch.inputs, batch.targets, context).losses; // [rows · seq_len]
         let mut gradients = (losses.clone().mean() * share).backward();
         let gradients = parameters::take_gradients(&gpt, &mut gradients);
-        let losses = losses.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(error.to_string()))?;
+        let losses = losses.try_into_vec_as::<f32>().map_err(TrainError::device)?;
         let total: f64 = losses.iter().map(|loss| f64::from(*loss)).sum();
         Ok((total / (self.train.batch_size * seq_len) as f64, gradients))
     }

@@ -25,12 +25,12 @@ impl WorkerPools {
     /// As many pools as the CPU device may use threads; one for other devices, which order their work themselves.
     ///
     /// # Errors
-    /// [`TrainError::Device`] if the system gives no threads.
+    /// [`TrainError::Threads`] if the system gives no threads.
     pub fn new(device: &Device) -> Result<Self, TrainError> {
         let count = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
         let pool = |_| ThreadPoolBuilder::new().num_threads(1).build();
-        let pools = (0..count).map(pool).collect::<Result<_, _>>();
-        Ok(Self { pools: pools.map_err(|error| TrainError::Device(error.to_string()))? })
+        let pools: Result<Vec<ThreadPool>, rayon::ThreadPoolBuildError> = (0..count).map(pool).collect();
+        Ok(Self { pools: pools? })
     }
 
     /// The results of all pieces, in their order.

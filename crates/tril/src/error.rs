@@ -102,8 +102,8 @@ impl Error {
     #[must_use]
     pub fn is_user_error(&self) -> bool {
         match self {
-            Self::Model(error) => is_user_error(error),
-            Self::Train(error) => is_user_error(error),
+            Self::Model(error) => error.is_user_error(),
+            Self::Train(error) => error.is_user_error(),
             Self::Infer(error) => is_user_error(error),
             Self::Prove(error) => is_user_error(error),
             Self::Device(error) => is_user_error(error),
@@ -119,13 +119,9 @@ pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<Error>() {
         error.is_user_error()
     } else if let Some(error) = error.downcast_ref::<ModelError>() {
-        !matches!(error, ModelError::Io { action: "write" | "rename" | "remove", .. })
+        error.is_user_error()
     } else if let Some(error) = error.downcast_ref::<TrainError>() {
-        match error {
-            TrainError::NonFinite { .. } | TrainError::Device(_) => false,
-            TrainError::Model(error) => is_user_error(error),
-            _ => true,
-        }
+        error.is_user_error()
     } else if let Some(error) = error.downcast_ref::<ProveError>() {
         match error {
             ProveError::Threads { .. } => false,

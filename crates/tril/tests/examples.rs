@@ -15,7 +15,7 @@ fn run(name: &str, arguments: &[&Path], more: &[&str]) -> String {
 }
 
 #[test]
-fn a_run_is_trained_stopped_and_resumed_and_texts_are_generated_from_it() {
+fn a_run_is_trained_stopped_and_resumed_generated_from_and_looked_into() {
     let directory = tempfile::tempdir().expect("a directory");
     let (text, dir) = (directory.path().join("text.txt"), directory.path().join("run"));
     std::fs::write(&text, "The fox ran. The owl sat. The fox sat by the owl.\n".repeat(60)).expect("written");
@@ -28,5 +28,9 @@ fn a_run_is_trained_stopped_and_resumed_and_texts_are_generated_from_it() {
     let generated = run("generate", &[&dir], &["The ", "owl"]);
     for part in ["text 0: ", "text 1: ", " ended (", "---\nThe ", "---\nowl"] {
         assert!(generated.contains(part), "{part:?} is missing in {generated}");
+    }
+    let inspected = run("inspect", &[&dir], &["The fox sat"]);
+    for part in [" after 0 blocks", " after 2 blocks", "layer 1, head 1 looks most at ", "without head 0 of layer 1"] {
+        assert!(inspected.contains(part), "{part:?} is missing in {inspected}");
     }
 }

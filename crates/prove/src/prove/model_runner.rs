@@ -1,9 +1,10 @@
 //! The routes by which a model can be asked for logits.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
+use tril_infer::InferError;
+use tril_model::ids_to_tensor;
 
 use super::ModelUnderTest;
-use tril_infer::InferError;
 
 /// Rows of logits, one a position, in order of sequence and then of position.
 #[derive(Debug)]
@@ -43,13 +44,12 @@ impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
     /// `[batch_size, seq_len]` of sequences that are all of the same length.
     pub fn input(&self, sequences: &[&[u32]]) -> Tensor<2, Int> {
         let seq_len = sequences.first().map_or(0, |ids| ids.len());
-        let values: Vec<i32> = sequences.iter().flat_map(|ids| ids.iter().map(|id| *id as i32)).collect();
-        Tensor::from_data(TensorData::new(values, [sequences.len(), seq_len]), &self.device)
+        ids_to_tensor(sequences.iter().copied().flatten(), [sequences.len(), seq_len], &self.device)
     }
 
     /// The targets of positions, `[n_tokens]`.
     pub fn targets(&self, ids: &[u32]) -> Tensor<1, Int> {
-        self.input(&[ids]).reshape([ids.len()])
+        ids_to_tensor(ids, [ids.len()], &self.device)
     }
 
     /// One masked pass, `[batch_size, seq_len, vocab_size]`.

@@ -1,9 +1,9 @@
 //! What a proof needs of a model. Proofs know nothing else, so tests can bring models that are wrong on purpose.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Gradients, Int, Tensor};
 use tril_infer::LanguageModel;
-use tril_model::parameters::{self, NamedGradients, PathStack};
+use tril_model::parameters::{self, NamedGradients};
 use tril_model::{ForwardContext, Gpt, GptConfig, KvCache};
 
 /// A model that can be proved: a language model that also takes several sequences as one batch, shows what enters its
@@ -64,7 +64,7 @@ impl ModelUnderTest for Gpt {
     }
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.logits_from(embedded, cache.map_or_else(ForwardContext::default, ForwardContext::cached))
+        self.unembed(self.hidden_from(embedded, cache.map_or_else(ForwardContext::default, ForwardContext::cached)))
     }
 
     fn with_gradients(&self) -> Self {
@@ -76,47 +76,6 @@ impl ModelUnderTest for Gpt {
     }
 
     fn scaled(&self, factor: f32) -> Self {
-        let config = self.config();
-        let values = config.n_kv_heads * config.d_head;
-        let queries_and_keys = (config.n_heads + config.n_kv_heads) * config.d_head;
-        let mut scale = Scale { stack: PathStack::default(), factor, queries_and_keys, values };
-        self.clone().map(&mut scale)
-    }
-}
-
-/// Multiplies what queries and keys are made with; values stay as they are, so the residual stream does too.
-struct Scale {
-    stack: PathStack,
-    factor: f32,
-    /// Columns of the projection that are queries and keys; those after them are values.
-    queries_and_keys: usize,
-    values: usize,
-}
-
-impl ModuleMapper for Scale {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.stack.enter(name);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.stack.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.stack.path();
-        let ends = |names: [&str; 2]| names.iter().any(|name| path.ends_with(name));
-        let (scaled, kept) = if ends(["attention.qkv.weight", "attention.qkv.bias"]) {
-            (self.queries_and_keys, self.values)
-        } else if ends(["attention.q_norm.gain", "attention.k_norm.gain"]) {
-            (param.dims()[D - 1], 0)
-        } else {
-            return param;
-        };
-        let factors = [vec![self.factor; scaled], vec![1.0; kept]].concat();
-        let mut shape = [1; D];
-        shape[D - 1] = factors.len();
-        let (id, value, mapper) = param.consume();
-        let factors = Tensor::<D>::from_data(TensorData::new(factors, shape), &value.device());
-        Param::from_mapped_value(id, value * factors, mapper)
+        self.with_scaled_queries_and_keys(factor)
     }
 }

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 use tril_model::{ForwardContext, Gpt};
 
@@ -56,9 +55,7 @@ impl Context {
         let mut judged = Vec::with_capacity(self.predicted.len());
         for (number, piece) in seen.chunks(PASS).enumerate() {
             let pass = cache.as_mut().map_or_else(ForwardContext::default, ForwardContext::cached);
-            let values: Vec<i32> = piece.iter().map(|id| *id as i32).collect();
-            let input = Tensor::<2, Int>::from_data(TensorData::new(values, [1, piece.len()]), &gpt.device());
-            let hidden = gpt.hidden(input, pass); // [1, piece, d_model]
+            let hidden = gpt.hidden(gpt.inputs(piece, 1), pass); // [1, piece, d_model]
             // Row i of the piece predicts the token one place after the piece's token i.
             let first = self.start + number * PASS + 1;
             let mut position = first.max(self.predicted.start);
