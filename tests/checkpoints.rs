@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use tril_model::{Gpt, GptConfig, ModelError, checkpoint};
+use tril_model::{Gpt, GptConfig, ModelError, checkpoint, files};
 
 use crate::support::*;
 
 fn save(gpt: &Gpt, dir: &Path) {
-    let mut files = checkpoint::model_files(gpt).expect("files");
-    files.push((checkpoint::TOKENIZER, b"{}".to_vec()));
-    checkpoint::write_dir(dir, &files).expect("written");
+    let mut parts = checkpoint::model_files(gpt).expect("files");
+    parts.push((checkpoint::TOKENIZER, b"{}".to_vec()));
+    files::write_dir(dir, &parts).expect("written");
 }
 
 #[test]

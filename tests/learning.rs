@@ -174,12 +174,12 @@ fn resuming_from_saved_state_continues_as_if_nothing_had_happened() {
             // Through the same bytes as a checkpoint, into a new model and optimizer.
             let dir = tempfile::tempdir().expect("a directory");
             let mut files = tril_model::checkpoint::model_files(&first.model()).expect("files");
-            let state = tril_model::checkpoint::tensors_to_bytes(&first.optimizer().tensors()).expect("bytes");
+            let state = tril_model::tensor_file::tensors_to_bytes(&first.optimizer().tensors()).expect("bytes");
             files.extend([("optimizer.safetensors", state), ("tokenizer.json", b"{}".to_vec())]);
             let path = dir.path().join("step-7");
-            tril_model::checkpoint::write_dir(&path, &files).expect("written");
+            tril_model::files::write_dir(&path, &files).expect("written");
             let gpt = tril_model::checkpoint::load_model(&path, &device).expect("read");
-            let tensors = || tril_model::checkpoint::read_tensors(&path.join("optimizer.safetensors")).expect("read");
+            let tensors = || tril_model::tensor_file::read_tensors(&path.join("optimizer.safetensors")).expect("read");
             let optimizer = Optimizer::from_tensors(tensors(), &gpt, kind, &device).expect("complete");
             let other = if kind == OptimizerKind::Muon { OptimizerKind::Adamw } else { OptimizerKind::Muon };
             let error = Optimizer::from_tensors(tensors(), &gpt, other, &device).expect_err("another's state");

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use serde::Deserialize;
-use tril_model::checkpoint::{NamedTensors, read_tensors};
 use tril_model::parameters::{self, Init, WeightSource};
+use tril_model::tensor_file::{NamedTensors, read_tensors};
 use tril_model::{Gpt, GptConfig, ModelError};
 use tril_train::{OptimizerConfig, StepReport, TrainConfig, Trainer, TrainingText};
 

@@ -169,7 +169,7 @@ fn penalties_keep_a_text_from_repeating_itself() {
         assert!(kinds(penalty) > plain, "{penalty}: {} and {plain} kinds", kinds(penalty));
     }
     assert_eq!(kinds("--presence-penalty -100"), 1, "a reward for what was said");
-    assert!(kinds("--presence-penalty 100 --penalty-span 1") < kinds("--presence-penalty 100"));
+    assert!(kinds("--presence-penalty 100 --penalty-last-n 1") < kinds("--presence-penalty 100"));
 }
 
 /// What `sample run` prints to stdout and stderr.

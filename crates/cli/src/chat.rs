@@ -16,7 +16,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Behavior, Config, Editor};
 use tril::{Chat, ChatError, ChatReply, FinishReason, Model, ShowPiece};
-use tril_model::checkpoint;
+use tril_model::files;
 
 use crate::args::ChatArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
@@ -98,7 +98,7 @@ impl Conversation {
             }
             Input::ListSettings => note_part!("{}", self.settings.list(None)),
             Input::Set { name, values } => {
-                self.settings.set(&name, values, self.chat.model().tokenizer())?;
+                let name = self.settings.set(&name, values, self.chat.model().tokenizer())?;
                 self.chat.settings = self.settings.chat();
                 note_part!("{}", self.settings.list(Some(&name)));
             }
@@ -163,7 +163,7 @@ impl Conversation {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        checkpoint::write_file(&path, text.as_bytes()).context("/save")?;
+        files::write_file(&path, text.as_bytes()).context("/save")?;
         note!("[{} characters in {}]", text.chars().count(), path.display());
         self.saved.push(path);
         Ok(())

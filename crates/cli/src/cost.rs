@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tril::Model;
 use tril_infer::SamplerConfig;
-use tril_model::{GptConfig, checkpoint};
+use tril_model::{GptConfig, files};
 use tril_prove::Tolerance;
 use tril_prove::cost::{CostOptions, CostReport, cost};
 use tril_prove::work::{attention_flops, pass_flops};
@@ -72,7 +72,7 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
         report,
     };
     if let Some(svg) = &args.svg {
-        checkpoint::write_file(svg, plot::render(&output)?.as_bytes())?;
+        files::write_file(svg, plot::render(&output)?.as_bytes())?;
     }
     Form::of(args.json).print(&output, |output, out| {
         table::write(output, out)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
-use tril_model::checkpoint;
+use tril_model::files;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 
@@ -110,7 +110,7 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
         // Of a subcommand such as tril-train.
         let name = command.get_display_name().unwrap_or(command.get_name());
         let path = dir.join(format!("{name}.1"));
-        checkpoint::write_file(&path, &page(command.clone())?)?;
+        files::write_file(&path, &page(command.clone())?)?;
         written.push(path);
     }
     for path in written {

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use tril::{DeviceError, Error, ReceiptError, RecipeError};
-use tril_model::ModelError;
+use tril_model::{ModelError, checkpoint};
 use tril_train::TrainError;
 
 /// The flags that mend an error, where there are some.
@@ -44,7 +44,10 @@ fn hint_of_training(error: &TrainError) -> Option<String> {
             "--resume {} continues it, --force replaces it, --out names another directory",
             crate::open::quoted(path)
         )),
-        TrainError::NoRun { path, .. } => Some(format!("tril train --out {} begins one", crate::open::quoted(path))),
+        // A checkpoint that stands outside a run can be no new run's directory.
+        TrainError::NoRun { path, .. } if !path.join(checkpoint::WEIGHTS).exists() => {
+            Some(format!("tril train --out {} begins one", crate::open::quoted(path)))
+        }
         TrainError::NothingSaved(_) => Some("--force begins it anew".into()),
         TrainError::OccupiedUnsaved(_) => Some("--force replaces it, --out names another directory".into()),
         TrainError::Foreign(_) | TrainError::Model(ModelError::Io { action: "create", .. }) => {

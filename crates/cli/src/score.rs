@@ -17,7 +17,7 @@ use clap::ColorChoice;
 use serde::{Serialize, Serializer};
 use tril::Model;
 use tril_infer::{ScoreOptions, TokenScore, score};
-use tril_model::checkpoint;
+use tril_model::files;
 use tril_text::Tokenizer;
 
 use crate::args::ScoreArgs;
@@ -104,7 +104,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     };
     let page = args.html.as_ref().map_or_else(String::new, |_| page::render(&scored));
     if let Some(target) = &args.html {
-        checkpoint::write_file(target, page.as_bytes())?;
+        files::write_file(target, page.as_bytes())?;
     }
     Form::of(args.json).print(&scored, |scored, out| match &args.html {
         Some(target) => {

@@ -161,7 +161,7 @@ impl<'a> Trace<'a> {
     fn write_candidates(&self, token: &GeneratedToken, out: &mut impl Write) -> Result<()> {
         let all = &token.alternatives;
         let place = all.iter().position(|(id, _)| *id == token.sampled.token).unwrap_or(0);
-        let mut label = "chances";
+        let mut label = "probs";
         let mut others = (all.len(), 1.0);
         for (rank, &(id, probability)) in all.iter().enumerate() {
             if rank >= CANDIDATES && rank != place {

@@ -40,9 +40,10 @@ pub struct TokenScore {
 
 /// Scores every token but the first, which nothing predicts.
 ///
-/// Windows are those of [`WindowBatch::cut`], as in `tril_train::evaluate`: window k reads `ids[k·seq_len..]` and predicts the `seq_len`
-/// tokens that follow one place later, so all but the text's first are predicted once. Each log-probability is the
-/// negative of the same loss, so the mean agrees with that of an evaluation but for the order in which it is summed up.
+/// Windows are those of [`WindowBatch::cut`], as in `tril_train::evaluate`: window k reads `ids[k·seq_len..]` and predicts
+/// the `seq_len` tokens that follow one place later, so all but the text's first are predicted once. Each log-probability
+/// is the negative of the same loss, so the mean agrees with that of an evaluation but for the order in which it is summed
+/// up.
 ///
 /// # Errors
 /// [`InferError::NothingToScore`] without a single target, [`InferError::UnknownToken`], [`InferError::Device`];

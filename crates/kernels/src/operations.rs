@@ -177,9 +177,9 @@ pub fn adamw<const D: usize>(
 /// by side; returns weight and momentum after it. No gradient flows through it.
 ///
 /// The mean of the gradients, with Nesterov's look ahead, is divided by its Frobenius norm, then by (Σσ⁸)^⅛ over its
-/// singular values σ, which is the largest of them or little more. It goes through the [`NEWTON_SCHULZ`](crate::NEWTON_SCHULZ) steps, which
-/// bring its singular values near 1 and leave its singular vectors. The weight moves by that times rate and
-/// [`MuonStep::scale`].
+/// singular values σ, which is the largest of them or little more. It goes through the steps of
+/// [`NEWTON_SCHULZ`](crate::NEWTON_SCHULZ), which bring its singular values near 1 and leave its singular vectors. The
+/// weight moves by that times rate and [`MuonStep::scale`].
 ///
 /// - weight: `[d_input, d_output]`; momentum: the mean gradient, `[elements]`; gradient: `[elements]`
 /// - widths: d_output of each matrix

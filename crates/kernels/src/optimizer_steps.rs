@@ -40,6 +40,6 @@ impl MuonStep {
     }
 }
 
-/// The Newton–Schulz steps of [`muon`](crate::muon): each maps singular values σ to aσ + bσ³ + cσ⁵. The polynomial is Muon's own, one
-/// step fewer, because [`muon`](crate::muon) divides by a closer bound of the largest singular value before.
+/// The Newton–Schulz steps of [`muon`](crate::muon): each maps singular values σ to aσ + bσ³ + cσ⁵. The polynomial is
+/// Muon's own, one step fewer, because [`muon`](crate::muon) divides by a closer bound of the largest singular value before.
 pub const NEWTON_SCHULZ: [[f64; 3]; 4] = [[3.4445, -4.7750, 2.0315]; 4];

@@ -49,13 +49,6 @@ impl KvCache {
         }
     }
 
-    /// An empty cache of the same size for the same model.
-    pub fn empty_like(&self) -> Self {
-        let empty =
-            |buffers: &Buffers| Buffers { keys: buffers.keys.zeros_like(), values: buffers.values.zeros_like() };
-        Self { layers: self.layers.iter().map(empty).collect(), held: 0, position: 0, ..self.clone() }
-    }
-
     /// How many sequences it was made for.
     pub fn batch_size(&self) -> usize {
         self.batch_size

@@ -34,6 +34,14 @@ pub enum ModelError {
         /// What does not fit.
         detail: String,
     },
+    /// Something cannot be put into a file's format.
+    #[error("cannot serialise {what}: {source}")]
+    Serialize {
+        /// A file's name, or "tensors".
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A parameter is absent, or has another shape than the config asks for.
     #[error("{0}")]
     Parameter(String),
@@ -43,6 +51,6 @@ impl ModelError {
     /// Whether whoever asked can mend it, by another path or setting; otherwise a disk failed or is full.
     #[must_use]
     pub fn is_user_error(&self) -> bool {
-        !matches!(self, Self::Io { action: "write" | "rename" | "remove", .. })
+        !matches!(self, Self::Io { action: "write" | "rename" | "remove", .. } | Self::Serialize { .. })
     }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde::Deserialize;
 
-use crate::checkpoint::{self, NamedTensors};
 use crate::parameters::{Init, WeightSource};
-use crate::{Gpt, GptConfig, MlpKind, ModelError, NormKind, Positions};
+use crate::tensor_file::{NamedTensors, read_tensors_where};
+use crate::{Gpt, GptConfig, MlpKind, ModelError, NormKind, Positions, files};
 
 /// The fields of a Hugging Face GPT-2 config that change what the model computes.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ pub fn load_gpt2(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
     let path = dir.join("config.json");
     let corrupt = |detail: String| ModelError::Corrupt { path: path.clone(), detail };
     let config: Gpt2Config =
-        serde_json::from_slice(&checkpoint::read(&path)?).map_err(|error| corrupt(error.to_string()))?;
+        serde_json::from_slice(&files::read(&path)?).map_err(|error| corrupt(error.to_string()))?;
     if config.model_type != "gpt2" {
         return Err(corrupt(format!("model_type is `{}`, only `gpt2` is read", config.model_type)));
     }
@@ -97,7 +97,7 @@ pub fn load_gpt2(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
     let weights = dir.join("model.safetensors");
     // Older files hold the causal mask as `attn.bias` and `attn.masked_bias`, some of them as bytes.
     let is_parameter = |name: &str| !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias");
-    let mut source = Gpt2Source { tensors: checkpoint::read_tensors_where(&weights, is_parameter)?, path: weights };
+    let mut source = Gpt2Source { tensors: read_tensors_where(&weights, is_parameter)?, path: weights };
     Gpt::from_source(ours, &mut source, device)
 }
 

@@ -12,6 +12,7 @@ pub mod checkpoint;
 mod config;
 mod dropout;
 mod error;
+pub mod files;
 mod forward_context;
 mod gpt;
 pub mod hugging_face;
@@ -23,6 +24,7 @@ mod observer;
 pub mod parameters;
 pub mod random;
 mod scaled;
+pub mod tensor_file;
 mod tied_head;
 
 pub use block_matrix::{BlockMatrix, BlockMatrixKind};

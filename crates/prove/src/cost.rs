@@ -114,8 +114,8 @@ pub fn cost<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOption
     let mut routes = vec![recompute];
     let given = prompt.len() + options.max_tokens / 2;
     for (route, given) in [(Route::Cached, prompt.len()), (Route::Chunked, given)] {
-        let (journey, mut measured) = runner.measure(route, &reference.ids[..given])?;
-        measured.agreement = Some(Agreement::of(&reference, &journey, options.demand));
+        let (run, mut measured) = runner.measure(route, &reference.ids[..given])?;
+        measured.agreement = Some(Agreement::of(&reference, &run, options.demand));
         routes.push(measured);
     }
     Ok(CostReport {
@@ -158,14 +158,14 @@ struct StrategyRunner<'a, S: ModelUnderTest> {
 }
 
 impl<S: ModelUnderTest> StrategyRunner<'_, S> {
-    /// Takes a route as often as is asked for; the journey is the first.
+    /// Takes a route as often as is asked for; the run is the first.
     fn measure(&self, route: Route, given: &[u32]) -> Result<(StrategyRun, RouteCost), InferError> {
         let begin = Instant::now();
-        let mut first = self.travel(route, given)?;
+        let mut first = self.run_once(route, given)?;
         let mut seconds: Vec<Vec<f64>> = first.passes.iter().map(|pass| vec![pass.seconds]).collect();
         let mut runs = 1;
         while runs < self.options.runs && begin.elapsed().as_secs_f64() < self.options.seconds {
-            let again = self.travel(route, given)?;
+            let again = self.run_once(route, given)?;
             seconds.iter_mut().zip(&again.passes).for_each(|(all, pass)| all.push(pass.seconds));
             runs += 1;
         }
@@ -187,20 +187,20 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
         Ok((first, measured))
     }
 
-    fn travel(&self, route: Route, given: &[u32]) -> Result<StrategyRun, InferError> {
+    fn run_once(&self, route: Route, given: &[u32]) -> Result<StrategyRun, InferError> {
         let Self { subject, options, end } = *self;
         let mut cache = (route != Route::Recompute).then(|| subject.new_cache());
-        let mut journey = StrategyRun { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
+        let mut run = StrategyRun { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
         let mut position = 0;
-        while journey.ids.len() < end {
-            let fresh = journey.ids.len() - position;
+        while run.ids.len() < end {
+            let fresh = run.ids.len() - position;
             let tokens = if route == Route::Chunked { fresh.min(options.prefill_chunk.get()) } else { fresh };
             let start = if cache.is_some() { position } else { 0 };
-            let input = &journey.ids[start..position + tokens];
+            let input = &run.ids[start..position + tokens];
             let begin = Instant::now();
             let logits = subject.last_logits(input, cache.as_mut())?;
             let seconds = begin.elapsed().as_secs_f64();
-            journey.passes.push(PassCost {
+            run.passes.push(PassCost {
                 position,
                 tokens,
                 flops: pass_flops(subject.config(), start, input.len(), 1),
@@ -208,12 +208,12 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
                 seconds,
             });
             position += tokens;
-            if position == journey.ids.len() {
-                let choice = choose(&logits, &journey.ids, &options.sampler, 0, position)?;
-                journey.ids.push(choice.token);
+            if position == run.ids.len() {
+                let choice = choose(&logits, &run.ids, &options.sampler, 0, position)?;
+                run.ids.push(choice.token);
             }
-            journey.logits.push((position, logits));
+            run.logits.push((position, logits));
         }
-        Ok(journey)
+        Ok(run)
     }
 }

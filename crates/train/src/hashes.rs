@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tril_model::checkpoint;
+use tril_model::{checkpoint, files};
 
 use crate::TrainError;
 use crate::run_dir::OPTIMIZER;
@@ -39,6 +39,6 @@ pub fn model_sha256(checkpoint: &Path) -> Result<String, TrainError> {
 }
 
 fn sha256(path: &Path) -> Result<String, TrainError> {
-    let digest = Sha256::digest(checkpoint::read(path)?);
+    let digest = Sha256::digest(files::read(path)?);
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }

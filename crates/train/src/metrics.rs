@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tril_model::{ModelError, checkpoint};
+use tril_model::{ModelError, files};
 
 use crate::{Evaluation, StepReport, TrainError};
 
@@ -57,13 +57,13 @@ impl MetricsFile {
     /// [`TrainError::Model`] for what the file system refuses.
     pub fn open(path: &Path, step: u64) -> Result<Self, TrainError> {
         if path.exists() {
-            let text = String::from_utf8_lossy(&checkpoint::read(path)?).into_owned();
+            let text = String::from_utf8_lossy(&files::read(path)?).into_owned();
             let kept: String = text
                 .split_inclusive('\n')
                 .filter(|line| step_of(line) <= Some(step) && step_of(line).is_some())
                 .collect();
             if kept != text {
-                checkpoint::write_file(path, kept.as_bytes())?;
+                files::write_file(path, kept.as_bytes())?;
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(|source| failed(path, source))?;

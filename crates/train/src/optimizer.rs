@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use tril_kernels::{AdamWStep, MuonStep, adamw, muon};
-use tril_model::checkpoint::NamedTensors;
 use tril_model::parameters::{NamedGradients, PathStack};
+use tril_model::tensor_file::NamedTensors;
 use tril_model::{Gpt, GptConfig, ModelError};
 
 use crate::schedule::{learning_rate, momentum, muon_learning_rate};

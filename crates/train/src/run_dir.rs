@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use tril_model::{ModelError, checkpoint};
+use tril_model::{ModelError, checkpoint, files, tensor_file};
 
 use crate::optimizer::Optimizer;
 use crate::{OptimizerKind, TrainError, Trainer};
@@ -72,8 +72,8 @@ impl RunDir {
         }
         std::fs::create_dir_all(path).map_err(|source| io("create", path, source))?;
         // First what tells a run from a directory that holds a config.toml of the user's.
-        checkpoint::write_file(&dir.metrics(), b"")?;
-        checkpoint::write_file(&path.join(RECIPE), dir.recipe.as_bytes())?;
+        files::write_file(&dir.metrics(), b"")?;
+        files::write_file(&path.join(RECIPE), dir.recipe.as_bytes())?;
         Ok(dir)
     }
 
@@ -175,7 +175,7 @@ impl RunDir {
     /// [`TrainError::Model`] for what the file system refuses.
     pub fn set_recipe(&mut self, recipe: String) -> Result<(), TrainError> {
         self.recipe = recipe;
-        Ok(checkpoint::write_file(&self.path.join(RECIPE), self.recipe.as_bytes())?)
+        Ok(files::write_file(&self.path.join(RECIPE), self.recipe.as_bytes())?)
     }
 
     /// Where the metrics are.
@@ -208,10 +208,10 @@ impl RunDir {
         }
         let mut files = checkpoint::model_files(&trainer.model())?;
         files.push((checkpoint::TOKENIZER, self.tokenizer.clone()));
-        files.push((OPTIMIZER, checkpoint::tensors_to_bytes(&trainer.optimizer().tensors())?));
+        files.push((OPTIMIZER, tensor_file::tensors_to_bytes(&trainer.optimizer().tensors())?));
         files.push((RECIPE, self.recipe.clone().into_bytes()));
-        files.push((PROGRESS, to_json(progress)?));
-        checkpoint::write_dir(&target, &files)?;
+        files.push((PROGRESS, to_json(PROGRESS, progress)?));
+        files::write_dir(&target, &files)?;
         self.refer(progress.best.map(|best| best.step), progress.step)?;
         Ok(target)
     }
@@ -231,7 +231,7 @@ impl RunDir {
             .map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?;
         let path = from.join(OPTIMIZER);
         require(&path)?;
-        let tensors = checkpoint::read_tensors(&path)?;
+        let tensors = tensor_file::read_tensors(&path)?;
         if progress.step == 0 {
             // Before the first step there is no state.
             return Ok((Optimizer::default(), progress));
@@ -247,7 +247,7 @@ impl RunDir {
         let name = |step: u64| self.checkpoint(step).file_name().map(|name| name.to_string_lossy().into_owned());
         let best = best.filter(|step| self.checkpoint(*step).exists());
         self.index = Index { best: best.and_then(name), last: name(last) };
-        checkpoint::write_file(&self.path.join(INDEX), &to_json(&self.index)?)?;
+        files::write_file(&self.path.join(INDEX), &to_json(INDEX, &self.index)?)?;
         self.remove_unreferenced()
     }
 
@@ -310,7 +310,7 @@ fn read_index(run: &Path) -> Result<Option<Index>, TrainError> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = checkpoint::read(&path)?;
+    let bytes = files::read(&path)?;
     let index = serde_json::from_slice(&bytes);
     Ok(Some(index.map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })?))
 }
@@ -325,11 +325,12 @@ fn require(path: &Path) -> Result<(), TrainError> {
 /// Reads a file that a checkpoint must have.
 fn read_part(path: &Path) -> Result<Vec<u8>, TrainError> {
     require(path)?;
-    Ok(checkpoint::read(path)?)
+    Ok(files::read(path)?)
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, TrainError> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| ModelError::Parameter(error.to_string()))?;
+fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, TrainError> {
+    let failed = |source: serde_json::Error| ModelError::Serialize { what, source: source.into() };
+    let text = serde_json::to_string_pretty(value).map_err(failed)?;
     Ok((text + "\n").into_bytes())
 }
 

@@ -126,6 +126,8 @@ pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         match error {
             ProveError::Threads { .. } => false,
             ProveError::Infer(error) => is_user_error(error),
+            ProveError::Model(error) => error.is_user_error(),
+            ProveError::Train(error) => error.is_user_error(),
             _ => true,
         }
     } else if let Some(error) = error.downcast_ref::<DeviceError>() {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tril_infer::{CacheMode, FinishReason, GenerateOptions, GeneratedToken, Overflow, SampledToken, SamplerConfig};
-use tril_model::checkpoint;
+use tril_model::files;
 use tril_prove::{TokenClaim, Transcript};
 use tril_text::{TextError, Tokenizer};
 
@@ -289,7 +289,7 @@ impl Receipt {
             source: source.into(),
         };
         let bytes = layout::to_bytes(self).map_err(unwritable)?;
-        Ok(checkpoint::write_file(path.as_ref(), &bytes)?)
+        Ok(files::write_file(path.as_ref(), &bytes)?)
     }
 
     /// All samples, each with its prompt, and which of the prompts that is.

@@ -69,10 +69,8 @@ impl Training {
         existing: ExistingRun,
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
-        let replace = existing == ExistingRun::Replace;
-        recipe.train.check()?;
-        recipe.optimizer.check()?;
-        RunDir::check_free(dir.as_ref(), replace)?;
+        // Said before the text is read, which may take long.
+        check_beginning(&recipe, dir.as_ref(), existing)?;
         let corpus = Corpus::open(&recipe.data.source)?;
         Self::begin_on(&corpus, recipe, dir, existing, device)
     }
@@ -88,10 +86,7 @@ impl Training {
         existing: ExistingRun,
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
-        let replace = existing == ExistingRun::Replace;
-        recipe.train.check()?;
-        recipe.optimizer.check()?;
-        RunDir::check_free(dir.as_ref(), replace)?;
+        check_beginning(&recipe, dir.as_ref(), existing)?;
         let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
         let text = EncodedCorpus::new(corpus, &tokenizer, recipe.data.validation_fraction)?;
         let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
@@ -105,6 +100,7 @@ impl Training {
         check_validation(&text)?;
         let sample = sample(&recipe, &tokenizer)?;
         // Everything that could be refused has been by now: nothing of an earlier run is touched before.
+        let replace = existing == ExistingRun::Replace;
         let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), replace)?;
         Ok(Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None))
     }
@@ -246,6 +242,13 @@ impl Training {
     pub fn sample(&self) -> &GenerateRequest {
         &self.sample
     }
+}
+
+/// Refuses settings that no run can have, and a directory that is taken.
+fn check_beginning(recipe: &Recipe, dir: &Path, existing: ExistingRun) -> Result<(), Error> {
+    recipe.train.check()?;
+    recipe.optimizer.check()?;
+    Ok(RunDir::check_free(dir, existing == ExistingRun::Replace)?)
 }
 
 fn check_validation(text: &EncodedCorpus) -> Result<(), Error> {

@@ -27,11 +27,14 @@ impl Settings {
         Ok(Self { now: began.clone(), began, changes: BTreeMap::new(), sampler, sample_index, filters })
     }
 
-    /// Gives a setting other values, or without any those it began with. Nothing changes if that cannot be.
-    pub fn set(&mut self, name: &str, values: Vec<String>, tokenizer: &Tokenizer) -> Result<()> {
+    /// Gives a setting other values, or without any those it began with; returns its present name. Nothing changes if that
+    /// cannot be.
+    pub fn set(&mut self, name: &str, values: Vec<String>, tokenizer: &Tokenizer) -> Result<String> {
         let mut changes = self.changes.clone();
         let command = command();
-        let is_named = |arg: &&clap::Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name));
+        let is_named = |arg: &&clap::Arg| {
+            arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|names| names.contains(&name))
+        };
         let Some(name) = command.get_arguments().find(is_named).and_then(clap::Arg::get_long) else {
             bail!("/set: there is no setting {name}; /set lists them");
         };
@@ -42,7 +45,7 @@ impl Settings {
         let now = changed(self.began.clone(), &changes)?;
         let Self { sampler, filters, .. } = Self::new(now.clone(), self.sample_index, tokenizer)?;
         *self = Self { began: self.began.clone(), changes, now, sampler, filters, ..*self };
-        Ok(())
+        Ok(name.to_owned())
     }
 
     /// Each setting and its value; all of them, or the named one.
@@ -116,7 +119,7 @@ mod tests {
         Settings::new(args.settings, args.sample_index, &tokenizer()).expect("sound settings")
     }
 
-    fn set(settings: &mut Settings, name: &str, values: &[&str]) -> Result<()> {
+    fn set(settings: &mut Settings, name: &str, values: &[&str]) -> Result<String> {
         settings.set(name, values.iter().map(|value| (*value).to_owned()).collect(), &tokenizer())
     }
 
@@ -152,6 +155,8 @@ mod tests {
         assert_eq!(settings.sampler.banned.len(), 2);
         set(&mut settings, "ban", &[]).expect("none");
         assert!(settings.sampler.banned.is_empty());
+        set(&mut settings, "penalty-span", &["9"]).expect("an old name");
+        assert_eq!(settings.list(Some("penalty-last-n")), "penalty-last-n     9\n");
         set(&mut settings, "max-tokens", &["inf"]).expect("no end");
         assert_eq!(settings.list(Some("max-tokens")), "max-tokens         inf\n");
     }

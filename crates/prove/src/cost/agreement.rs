@@ -75,7 +75,7 @@ impl Agreement {
 mod tests {
     use super::*;
 
-    fn journey(ids: &[u32], logits: &[(usize, [f32; 2])]) -> StrategyRun {
+    fn run(ids: &[u32], logits: &[(usize, [f32; 2])]) -> StrategyRun {
         let logits = logits.iter().map(|(position, row)| (*position, row.to_vec())).collect();
         StrategyRun { ids: ids.to_vec(), logits, passes: Vec::new() }
     }
@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn the_same_tokens_from_the_same_bits_agree_where_both_predict() {
-        let expected = journey(&[0, 1, 0, 0], &ROWS);
-        let found = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &ROWS[1..]), Tolerance::EqualBits);
+        let expected = run(&[0, 1, 0, 0], &ROWS);
+        let found = Agreement::of(&expected, &run(&[0, 1, 0, 0], &ROWS[1..]), Tolerance::EqualBits);
         assert!(found.agree);
         assert_eq!((found.positions, found.max_difference, found.max_ulps), (2, 0.0, Some(0)));
-        let nothing = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &[]), Tolerance::EqualBits);
+        let nothing = Agreement::of(&expected, &run(&[0, 1, 0, 0], &[]), Tolerance::EqualBits);
         assert!(!nothing.agree, "what compared nothing shows nothing");
     }
 
@@ -96,23 +96,23 @@ mod tests {
     fn one_bit_is_enough_to_disagree_and_a_tolerance_allows_it() {
         let mut rows = ROWS;
         rows[2].1[0] = f32::from_bits(4f32.to_bits() + 1);
-        let (expected, found) = (journey(&[0, 1, 0, 0], &ROWS), journey(&[0, 1, 0, 0], &rows));
+        let (expected, found) = (run(&[0, 1, 0, 0], &ROWS), run(&[0, 1, 0, 0], &rows));
         let exact = Agreement::of(&expected, &found, Tolerance::EqualBits);
         assert_eq!((exact.agree, exact.first_logits, exact.max_ulps), (false, Some(3), Some(1)));
         assert!(Agreement::of(&expected, &found, Tolerance::Within(1e-3)).agree);
         assert!(!Agreement::of(&expected, &found, Tolerance::Within(1e-9)).agree);
         let mut zero = ROWS;
         zero[1].1[1] = -0.0;
-        assert!(!Agreement::of(&expected, &journey(&[0, 1, 0, 0], &zero), Tolerance::EqualBits).agree, "+0 is not −0");
+        assert!(!Agreement::of(&expected, &run(&[0, 1, 0, 0], &zero), Tolerance::EqualBits).agree, "+0 is not −0");
     }
 
     #[test]
     fn numbers_that_are_none_disagree_whatever_is_allowed() {
         let mut rows = ROWS;
         rows[1].1[1] = f32::NAN;
-        let expected = journey(&[0, 1, 0, 0], &ROWS);
+        let expected = run(&[0, 1, 0, 0], &ROWS);
         for demand in [Tolerance::EqualBits, Tolerance::Within(1e9)] {
-            let found = Agreement::of(&expected, &journey(&[0, 1, 0, 0], &rows), demand);
+            let found = Agreement::of(&expected, &run(&[0, 1, 0, 0], &rows), demand);
             assert_eq!((found.agree, found.first_logits, found.max_ulps), (false, Some(2), None));
         }
     }
@@ -121,7 +121,7 @@ mod tests {
     fn another_token_disagrees_and_ends_the_comparison() {
         let mut rows = ROWS;
         rows[2].1[0] = 9.0; // predicted after the token that differs
-        let found = Agreement::of(&journey(&[0, 1, 0, 0], &ROWS), &journey(&[0, 1, 1, 0], &rows), Tolerance::EqualBits);
+        let found = Agreement::of(&run(&[0, 1, 0, 0], &ROWS), &run(&[0, 1, 1, 0], &rows), Tolerance::EqualBits);
         assert_eq!((found.agree, found.first_token, found.first_logits, found.positions), (false, Some(2), None, 2));
     }
 }
