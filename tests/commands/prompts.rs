@@ -1,5 +1,7 @@
 //! `tril sample --prompts` and `--jsonl`: many texts as one batch, each as it would be alone.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::test_dir::*;
@@ -120,6 +122,47 @@ fn a_single_prompt_may_be_told_as_an_object_too() {
     let found = objects(&stdout(test_dir.tril("sample run --max-tokens 20 --jsonl").args(["--prompt", PROMPTS[0]])));
     assert_eq!(found.len(), 1);
     assert_eq!(whole(&found[0]), alone(&test_dir, PROMPTS[0], "--max-tokens 20"));
+}
+
+#[test]
+fn a_text_that_fails_leaves_the_others_whole_and_is_named() {
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
+    // The last position of the context holds no number, so that texts fail which come so far.
+    let path = checkpoint(&test_dir.path("run"), "best").join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("weights");
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..data]).expect("JSON");
+    let end = header["position_embedding.weight"]["data_offsets"][1].as_u64().expect("a number") as usize;
+    bytes[data + end - 4..data + end].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, bytes).expect("written");
+
+    let prompt = |prompt: &str, max_tokens: usize| json!({"prompt": prompt, "max_tokens": max_tokens});
+    test_dir.write("prompts.jsonl", lines(&[prompt("the ", 5), prompt("an old fox an", 9), prompt("the old", 5)]));
+    let command = "sample run --jsonl --prompts prompts.jsonl --receipt receipt.json";
+    let output = test_dir.tril(command).output().expect("it runs");
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert_says(&message, &["[10 tokens", "error: prompts.jsonl:2: the logits at position 16 hold NaN"]);
+    let found = objects(&String::from_utf8(output.stdout).expect("UTF-8"));
+    let expected = ["the ", "the old"].map(|prompt| alone(&test_dir, prompt, "--max-tokens 5"));
+    assert_eq!(found.iter().map(whole).collect::<Vec<_>>(), expected);
+    let report = test_dir.stdout("verify run receipt.json --json");
+    assert_eq!(report.matches("\"pass\":true").count(), 3, "two samples, and all of it: {report}");
+}
+
+#[test]
+fn a_setting_is_read_by_the_name_of_an_earlier_release() {
+    let test_dir = TestDir::with_run();
+    let sample = |flag: &str| test_dir.stdout(&format!("sample run --presence-penalty 2 --max-tokens 40 {flag}"));
+    assert_eq!(sample("--penalty-span 2"), sample("--penalty-last-n 2"));
+    assert_ne!(sample("--penalty-span 2"), sample(""), "the premise");
+    for name in ["penalty_span", "penalty_last_n"] {
+        test_dir.write("prompts.jsonl", lines(&[json!({"prompt": "the ", "presence_penalty": 2.0, name: 2})]));
+        let found = objects(&test_dir.stdout("sample run --max-tokens 40 --jsonl --prompts prompts.jsonl"));
+        let expected = alone(&test_dir, "the ", "--max-tokens 40 --presence-penalty 2 --penalty-last-n 2");
+        assert_eq!(whole(&found[0]), expected, "{name}");
+    }
 }
 
 #[test]

@@ -96,21 +96,24 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         }
     }
     counter.finish_and_clear();
-    if let Some(error) = failed {
-        let place = if requests.len() > 1 { prompts[error.request].name.clone() } else { String::new() };
-        let error = anyhow::Error::from(tril::Error::from(error));
-        return Err(if place.is_empty() { error } else { error.context(place) });
-    }
     let seconds = begin.elapsed().as_secs_f64();
     let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
     let rate = generated as f64 / seconds;
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
     let hidden = if args.hide.is_empty() { String::new() } else { format!("; {hidden} tokens not shown") };
-    note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{hidden}; {}]", stopped_by(&endings));
-    if let (Some(recorder), Some(file)) = (recorder, &args.receipt) {
+    if !endings.is_empty() {
+        note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{hidden}; {}]", stopped_by(&endings));
+    }
+    // Where no text was finished, a receipt that stands there already is worth more.
+    if let (Some(recorder), Some(file)) = (recorder.filter(|_| !endings.is_empty()), &args.receipt) {
         recorder.into_receipt(&model, &device)?.write(file)?;
         let (checkpoint, shown) = (open::quoted(&args.checkpoint), open::quoted(file));
         note!("[receipt: {shown}; to check it: {} verify {checkpoint} {shown}]", open::program());
+    }
+    if let Some(error) = failed {
+        let place = if requests.len() > 1 { prompts[error.request].name.clone() } else { String::new() };
+        let error = anyhow::Error::from(tril::Error::from(error));
+        return Err(if place.is_empty() { error } else { error.context(place) });
     }
     let is_interrupted = endings.iter().any(|ending| ending.finish == FinishReason::Interrupted);
     Ok(if is_interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS })
