@@ -1,6 +1,6 @@
 //! `tales`, the embedded default corpus: short stories told by a small seeded grammar (datasets/tales.toml).
 //! Each story has exactly one derivation, so its exact probability, and so the best loss a model can reach, is known.
-//! The file is loaded in `load`, told in `tell`, read back in `read`, and proved unambiguous in `unique`.
+//! The file is loaded in `load`, made into stories in `generate`, read back in `read`, and proved unambiguous in `unique`.
 
 mod generate;
 mod load;
