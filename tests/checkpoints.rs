@@ -76,7 +76,7 @@ fn a_checkpoint_of_another_shape_truncated_or_with_foreign_tensors_is_refused() 
     let path = dir.path().join("checkpoint");
     let gpt = model(llama_config(), &device);
     let refused = |what: &str| match checkpoint::load_model(&path, &device) {
-        Err(ModelError::Corrupt { detail, .. }) => detail,
+        Err(ModelError::Corrupt { source, .. }) => source.to_string(),
         other => panic!("{what}: {other:?}"),
     };
     let write_config = |config: GptConfig| {

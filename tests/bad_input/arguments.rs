@@ -111,9 +111,7 @@ fn no_samples_are_refused() {
 #[test]
 fn what_begins_a_run_does_not_go_with_resume() {
     let test_dir = TestDir::with_run();
-    for option in ["smoke.toml", "--out other", "--force"] {
-        assert_says(&test_dir.refused(&format!("train --resume run {option}")), &["--resume", "cannot be used with"]);
-    }
+    assert_says(&test_dir.refused("train --resume run smoke.toml"), &["--resume", "cannot be used with"]);
 }
 
 #[test]
@@ -159,7 +157,7 @@ fn a_run_removes_no_file_and_follows_no_link_that_it_has_not_made() {
 fn a_directory_whose_run_has_no_checkpoint_yet_is_not_offered_to_be_resumed() {
     let test_dir = TestDir::with_run();
     fs::remove_dir_all(test_dir.path("run/step-000006")).expect("removed");
-    fs::remove_file(test_dir.path("run/checkpoints.json")).expect("removed");
+    test_dir.write("run/checkpoints.json", "{\"best\": null, \"last\": null}");
     let message = test_dir.refused(TRAIN);
     assert_says(&message, &["run", "--force", "--out"]);
     assert!(!message.contains("--resume"), "it would be refused in turn: {message}");

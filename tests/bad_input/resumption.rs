@@ -23,8 +23,10 @@ fn what_to_do_where_there_is_no_run_to_resume_is_said() {
 fn a_run_without_a_checkpoint_yet_cannot_be_resumed_but_begun_anew() {
     let test_dir = TestDir::with_run();
     fs::remove_dir_all(test_dir.path("run/step-000006")).expect("removed");
-    fs::remove_file(test_dir.path("run/checkpoints.json")).expect("removed");
-    assert_says(&test_dir.refused("train --resume run"), &["run", "no checkpoint", "--force"]);
+    test_dir.write("run/checkpoints.json", "{\"best\": null, \"last\": null}");
+    for command in ["train --resume run", "sample run"] {
+        assert_says(&test_dir.refused(command), &["run", "no checkpoint", "--force"]);
+    }
 }
 
 #[test]
@@ -132,4 +134,52 @@ fn moments_of_another_model_are_refused() {
     let moments = fs::read(other.path("run/step-000006/optimizer.safetensors")).expect("moments");
     test_dir.write("run/step-000006/optimizer.safetensors", moments);
     assert_says(&test_dir.refused("train --resume run"), &["run/step-000006/optimizer.safetensors", "restore it"]);
+}
+
+#[test]
+fn going_on_from_an_earlier_checkpoint_is_refused_while_it_would_remove_later_ones() {
+    let test_dir = TestDir::with_run();
+    let earlier = Tree::read(&test_dir.path("run/step-000006"));
+    test_dir.stdout("train --resume run --set train.steps=9");
+    earlier.write(&test_dir.path("run/step-000006"));
+    let message = test_dir.refused("train --resume run/step-000006 --set train.steps=12");
+    assert_says(&message, &["run/step-000006", "run/step-000009", "--out", "--force"]);
+    // The last one may be named, too.
+    test_dir.stdout("train --resume run/step-000009 --set train.steps=12");
+}
+
+#[test]
+fn a_new_run_from_a_checkpoint_does_not_take_a_directory_that_is_taken() {
+    let test_dir = TestDir::with_run();
+    Tree::read(&test_dir.path("run")).write(&test_dir.path("other"));
+    for (out, expected) in [("other", "already holds a run"), (".", "not empty"), ("run", "already holds a run")] {
+        assert_says(&test_dir.refused(&format!("train --resume run --out {out}")), &[expected]);
+    }
+    assert_says(&test_dir.refused("train --resume run --out run --force"), &["another process"]);
+}
+
+#[test]
+fn an_index_that_names_what_lies_outside_its_run_is_refused() {
+    let test_dir = TestDir::with_run();
+    Tree::read(&test_dir.path("run/step-000006")).write(&test_dir.path("elsewhere"));
+    for name in ["../elsewhere", "step-000006/../../elsewhere", "..", "/etc"] {
+        test_dir.write("run/checkpoints.json", format!("{{\"best\": {name:?}, \"last\": \"step-000006\"}}"));
+        for command in ["sample run", "eval run text.txt", "train --resume run"] {
+            assert_says(&test_dir.refused(command), &["run/checkpoints.json", name]);
+        }
+    }
+}
+
+#[test]
+fn a_directory_with_files_that_are_called_as_those_of_a_run_is_no_run() {
+    for file in ["config.toml", "metrics.jsonl", "checkpoints.json"] {
+        let test_dir = TestDir::new();
+        fs::create_dir(test_dir.path("run")).expect("a directory");
+        test_dir.write(&format!("run/{file}"), "{\"of\": \"the user's\"}");
+        for force in ["", " --force"] {
+            let message = test_dir.refused(&format!("{}{force}", crate::commands::test_dir::TRAIN));
+            assert_says(&message, &["run"]);
+            assert!(!message.contains("--force"), "{message}");
+        }
+    }
 }

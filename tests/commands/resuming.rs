@@ -75,9 +75,14 @@ mod signals {
         fs::read(run.join("metrics.jsonl")).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
     }
 
+    /// Whether a run has saved a checkpoint.
+    fn has_checkpoint(run: &Path) -> bool {
+        fs::read_to_string(run.join("checkpoints.json")).is_ok_and(|index| index.contains("step-"))
+    }
+
     /// Lines of the metrics that a resumed run of [`LONG`] keeps.
     fn lines_saved(run: &Path) -> usize {
-        if !run.join("checkpoints.json").exists() {
+        if !has_checkpoint(run) {
             return 0;
         }
         let name = checkpoint(run, "last").file_name().expect("a name").to_string_lossy().into_owned();
@@ -135,7 +140,7 @@ mod signals {
         let moments =
             [(1, false), (5, true), (16, false), (30, true), (31, true), (55, true), (80, false), (100, true)];
         for (lines, while_writing) in moments {
-            let arguments = match run.join("checkpoints.json").exists() {
+            let arguments = match has_checkpoint(&run) {
                 true => "train --resume run".to_owned(),
                 false => format!("{LONG} --force"),
             };
@@ -150,7 +155,7 @@ mod signals {
             } else {
                 assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
             }
-            if run.join("checkpoints.json").exists() {
+            if has_checkpoint(&run) {
                 let text = test_dir.stdout("sample run --max-tokens 5");
                 assert_eq!(text.chars().count(), 6, "{text:?}");
             }
@@ -171,7 +176,7 @@ mod signals {
         };
         let test_dir = TestDir::new();
         let run = test_dir.path("run");
-        let arguments = || match run.join("checkpoints.json").exists() {
+        let arguments = || match has_checkpoint(&run) {
             true => "train --resume run".to_owned(),
             false => format!("{LONG} --set train.checkpoint_interval=3 --force"),
         };
@@ -207,7 +212,7 @@ mod signals {
             let test_dir = TestDir::new();
             let begin = std::time::Instant::now();
             signalled(&test_dir, LONG, "-KILL", || begin.elapsed() >= Duration::from_millis(milliseconds));
-            if test_dir.path("run/checkpoints.json").exists() {
+            if has_checkpoint(&test_dir.path("run")) {
                 test_dir.stdout("sample run --max-tokens 5");
             }
             test_dir.stdout(&format!("{TRAIN} --force"));
@@ -225,6 +230,44 @@ mod signals {
             let step = column(&metrics(&run), "step", "step").len();
             assert_eq!(checkpoint(&run, "last"), run.join(format!("step-{step:06}")), "{signal}: no step is lost");
         }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_taken_from_its_process_until_that_ends_however_it_ends() {
+        let test_dir = TestDir::new();
+        let run = test_dir.path("run");
+        let mut live = test_dir.process(&LONG.replace("train.steps=150", "train.steps=100000"));
+        let mut live = live.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        while !has_checkpoint(&run) || n_lines(&run) < 14 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for arguments in ["train --resume run", &format!("{LONG} --force")] {
+            let output = test_dir.tril(arguments).output().expect("it runs");
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{message}");
+            assert_says(&message, &["run", "another process"]);
+        }
+        test_dir.stdout("sample run --max-tokens 3");
+        live.kill().expect("killed");
+        live.wait().expect("a process");
+        test_dir.stdout("train --resume run --set train.steps=30");
+    }
+
+    #[test]
+    fn what_a_run_learned_later_stays_until_going_on_from_an_earlier_checkpoint_has_saved_its_first() {
+        let test_dir = TestDir::new();
+        let run = test_dir.path("run");
+        test_dir.stdout(&LONG.replace("train.steps=150", "train.steps=12"));
+        let earlier = Tree::read(&run.join("step-000012"));
+        test_dir.stdout("train --resume run --set train.steps=24");
+        earlier.write(&run.join("step-000012"));
+        let before = Tree::read(&run);
+        let begin = "train --resume run/step-000012 --force --set train.steps=100000 --set train.batch_size=64 \
+            --set train.checkpoint_interval=50000 --set train.eval_interval=50000";
+        let started = std::time::Instant::now();
+        let killed = signalled(&test_dir, begin, "-KILL", || started.elapsed() > Duration::from_millis(700));
+        assert_eq!(killed.status.signal(), Some(9), "{}", String::from_utf8_lossy(&killed.stderr));
+        assert_eq!(Tree::read(&run).differences(&before), Vec::<String>::new());
     }
 
     #[test]
@@ -330,9 +373,36 @@ fn resuming_from_an_earlier_checkpoint_forgets_what_came_after_it() {
     let earlier = Tree::read(&test_dir.path("run/step-000006"));
     test_dir.stdout("train --resume run --set train.steps=12");
     earlier.write(&test_dir.path("run/step-000006"));
-    test_dir.stdout("train --resume run/step-000006 --set train.steps=12");
+    test_dir.stdout("train --resume run/step-000006 --set train.steps=12 --force");
     train_to(&whole, 12);
     assert_same_run(&test_dir, &whole);
+}
+
+#[test]
+fn a_new_run_from_an_earlier_checkpoint_is_the_whole_run_and_leaves_the_old_one_as_it_is() {
+    let (test_dir, whole) = (TestDir::new(), TestDir::new());
+    train_to(&test_dir, 6);
+    let earlier = Tree::read(&test_dir.path("run/step-000006"));
+    test_dir.stdout("train --resume run --set train.steps=9");
+    earlier.write(&test_dir.path("run/step-000006"));
+    let before = Tree::read(&test_dir.path("run"));
+    let output = test_dir.stdout("train --resume run/step-000006 --set train.steps=12 --out branch");
+    assert!(output.contains("next: tril sample branch"), "{output}");
+    assert_eq!(Tree::read(&test_dir.path("run")).differences(&before), Vec::<String>::new());
+    fs::rename(test_dir.path("run"), test_dir.path("old")).expect("moved");
+    fs::rename(test_dir.path("branch"), test_dir.path("run")).expect("moved");
+    train_to(&whole, 12);
+    assert_same_run(&test_dir, &whole);
+}
+
+#[test]
+fn a_run_whose_best_checkpoint_is_gone_is_sampled_from_its_last() {
+    let test_dir = TestDir::with_run();
+    let harm = "--set optimizer.learning_rate=3 --set optimizer.min_learning_rate=3 --set optimizer.warmup_steps=0";
+    test_dir.stdout(&format!("train --resume run --set train.steps=10 {harm}"));
+    let last = test_dir.stdout("sample run/step-000010 --max-tokens 9");
+    fs::remove_dir_all(checkpoint(&test_dir.path("run"), "best")).expect("removed");
+    assert_eq!(test_dir.stdout("sample run --max-tokens 9"), last);
 }
 
 #[test]

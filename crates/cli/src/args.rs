@@ -83,13 +83,13 @@ pub struct TrainArgs {
     /// A UTF-8 text file, a directory of them, or the name of an embedded corpus (tales)
     #[arg(long, value_name = "FILE|DIR|NAME")]
     pub data: Option<String>,
-    /// Directory of the run [default: runs/NAME-OF-THE-RECIPE]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    /// Directory of the run [default: runs/NAME-OF-THE-RECIPE; with --resume, the run's own]
+    #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Replace the run that the directory holds
-    #[arg(long, conflicts_with = "resume")]
+    /// Replace the run that the directory holds, or with --resume what it learned after the given checkpoint
+    #[arg(long)]
     pub force: bool,
-    /// Continue a run from its last checkpoint, or from the given checkpoint of it
+    /// Continue a run from its last checkpoint, or from the given checkpoint of it; with --out as a new run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// Set a field of the recipe, such as model.n_layers=6; may be repeated

@@ -48,7 +48,10 @@ fn hint_of_training(error: &TrainError) -> Option<String> {
         TrainError::NoRun { path, .. } if !path.join(checkpoint::WEIGHTS).exists() => {
             Some(format!("tril train --out {} begins one", crate::open::quoted(path)))
         }
-        TrainError::NothingSaved(_) => Some("--force begins it anew".into()),
+        TrainError::LaterCheckpoint { .. } => {
+            Some("--out DIR goes on in a new run and leaves this one as it is, --force removes what is later".into())
+        }
+        TrainError::NothingSaved(_) => Some("tril train --force begins it anew".into()),
         TrainError::OccupiedUnsaved(_) => Some("--force replaces it, --out names another directory".into()),
         TrainError::Foreign(_) | TrainError::Model(ModelError::Io { action: "create", .. }) => {
             Some("--out names another directory".into())

@@ -137,7 +137,8 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
 
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
-    let changes = ResumeChanges { set: args.set.clone(), source: args.data.clone() };
+    let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
+    let changes = ResumeChanges { set: args.set.clone(), source: args.data.clone(), dir: args.out.clone(), existing };
     Training::resume(path, &changes, device).map_err(|error| match error {
         tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.set.contains(origin) => {
             anyhow!("--set {error}")

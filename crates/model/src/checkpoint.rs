@@ -43,7 +43,7 @@ pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
     let model = Gpt::from_source(config, &mut source, device)?;
     if let Some(name) = source.tensors.keys().next() {
         let detail = format!("it holds `{name}`, which the model of {CONFIG} does not have");
-        return Err(ModelError::Corrupt { path, detail });
+        return Err(ModelError::corrupt(&path, detail));
     }
     Ok(model)
 }
@@ -65,9 +65,8 @@ pub fn load_config(dir: &Path) -> Result<GptConfig, ModelError> {
     }
     let path = dir.join(CONFIG);
     let text = String::from_utf8_lossy(&files::read(&path)?).into_owned();
-    let config: GptConfig = serde_json::from_str(&text)
-        .map_err(|error| ModelError::Corrupt { path: path.clone(), detail: error.to_string() })?;
-    config.resolve().map_err(|error| ModelError::Corrupt { path, detail: error.to_string() })
+    let config: GptConfig = serde_json::from_str(&text).map_err(|error| ModelError::corrupt(&path, error))?;
+    config.resolve().map_err(|error| ModelError::corrupt(&path, error))
 }
 
 /// Takes parameters out of a checkpoint's tensors; what is left over belongs to no parameter.
@@ -78,7 +77,7 @@ struct FileSource {
 
 impl WeightSource for FileSource {
     fn values(&mut self, path: &str, shape: &[usize], _init: Init) -> Result<Vec<f32>, ModelError> {
-        let corrupt = |detail: String| ModelError::Corrupt { path: self.path.clone(), detail };
+        let corrupt = |detail: String| ModelError::corrupt(&self.path, detail);
         match self.tensors.remove(path) {
             None => Err(corrupt(format!("it lacks `{path}`, which the model of {CONFIG} has"))),
             Some((found, _)) if found != shape => {

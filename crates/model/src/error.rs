@@ -1,6 +1,11 @@
 //! What a user can get wrong about a model or its checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::files;
+
+/// What caused an error.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Errors of building, loading and saving a model. Each message says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +32,12 @@ pub enum ModelError {
         detail: String,
     },
     /// A file of the checkpoint is truncated, corrupted or does not fit the others.
-    #[error("{path} is not a usable checkpoint file: {detail}; restore it from a copy or use another checkpoint")]
+    #[error("{path} is not a usable checkpoint file: {source}; restore it from a copy or use another checkpoint")]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// What does not fit.
-        detail: String,
+        source: BoxError,
     },
     /// Something cannot be put into a file's format.
     #[error("cannot serialise {what}: {source}")]
@@ -40,7 +45,7 @@ pub enum ModelError {
         /// A file's name, or "tensors".
         what: &'static str,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxError,
     },
     /// A parameter is absent, or has another shape than the config asks for.
     #[error("{0}")]
@@ -48,9 +53,18 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// A file that is no usable part of a checkpoint, and why.
+    pub fn corrupt(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Corrupt { path: path.to_owned(), source: source.into() }
+    }
+
     /// Whether whoever asked can mend it, by another path or setting; otherwise a disk failed or is full.
     #[must_use]
     pub fn is_user_error(&self) -> bool {
-        !matches!(self, Self::Io { action: "write" | "rename" | "remove", .. } | Self::Serialize { .. })
+        match self {
+            Self::Io { action: "write" | "rename" | "remove", .. } | Self::Serialize { .. } => false,
+            Self::Io { source, .. } => !files::is_disk_full(source),
+            _ => true,
+        }
     }
 }

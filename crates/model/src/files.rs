@@ -1,19 +1,68 @@
 //! Files and directories that appear whole or not at all: they are written beside their place, under a name that begins
-//! with a dot and ends in `.partial`, synced, and put in their place. Whoever is killed while writing may leave that behind.
+//! with `.tril-` and ends in `.partial`, synced, and put in their place. Whoever is killed while writing may leave that behind.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ModelError;
 
-/// Writes a file so that, after a kill too, its place holds the old bytes or the new ones, never some of each.
+/// Links that are followed from one to the next before they are taken for a circle, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// Writes a file so that, after a kill too, its place holds the old bytes or the new ones, never some of each. A link stays
+/// what it is, and the file that it leads to is replaced. What is no regular file, such as a terminal, a pipe or a device,
+/// is opened and written to.
 ///
 /// # Errors
-/// [`ModelError::Io`]; the old file is as it was.
+/// [`ModelError::Io`]; an old file is as it was.
 pub fn write_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let beside = beside(target);
+    match destination(target).map_err(|source| failed("write", target, source))? {
+        Destination::File(path) => replace_file(&path, bytes),
+        Destination::Stream => {
+            let opened = OpenOptions::new().append(true).open(target);
+            opened.and_then(|mut file| file.write_all(bytes)).map_err(|source| failed("write", target, source))
+        }
+    }
+}
+
+/// Where the bytes of a file go.
+enum Destination {
+    /// A regular file, or one that is not there yet, through all links.
+    File(PathBuf),
+    /// Something that takes bytes one after another.
+    Stream,
+}
+
+fn destination(target: &Path) -> io::Result<Destination> {
+    match fs::metadata(target) {
+        Ok(metadata) if !metadata.is_file() => return Ok(Destination::Stream),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut path = target.to_owned();
+    for _ in 0..MAX_LINKS {
+        // These are files that a process holds open, such as /dev/stdout: its next bytes go where the old file was.
+        if path.starts_with("/proc") || path.starts_with("/dev/fd") {
+            return Ok(Destination::Stream);
+        }
+        match path.read_link() {
+            Ok(link) => path = parent(&path).join(link),
+            Err(_) => return Ok(Destination::File(path)),
+        }
+    }
+    Err(io::Error::other("its links go round in a circle"))
+}
+
+fn replace_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let beside = unused_name(target);
+    let keep_permissions = || match fs::metadata(target) {
+        Ok(old) => fs::set_permissions(&beside, old.permissions()).map_err(|source| failed("write", &beside, source)),
+        Err(_) => Ok(()),
+    };
     let written = write_and_sync(&beside, bytes)
+        .and_then(|()| keep_permissions())
         .and_then(|()| fs::rename(&beside, target).map_err(|source| failed("rename", &beside, source)));
     if written.is_err() {
         let _ = fs::remove_file(&beside);
@@ -24,7 +73,7 @@ pub fn write_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 }
 
 /// Writes a directory of files so that it appears whole or not at all. A directory that stands in its place is replaced
-/// with all that is in it; the caller sees to it that nothing else refers to that one.
+/// with all that is in it; the caller sees to it that nothing else refers to that one. Anything else there is refused.
 ///
 /// After a kill the place holds the old directory or the new one, on Linux and file systems that can exchange two names.
 /// Elsewhere there is an instant in which it holds neither: the old one is removed just before the new one is renamed.
@@ -32,8 +81,7 @@ pub fn write_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 /// # Errors
 /// [`ModelError::Io`]; the old directory is as it was, unless its removal failed half-way.
 pub fn write_dir(target: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), ModelError> {
-    let beside = beside(target);
-    remove_dir(&beside)?;
+    let beside = unused_name(target);
     let write_all = || {
         fs::create_dir_all(&beside).map_err(|source| failed("create", &beside, source))?;
         files.iter().try_for_each(|(name, bytes)| write_and_sync(&beside.join(name), bytes))?;
@@ -46,6 +94,11 @@ pub fn write_dir(target: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), ModelEr
     written?;
     sync_dir(parent(target));
     removed
+}
+
+/// Whether a name is that of something half-written, which a kill has left behind.
+pub fn is_partial(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".partial")
 }
 
 /// Removes a directory with all that is in it, if it is there.
@@ -67,13 +120,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     fs::read(path).map_err(|source| failed("read", path, source))
 }
 
+/// Whether an error says that there is no room left for what is to be written.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
 /// Gives a directory the name of another, which has the first one's name then, or is gone.
 fn put_in_place(dir: &Path, target: &Path) -> Result<(), ModelError> {
-    if target.is_dir() {
-        match exchange(dir, target) {
+    match target.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => match exchange(dir, target) {
             Err(error) if error.kind() == ErrorKind::Unsupported => remove_dir(target)?,
             exchanged => return exchanged.map_err(|source| failed("rename", dir, source)),
-        }
+        },
+        Ok(_) => return Err(failed("create", target, ErrorKind::AlreadyExists.into())),
+        Err(_) => {}
     }
     fs::rename(dir, target).map_err(|source| failed("rename", dir, source))
 }
@@ -95,15 +155,19 @@ fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Where something is written before it is put in its place.
-fn beside(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    parent(target).join(format!(".{name}.partial"))
+/// Where something is written before it is put in its place: a name that no other process and no other thread uses.
+fn unused_name(target: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = || {
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        parent(target).join(format!(".tril-{process}-{count}.partial"))
+    };
+    std::iter::repeat_with(name).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(name)
 }
 
 fn write_and_sync(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let write = || -> io::Result<()> {
-        let mut file = File::create(path)?;
+        let mut file = File::create_new(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     };
@@ -130,7 +194,7 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> ModelError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
 
@@ -170,6 +234,66 @@ mod tests {
         assert_eq!(fs::read(target.join("b")).expect("read"), b"new");
         assert!(!target.join("more").exists());
         assert_eq!(dir.names(), ["run"]);
+    }
+
+    #[test]
+    fn many_who_write_one_file_at_once_leave_the_whole_bytes_of_one() {
+        let dir = TestDir::new("together");
+        let target = dir.0.join("receipt");
+        std::thread::scope(|scope| {
+            for byte in b'a'..b'i' {
+                let target = &target;
+                scope.spawn(move || (0..20).for_each(|_| write_file(target, &[byte; 10_000]).expect("written")));
+            }
+        });
+        let bytes = fs::read(&target).expect("read");
+        assert!(bytes.len() == 10_000 && bytes.iter().all(|byte| *byte == bytes[0]));
+        assert_eq!(dir.names(), ["receipt"]);
+    }
+
+    #[test]
+    fn a_name_as_long_as_names_may_be_can_be_written() {
+        let dir = TestDir::new("long");
+        write_file(&dir.0.join("n".repeat(255)), b"bytes").expect("written");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_the_file_behind_it_is_replaced_or_made_with_the_permissions_that_it_had() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = TestDir::new("linked");
+        let [file, link, other] = ["file", "link", "other"].map(|name| dir.0.join(name));
+        symlink("link", &other).expect("a link");
+        symlink("file", &link).expect("a link");
+        for bytes in ["made", "replaced"] {
+            write_file(&other, bytes.as_bytes()).expect("written");
+            assert_eq!(fs::read_to_string(&file).expect("read"), bytes);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("allowed");
+        }
+        write_file(&file, b"again").expect("written");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(link.is_symlink() && other.is_symlink());
+        fs::remove_file(&file).expect("removed");
+        symlink("link", &file).expect("a circle");
+        assert!(write_file(&other, b"nowhere").is_err());
+        assert!(write_dir(&link, &files("a directory for a link")).is_err() && link.is_symlink());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_and_a_device_are_written_to_and_stay() {
+        let dir = TestDir::new("pipe");
+        let pipe = dir.0.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| fs::read(&pipe).expect("read"));
+            write_file(&pipe, b"through").expect("written");
+            reader.join().expect("bytes")
+        });
+        assert_eq!(read, b"through");
+        write_file(Path::new("/dev/null"), b"away").expect("written");
+        assert!(!pipe.is_file() && dir.names() == ["pipe"] && !Path::new("/dev/null").is_file());
     }
 
     #[cfg(target_os = "linux")]

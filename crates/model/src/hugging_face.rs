@@ -61,9 +61,9 @@ pub fn is_one(dir: &Path) -> bool {
 /// something else, or tensors that do not fit the config.
 pub fn load_gpt2(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
     let path = dir.join("config.json");
-    let corrupt = |detail: String| ModelError::Corrupt { path: path.clone(), detail };
+    let corrupt = |detail: String| ModelError::corrupt(&path, detail);
     let config: Gpt2Config =
-        serde_json::from_slice(&files::read(&path)?).map_err(|error| corrupt(error.to_string()))?;
+        serde_json::from_slice(&files::read(&path)?).map_err(|error| ModelError::corrupt(&path, error))?;
     if config.model_type != "gpt2" {
         return Err(corrupt(format!("model_type is `{}`, only `gpt2` is read", config.model_type)));
     }
@@ -109,7 +109,7 @@ struct Gpt2Source {
 impl WeightSource for Gpt2Source {
     /// GPT-2's `Conv1D` weights are `[in, out]` as ours are; the head is a `Linear`, `[out, in]`, and is transposed.
     fn values(&mut self, path: &str, shape: &[usize], _init: Init) -> Result<Vec<f32>, ModelError> {
-        let corrupt = |detail: String| ModelError::Corrupt { path: self.path.clone(), detail };
+        let corrupt = |detail: String| ModelError::corrupt(&self.path, detail);
         let name = gpt2_name(path);
         // OpenAI's own file has no `transformer.` before its names.
         let found = self.tensors.get(&format!("transformer.{name}")).or_else(|| self.tensors.get(&name));

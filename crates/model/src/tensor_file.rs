@@ -41,7 +41,7 @@ pub fn read_tensors(path: &Path) -> Result<NamedTensors, ModelError> {
 /// # Errors
 /// As [`read_tensors`].
 pub fn read_tensors_where(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<NamedTensors, ModelError> {
-    let corrupt = |detail: String| ModelError::Corrupt { path: path.to_owned(), detail };
+    let corrupt = |detail: String| ModelError::corrupt(path, detail);
     let bytes = files::read(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| corrupt(format!("{error} ({} bytes)", bytes.len())))?;
     file.tensors()

@@ -35,6 +35,22 @@ pub enum TrainError {
     /// A place that a run would write to holds something that no run has written.
     #[error("{0} is not empty and was not made by a run: name another directory, so that nothing in it is lost")]
     Foreign(PathBuf),
+    /// Another process writes to the directory.
+    #[error(
+        "{0} is the directory of a run that goes on in another process: wait for its end, stop it, or choose another directory"
+    )]
+    Busy(PathBuf),
+    /// Going on from a checkpoint would replace later ones.
+    #[error(
+        "{} is not the last checkpoint of its run: going on from it would remove {} and what the run learned since",
+        from.display(), last.display()
+    )]
+    LaterCheckpoint {
+        /// Where to go on from.
+        from: PathBuf,
+        /// What would be lost.
+        last: PathBuf,
+    },
     /// The directory holds no run.
     #[error("{path} holds no run to resume: {detail}")]
     NoRun {
@@ -44,7 +60,7 @@ pub enum TrainError {
         detail: String,
     },
     /// The run can only be begun anew.
-    #[error("{0} holds a run that saved no checkpoint to resume from: begin it anew")]
+    #[error("{0} holds a run that has saved no checkpoint yet: wait for one, or begin it anew")]
     NothingSaved(PathBuf),
     /// The text is not the one that the run began with.
     #[error(

@@ -48,26 +48,24 @@ impl MetricsRecord {
 pub struct MetricsFile {
     path: PathBuf,
     file: File,
+    /// What the file is to hold once a checkpoint was saved; lines that go on from an earlier one are still in it.
+    pending: Option<String>,
 }
 
 impl MetricsFile {
-    /// Opens the file for appending after cutting off what lies beyond `step`, half-written lines included.
+    /// Opens the file for appending after `step`. What lies beyond that, half-written lines included, is cut off when
+    /// [`MetricsFile::commit`] is first called: until then nothing has taken its place.
     ///
     /// # Errors
     /// [`TrainError::Model`] for what the file system refuses.
     pub fn open(path: &Path, step: u64) -> Result<Self, TrainError> {
+        let mut pending = None;
         if path.exists() {
-            let text = String::from_utf8_lossy(&files::read(path)?).into_owned();
-            let kept: String = text
-                .split_inclusive('\n')
-                .filter(|line| step_of(line) <= Some(step) && step_of(line).is_some())
-                .collect();
-            if kept != text {
-                files::write_file(path, kept.as_bytes())?;
-            }
+            let bytes = files::read(path)?;
+            let kept = lines_to(&bytes, step);
+            pending = (kept.as_bytes() != bytes).then_some(kept);
         }
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|source| failed(path, source))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file: append(path)?, pending })
     }
 
     /// Adds a line.
@@ -76,8 +74,34 @@ impl MetricsFile {
     /// [`TrainError::Model`] for what the file system refuses.
     pub fn push(&mut self, record: &MetricsRecord) -> Result<(), TrainError> {
         let line = serde_json::to_string(record).map_err(|source| failed(&self.path, source.into()))? + "\n";
+        if let Some(pending) = &mut self.pending {
+            pending.push_str(&line);
+            return Ok(());
+        }
         self.file.write_all(line.as_bytes()).map_err(|source| failed(&self.path, source))
     }
+
+    /// Has the file hold what was added, after a checkpoint was saved.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] for what the file system refuses.
+    pub fn commit(&mut self) -> Result<(), TrainError> {
+        if let Some(pending) = self.pending.take() {
+            files::write_file(&self.path, pending.as_bytes())?;
+            self.file = append(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole lines of a file that lie at `step` or before it.
+pub(crate) fn lines_to(bytes: &[u8], step: u64) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.split_inclusive('\n').filter(|line| step_of(line).is_some_and(|of| of <= step)).collect()
+}
+
+fn append(path: &Path) -> Result<File, TrainError> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(|source| failed(path, source))
 }
 
 /// The step of a whole line.

@@ -96,6 +96,7 @@ pub fn train(
         let stopping = stop.load(Ordering::Relaxed);
         if is_best || step.is_multiple_of(checkpoint_interval) || step == steps || stopping {
             saved_at = Some(run.save()?);
+            metrics.commit()?;
         }
         observer.model(step, &|| run.trainer.model());
         if let (true, Some(checkpoint)) = (stopping && step < steps, saved_at.take()) {
@@ -110,6 +111,7 @@ pub fn train(
         observer.evaluation(0, &evaluation, true);
         run.best = Some(BestCheckpoint { step: 0, loss: evaluation.loss });
         run.save()?;
+        metrics.commit()?;
         last_evaluation = Some(evaluation);
     }
     // A run that is resumed after its last step has nothing to do but to say how good it is.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tril_data::DataError;
 use tril_infer::InferError;
-use tril_model::ModelError;
+use tril_model::{ModelError, files};
 use tril_prove::ProveError;
 use tril_text::TextError;
 use tril_train::TrainError;
@@ -132,6 +132,8 @@ pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         }
     } else if let Some(error) = error.downcast_ref::<DeviceError>() {
         !matches!(error, DeviceError::Threads(_))
+    } else if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        !files::is_disk_full(error)
     } else {
         !matches!(error.downcast_ref::<InferError>(), Some(InferError::Device(_)))
     }

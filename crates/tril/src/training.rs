@@ -26,13 +26,13 @@ pub struct Training {
     sample: GenerateRequest,
 }
 
-/// What to do where a run's directory already holds a run.
+/// What to do with what an earlier run has written and this one would take the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExistingRun {
     /// Refuse, so that nothing is lost.
     #[default]
     Keep,
-    /// Remove what the earlier run wrote, once the new one can begin.
+    /// Remove it, once there is something in its place.
     Replace,
 }
 
@@ -43,6 +43,11 @@ pub struct ResumeChanges {
     pub set: Vec<String>,
     /// Where the text is now, if it has moved. It must be the same text.
     pub source: Option<String>,
+    /// The directory of a new run that goes on from a copy of the checkpoint, so that the run of the checkpoint stays as
+    /// it is; otherwise it is that run that goes on.
+    pub dir: Option<PathBuf>,
+    /// What to do with later checkpoints than the one given, or with a run in `dir`.
+    pub existing: ExistingRun,
 }
 
 /// An observer that shows nothing.
@@ -106,14 +111,19 @@ impl Training {
     }
 
     /// Resumes a run at its last checkpoint, or at the given checkpoint of it: it ends in the same bits as if it had
-    /// never stopped.
+    /// never stopped. Until it saves a checkpoint, the run's directory stays as it is.
     ///
     /// - path: the run's directory, or that of one of its checkpoints
     ///
     /// # Errors
-    /// [`Error`] where there is no run, a file of it is damaged, its text is another, or a change cannot be.
+    /// [`Error`] where there is no run, another process goes on with it, a file of it is damaged, its text is another, or
+    /// a change cannot be.
     pub fn resume(path: impl AsRef<Path>, changes: &ResumeChanges, device: &ComputeDevice) -> Result<Self, Error> {
-        let (mut dir, from) = RunDir::open(path.as_ref())?;
+        let replace = changes.existing == ExistingRun::Replace;
+        if let Some(new) = &changes.dir {
+            RunDir::check_free(new, replace)?;
+        }
+        let (mut dir, from) = RunDir::open(path.as_ref(), replace || changes.dir.is_some())?;
         let origin = from.join("config.toml").display().to_string();
         let stored = Recipe::parse(dir.recipe(), &origin)?;
         let mut recipe = stored.clone();
@@ -168,8 +178,10 @@ impl Training {
         check_validation(&text)?;
         let sample = sample(&recipe, &tokenizer)?;
         let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
-        dir.set_recipe(recipe.to_toml()?)?;
-        dir.rewind(&progress)?;
+        if let Some(new) = &changes.dir {
+            dir = dir.branch(&from, &progress, new, replace)?;
+        }
+        dir.set_recipe(recipe.to_toml()?);
         Ok(Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best))
     }
 
