@@ -30,6 +30,7 @@ mod endless;
 mod evaluation;
 mod helping;
 mod hiding;
+mod outputs;
 mod prompts;
 mod proving;
 mod resuming;

@@ -176,7 +176,7 @@ fn ctrl_c_ends_an_answer_and_not_the_chat() {
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_says(
         &report,
-        &["stopped by: Ctrl-C; an empty line continues]", "[7 tokens, ", "cached; stopped by: max tokens"],
+        &["stopped by: interrupt; an empty line continues]", "[7 tokens, ", "cached; stopped by: max tokens"],
     );
     let text = String::from_utf8([&first[..], &reader.join().expect("no panic").expect("a pipe")].concat());
     let whole = test_dir.tril("sample run --max-tokens 600").args(["--prompt", LINE]).output().expect("it runs").stdout;

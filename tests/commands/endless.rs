@@ -70,7 +70,7 @@ fn interrupted(test_dir: &TestDir, options: &str, reported: &str) -> String {
 #[test]
 fn a_text_without_end_goes_on_until_ctrl_c_and_then_says_how_long_it_is() {
     let test_dir = TestDir::with_run();
-    let text = interrupted(&test_dir, "", "stopped by: Ctrl-C]");
+    let text = interrupted(&test_dir, "", "stopped by: interrupt]");
     let whole = test_dir.stdout("sample run --max-tokens 500");
     assert!(text.starts_with(whole.strip_suffix('\n').expect("a newline")));
 }
@@ -79,13 +79,13 @@ fn a_text_without_end_goes_on_until_ctrl_c_and_then_says_how_long_it_is() {
 #[test]
 fn ctrl_c_ends_all_texts_that_have_begun_and_those_alone() {
     let test_dir = TestDir::with_run();
-    let text = interrupted(&test_dir, "--num-samples 3 --batch-size 2", "stopped by: Ctrl-C (samples 1-2)]");
+    let text = interrupted(&test_dir, "--num-samples 3 --batch-size 2", "stopped by: interrupt (samples 1-2)]");
     assert_eq!(text.split("\n---------------\n").count(), 2);
     assert!(text.ends_with('\n') && !text.ends_with("\n---------------\n"));
     // The first is complete at once, which shows that work has begun; the second goes on; the third may have begun.
     let (short, long) = ("{\"prompt\": \"a cat\", \"max_tokens\": 1}\n", "{\"prompt\": \"the old fox\"}\n");
     test_dir.write("prompts.jsonl", format!("{short}{}", long.repeat(5)));
-    let text = interrupted(&test_dir, "--prompts prompts.jsonl --jsonl --batch-size 2", "Ctrl-C (sample");
+    let text = interrupted(&test_dir, "--prompts prompts.jsonl --jsonl --batch-size 2", "interrupt (sample");
     let finishes: Vec<serde_json::Value> = text
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["finish"].clone())
@@ -98,7 +98,7 @@ fn ctrl_c_ends_all_texts_that_have_begun_and_those_alone() {
 #[test]
 fn the_receipt_of_a_text_that_was_interrupted_holds() {
     let test_dir = TestDir::with_run();
-    interrupted(&test_dir, "--sample-index 3 --receipt receipt.json", "stopped by: Ctrl-C]");
+    interrupted(&test_dir, "--sample-index 3 --receipt receipt.json", "stopped by: interrupt]");
     assert!(test_dir.read("receipt.json").contains("\"interrupted\""));
     test_dir.stdout("verify run receipt.json");
 }

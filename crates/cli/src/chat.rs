@@ -156,7 +156,7 @@ impl Conversation {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
             bail!("/save: there is no directory {}; make it first, or name another file", parent.display());
         }
-        if path.exists() && !self.saved.contains(&path) {
+        if path.is_file() && !self.saved.contains(&path) {
             bail!("/save: {} already exists; name a new file", path.display());
         }
         let mut text = self.chat.transcript();

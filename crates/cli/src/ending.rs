@@ -28,7 +28,7 @@ pub fn reason(finish: FinishReason) -> &'static str {
         FinishReason::MaxTokens => "max tokens",
         FinishReason::ContextFull => "full context",
         FinishReason::StopText => "stop text",
-        FinishReason::Interrupted => "Ctrl-C",
+        FinishReason::Interrupted => "interrupt",
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Trace<'a> {
             (FinishReason::StopText, stop) => {
                 format!("the stop text {} appeared", quoted(stop.as_deref().unwrap_or_default()))
             }
-            (FinishReason::Interrupted, _) => "stopped by Ctrl-C".to_owned(),
+            (FinishReason::Interrupted, _) => "stopped by an interrupt".to_owned(),
         };
         writeln!(out, "\n{LABEL}end{LABEL:#}  {why}")
     }

@@ -30,7 +30,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
     let stop = Arc::new(AtomicBool::new(false));
     let mut progress = Progress::new(&training);
-    let notice = "stopping after this step and saving; press Ctrl-C again to stop at once and lose it";
+    let notice = "stopping after this step and saving; a second Ctrl-C (or SIGTERM, SIGHUP) stops at once and loses it";
     interrupt::listen(&stop, Some(notice))?;
     let outcome = training.train(&mut progress, &stop);
     progress.finish();
