@@ -68,7 +68,7 @@ fn windows(gpt: &Gpt, ids: &[u32], batch: &WindowBatch, options: &ScoreOptions) 
     let WindowBatch { begin, seq_len, .. } = *batch;
     let one = |(place, row): (usize, &[f32])| {
         let distribution =
-            Distribution::of(row).map_err(|what| InferError::BadLogits { position: begin + place + 1, what })?;
+            LogitRow::of(row).map_err(|what| InferError::BadLogits { position: begin + place + 1, what })?;
         let target = ids[begin + place + 1] as usize;
         Ok(TokenScore {
             // 0 − loss, and not −loss, which would print a certain token's as −0.
@@ -82,14 +82,14 @@ fn windows(gpt: &Gpt, ids: &[u32], batch: &WindowBatch, options: &ScoreOptions) 
     logits.par_chunks(gpt.config().vocab_size).enumerate().map(one).collect()
 }
 
-/// One row of logits as the model's own distribution, in f64, the same on every platform.
-struct Distribution<'a> {
+/// One row of logits, and the probabilities that they are, in f64, the same on every platform.
+struct LogitRow<'a> {
     logits: &'a [f32],
     /// ln Σ exp(logit).
     log_sum: f64,
 }
 
-impl<'a> Distribution<'a> {
+impl<'a> LogitRow<'a> {
     /// The error says what the logits hold.
     fn of(logits: &'a [f32]) -> Result<Self, &'static str> {
         if logits.iter().any(|logit| logit.is_nan()) {
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_best_are_in_order_of_rank_with_their_logprobs() {
         let logits = [0.0, 3f32.ln(), f32::NEG_INFINITY, 3f32.ln(), 0.0];
-        let distribution = Distribution::of(&logits).expect("numbers");
+        let distribution = LogitRow::of(&logits).expect("numbers");
         let best = distribution.best(9);
         assert_eq!(best.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3, 0, 4, 2]);
         assert_eq!(distribution.best(2), best[..2]);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_entropy_is_zero_when_certain_and_ln_n_when_all_are_equal() {
-        let entropy = |logits: &[f32]| Distribution::of(logits).expect("numbers").entropy();
+        let entropy = |logits: &[f32]| LogitRow::of(logits).expect("numbers").entropy();
         assert!((entropy(&[7.0; 5]) - 5f64.ln()).abs() < 1e-12);
         assert_eq!(entropy(&[0.0, f32::NEG_INFINITY]), 0.0);
         assert!((entropy(&[300.0, 300.0, -300.0]) - 2f64.ln()).abs() < 1e-12, "large logits do not overflow");
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_no_distribution_are_told_apart() {
-        let what = |logits: &[f32]| Distribution::of(logits).err();
+        let what = |logits: &[f32]| LogitRow::of(logits).err();
         assert_eq!(what(&[0.0, f32::NAN]), Some("NaN"));
         assert_eq!(what(&[0.0, f32::INFINITY]), Some("infinity"));
         assert_eq!(what(&[f32::NEG_INFINITY]), Some("no finite value"));
