@@ -46,7 +46,7 @@ fn a_temperature_that_no_distribution_has_is_refused() {
     let test_dir = TestDir::with_run();
     for (temperature, shown) in [("-1", "-1"), ("nan", "NaN"), ("inf", "inf")] {
         let message = test_dir.refused(&format!("sample run --temperature={temperature}"));
-        assert_says(&message, &["temperature", shown, "0 (greedy) or a positive number"]);
+        assert_says(&message, &["temperature", shown, "0 (greedy) or a number from 1e-9"]);
     }
     assert_says(&test_dir.refused("sample run --temperature=hot"), &["--temperature", "hot"]);
 }
@@ -54,7 +54,7 @@ fn a_temperature_that_no_distribution_has_is_refused() {
 #[test]
 fn a_negative_temperature_after_a_space_is_refused_as_a_temperature() {
     let message = TestDir::with_run().refused("sample run --temperature -1");
-    assert_says(&message, &["temperature", "0 (greedy) or a positive number"]);
+    assert_says(&message, &["temperature", "0 (greedy) or a number from 1e-9"]);
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn settings_of_the_sampler_that_mean_nothing_are_refused_with_what_they_may_be()
         ("--top-p", "2", ["top_p = 2", "from 0 to 1"]),
         ("--min-p", "-1", ["min_p = -1", "from 0 to 1"]),
         ("--typical-p", "nan", ["typical_p = NaN", "from 0 to 1"]),
-        ("--repetition-penalty", "0", ["repetition_penalty = 0", "a positive number"]),
-        ("--presence-penalty", "-inf", ["presence_penalty = -inf", "a finite number"]),
-        ("--frequency-penalty", "inf", ["frequency_penalty = inf", "a finite number"]),
+        ("--repetition-penalty", "0", ["repetition_penalty = 0", "a number from 0.01"]),
+        ("--presence-penalty", "-inf", ["presence_penalty = -inf", "from -100 to 100"]),
+        ("--frequency-penalty", "inf", ["frequency_penalty = inf", "from -100 to 100"]),
         ("--logit-bias", "5", ["--logit-bias", "ID=VALUE, such as 42=-1.5"]),
         ("--logit-bias", "e=1", ["--logit-bias", "tokenizer.json"]),
         ("--logit-bias", "5=much", ["\"much\"", "not a number"]),

@@ -98,7 +98,7 @@ fn a_tokenizer_that_cannot_be_is_refused() {
 #[test]
 fn samples_that_cannot_be_are_refused_before_anything_is_made() {
     assert_refused(&[
-        ("sample.temperature=-1", &["[sample]", "temperature = -1", "0 (greedy) or a positive number"]),
+        ("sample.temperature=-1", &["[sample]", "temperature = -1", "0 (greedy) or a number from"]),
         ("sample.temperature=nan", &["[sample]", "temperature = NaN"]),
     ]);
 }

@@ -148,7 +148,7 @@ fn a_text_that_fails_leaves_the_others_whole_and_is_named() {
     let expected = ["the ", "the old"].map(|prompt| alone(&test_dir, prompt, "--max-tokens 5"));
     assert_eq!(found.iter().map(whole).collect::<Vec<_>>(), expected);
     let report = test_dir.stdout("verify run receipt.json --json");
-    assert_eq!(report.matches("\"pass\":true").count(), 3, "two samples, and all of it: {report}");
+    assert_eq!(report.matches("\"verdict\":\"pass\"").count(), 3, "two samples, and all of it: {report}");
 }
 
 #[test]

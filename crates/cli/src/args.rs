@@ -281,6 +281,9 @@ pub struct VerifyArgs {
     /// What `tril sample --receipt` wrote; - reads standard input
     #[arg(value_name = "RECEIPT")]
     pub receipt: PathBuf,
+    /// Allow logits to differ by this share of the largest, as between two devices; the CPU gives the same bits again
+    #[arg(long, value_name = "SHARE", value_parser = share_of_logits)]
+    pub tolerance: Option<f64>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -332,4 +335,9 @@ pub struct BenchOptions {
     pub json: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+fn share_of_logits(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| *share > 0.0 && *share <= 0.1);
+    share.ok_or_else(|| "a number above 0, up to 0.1, such as 1e-3".to_owned())
 }

@@ -1,6 +1,6 @@
 //! The `tril` command: reads arguments, calls the libraries, prints, and decides the exit code.
 //!
-//! Exit codes: 0 done, 1 a run or a check failed, 2 the user can mend it, 130 stopped by Ctrl-C, SIGTERM or SIGHUP.
+//! Exit codes: 0 done, 1 a run or a check failed, 2 the user can mend it, 3 `verify` is undecided, 130 stopped by Ctrl-C, SIGTERM or SIGHUP.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the command is what prints")]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit"))]

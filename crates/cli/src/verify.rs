@@ -9,10 +9,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tril::{Model, Receipt, ReceiptCheck};
+use tril_prove::{Tolerance, Verdict};
 
 use crate::args::VerifyArgs;
 use crate::open;
 use crate::output::Form;
+
+/// The exit code where nothing is wrong and not everything is known to be right.
+const UNDECIDED: u8 = 3;
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -31,10 +35,15 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
     let model = Model::open(&args.checkpoint, &device)?;
     let begin = Instant::now();
-    let check = receipt.check(&model, &device).with_context(|| name.clone())?;
-    let pass = check.pass;
+    let tolerance = args.tolerance.map_or(Tolerance::EqualBits, Tolerance::Within);
+    let check = receipt.check(&model, &device, tolerance).with_context(|| name.clone())?;
+    let verdict = check.verdict;
     let output = VerifyOutput { checkpoint: model.path().to_owned(), device: device.to_string(), receipt: name, check };
     Form::of(args.json).print(&output, |output, out| table::write(output, &receipt, model.tokenizer(), out))?;
     note!("[verified in {:.2} s]", begin.elapsed().as_secs_f64());
-    Ok(if pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match verdict {
+        Verdict::Pass => ExitCode::SUCCESS,
+        Verdict::Fail => ExitCode::FAILURE,
+        Verdict::Undecided => ExitCode::from(UNDECIDED),
+    })
 }

@@ -18,4 +18,4 @@ pub use prove::{
     Limits, ModelUnderTest, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds, TextOrigin,
     Tolerance, prove, ulp_distance,
 };
-pub use verify::{Failure, Fault, TokenClaim, Transcript, Verification, verify};
+pub use verify::{Failure, Fault, TokenClaim, Transcript, Verdict, Verification, verify};

@@ -109,10 +109,26 @@ pub enum Fault {
     Logprob,
 }
 
+/// What a check comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every token is the one that model, settings and draws give.
+    Pass,
+    /// Nothing is wrong, but rounding leaves a token undecided, or there is no token.
+    Undecided,
+    /// Something is wrong.
+    Fail,
+}
+
 impl Verification {
-    /// Whether nothing is wrong.
-    pub fn passes(&self) -> bool {
-        self.failed == 0 && self.unchecked == 0 && self.ending.is_none()
+    /// What the check comes to.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self { failed: 1.., .. } | Self { unchecked: 1.., .. } | Self { ending: Some(_), .. } => Verdict::Fail,
+            Self { checked: 0, .. } | Self { undecided: 1.., .. } => Verdict::Undecided,
+            _ => Verdict::Pass,
+        }
     }
 }
 
@@ -124,13 +140,16 @@ impl Verification {
 /// follows from that; draws do not depend on logits and must be the same.
 ///
 /// # Errors
-/// [`InferError`] for an empty prompt, an id of the prompt outside the vocabulary, bad options, [`InferError::Device`]
+/// [`InferError`] for an empty prompt, an id of the prompt or a stop token outside the vocabulary, bad options, [`InferError::Device`]
 /// and [`InferError::BadLogits`]. A transcript that does not hold is no error; the report says so.
-pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Result<Verification, InferError> {
+pub fn verify(gpt: &Gpt, transcript: &Transcript, tolerance: Tolerance) -> Result<Verification, InferError> {
     let config = gpt.config();
     let Transcript { prompt, options, tokens, stop, .. } = transcript;
     options.sampler.check(config.vocab_size)?;
     check_prompt(prompt, config.vocab_size)?;
+    if let Some(id) = options.stop_token.filter(|id| *id as usize >= config.vocab_size) {
+        return Err(InferError::UnknownToken { id, vocab_size: config.vocab_size });
+    }
     let claims: Vec<&TokenClaim> = tokens.iter().chain(stop).collect();
     let limit = config.context_limit();
     let room = match (options.on_overflow, limit) {
@@ -142,7 +161,7 @@ pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Result<V
     let mut ids = prompt.clone();
     ids.extend(claims[..known].iter().map(|claim| claim.sampled.token));
     let contexts = contexts(prompt.len()..ids.len(), limit.filter(|_| options.on_overflow == Overflow::Recompute));
-    let judge = Judge { options, ids: &ids, demand };
+    let judge = Judge { options, ids: &ids, tolerance };
     let mut report = Verification {
         checked: 0,
         undecided: 0,
@@ -173,7 +192,7 @@ pub fn verify(gpt: &Gpt, transcript: &Transcript, demand: Tolerance) -> Result<V
 /// What one token turned out to be.
 struct Judged<'a> {
     claim: &'a TokenClaim,
-    verdict: Verdict,
+    verdict: TokenVerdict,
     expected: SampledToken,
     logprob: f64,
     interval: Option<Range<f64>>,
@@ -181,7 +200,7 @@ struct Judged<'a> {
 
 /// How a token's check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum TokenVerdict {
     Holds,
     Undecided,
     Fails(Fault),
@@ -194,9 +213,9 @@ impl Verification {
         let difference = (claim.sampled.logprob - logprob).abs();
         self.max_logprob_difference = self.max_logprob_difference.max(difference);
         match verdict {
-            Verdict::Holds => {}
-            Verdict::Undecided => self.undecided += 1,
-            Verdict::Fails(fault) => {
+            TokenVerdict::Holds => {}
+            TokenVerdict::Undecided => self.undecided += 1,
+            TokenVerdict::Fails(fault) => {
                 self.failed += 1;
                 self.first_failure.get_or_insert_with(|| {
                     let (expected, given) = (Some(expected), Some((logprob, interval)));

@@ -69,5 +69,6 @@ pub use training::{ExistingRun, Quiet, ResumeChanges, Training};
 
 pub use tril_data::{Corpus, Document};
 pub use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};
+pub use tril_prove::{Tolerance, Verdict};
 pub use tril_text::{HiddenParts, StopTexts, Tokenizer};
 pub use tril_train::{Evaluation, StepReport, TrainObserver, TrainOutcome};

@@ -3,14 +3,16 @@
 
 mod check;
 mod layout;
+mod strict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tril_infer::{CacheMode, FinishReason, GenerateOptions, GeneratedToken, Overflow, SampledToken, SamplerConfig};
-use tril_model::files;
+use tril_model::{ModelError, files};
 use tril_prove::{TokenClaim, Transcript};
 use tril_text::{TextError, Tokenizer};
 
@@ -223,14 +225,25 @@ impl ReceiptRecorder {
         let stop_texts = self.texts.values().next().map_or(&[][..], |text| text.request.stop.texts()).to_vec();
         let tokenizer = model.tokenizer();
         let mut prompts: Vec<ReceiptPrompt> = Vec::new();
+        let mut places = HashMap::new();
         for Recorded { request, tokens, finished } in self.texts.values() {
             let Some(finished) = finished else { continue };
             let prompt = PromptText::new(&request.prompt, &request.prompt_ids, tokenizer);
             let settings = ReceiptSettings::of(&request.options);
             let sample = ReceiptSample::new(request.options.sample_index, tokens, finished, tokenizer)?;
-            match prompts.last_mut().filter(|last| last.prompt == prompt && last.settings == settings) {
-                Some(last) => last.samples.push(sample),
-                None => prompts.push(ReceiptPrompt { prompt, settings, samples: vec![sample] }),
+            let unwritable =
+                |source: serde_json::Error| ModelError::Serialize { what: "settings", source: source.into() };
+            let key = prompt.key(&settings).map_err(unwritable)?;
+            let place = *places.entry(key).or_insert_with(|| {
+                prompts.push(ReceiptPrompt { prompt, settings, samples: vec![] });
+                prompts.len() - 1
+            });
+            let samples = &mut prompts[place].samples;
+            // The same sample again is the same text, unless one of the two was cut.
+            match samples.iter_mut().find(|other| other.sample_index == sample.sample_index) {
+                Some(other) if other.tokens.len() < sample.tokens.len() => *other = sample,
+                Some(_) => {}
+                None => samples.push(sample),
             }
         }
         Ok(Receipt {
@@ -274,8 +287,26 @@ impl Receipt {
                 Err(ReceiptError::Version { name, version: version.clone() })
             }
             // From the text again, whose lines the error tells.
-            Some(_) => serde_json::from_str(text).map_err(|source| ReceiptError::Damaged { name, source }),
+            Some(_) => {
+                let receipt = strict::from_str(text).and_then(|receipt: Self| {
+                    receipt.check_samples()?;
+                    Ok(receipt)
+                });
+                receipt.map_err(|source| ReceiptError::Damaged { name, source })
+            }
         }
+    }
+
+    /// Refuses a sample that is there twice, of which one could be the true one.
+    fn check_samples(&self) -> Result<(), serde_json::Error> {
+        let mut seen = HashSet::new();
+        for (number, ReceiptPrompt { prompt, settings, .. }, sample) in self.samples() {
+            if !seen.insert((prompt.key(settings)?, sample.sample_index)) {
+                let sample = sample.sample_index;
+                return Err(serde_json::Error::custom(format!("prompt {number} has its sample {sample} twice")));
+            }
+        }
+        Ok(())
     }
 
     /// Writes it, so that the file holds all of it or what it held before.
@@ -283,7 +314,7 @@ impl Receipt {
     /// # Errors
     /// [`Error::Model`] if the file cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let unwritable = |source: serde_json::Error| tril_model::ModelError::Io {
+        let unwritable = |source: serde_json::Error| ModelError::Io {
             action: "write",
             path: path.as_ref().to_owned(),
             source: source.into(),
@@ -307,11 +338,6 @@ impl Machine {
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             instruction_set: device.instruction_set().map(str::to_owned),
         }
-    }
-
-    /// Whether results of both must be the same bits.
-    pub fn computes_as(&self, other: &Self) -> bool {
-        self.instruction_set.is_some() && self == other
     }
 }
 
@@ -376,6 +402,11 @@ impl PromptText {
     fn new(text: &str, ids: &[u32], tokenizer: &Tokenizer) -> Self {
         let token = |id: &u32| PromptToken { id: *id, text: tokenizer.token_text(*id) };
         Self { text: text.to_owned(), tokens: ids.iter().map(token).collect() }
+    }
+
+    /// What tells the samples of this prompt by these settings from others.
+    fn key(&self, settings: &ReceiptSettings) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&(self.ids(), settings))
     }
 
     /// The ids alone.

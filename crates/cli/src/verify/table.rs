@@ -2,8 +2,8 @@
 
 use std::io::{Result, Write};
 
-use tril::{Receipt, ReceiptCheck, ReceiptPrompt, ReceiptSample, SampleCheck, SampledToken, Tokenizer};
-use tril_prove::{Failure, Fault, Tolerance};
+use tril::{FinishReason, Receipt, ReceiptCheck, ReceiptPrompt, ReceiptSample, SampleCheck, SampledToken, Tokenizer};
+use tril_prove::{Failure, Fault, Tolerance, Verdict};
 
 use super::VerifyOutput;
 use crate::ending::reason;
@@ -16,18 +16,16 @@ const BEFORE: usize = 12;
 pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
     let VerifyOutput { checkpoint, device, receipt: name, check: finding } = output;
     writeln!(out, "{} on {device}", checkpoint.display())?;
-    let (count, tril) = (receipt.samples().count(), &receipt.tril);
-    let samples = if count == 1 { "sample" } else { "samples" };
-    writeln!(out, "{name}: {count} {samples}, made by tril {tril} on {}", finding.made_on)?;
-    match finding.demand {
-        Tolerance::EqualBits => writeln!(out, "demand: the same bits, because both were computed in the same way")?,
-        Tolerance::Within(share) => writeln!(
-            out,
-            "demand: logits within {share} of the largest, because the machine or the way to compute differs; draws equal"
-        )?,
+    let count = receipt.samples().count();
+    writeln!(out, "{name}: {count} sample{}", if count == 1 { "" } else { "s" })?;
+    let stated = format!("tril {}, on {}, from {}", receipt.tril, finding.made_on, receipt.checkpoint);
+    writeln!(out, "stated, not checked: {}", on_one_line(&stated))?;
+    match finding.tolerance {
+        Tolerance::EqualBits => writeln!(out, "demanded: the same bits")?,
+        Tolerance::Within(share) => writeln!(out, "demanded: equal draws, and logits within {share} of the largest")?,
     }
     if let Some(fault) = &finding.fault {
-        return writeln!(out, "\nFAIL  {fault}.\nNo token was checked.");
+        return writeln!(out, "\nFAIL  {}.\nNo token was checked.", on_one_line(fault));
     }
     let heads =
         ["prompt", "sample", "tokens", "checked", "undecided", "failed", "contexts", "logprob differs", "ended by"];
@@ -47,12 +45,16 @@ pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, ou
 }
 
 fn write_row(sample: &SampleCheck, out: &mut impl Write) -> Result<()> {
-    let SampleCheck { prompt, sample_index, tokens, finish, pass, verification, .. } = sample;
+    let SampleCheck { prompt, sample_index, tokens, finish, verdict, verification, .. } = sample;
     let (checked, undecided, failed) = (verification.checked, verification.undecided, verification.failed);
     let (contexts, difference) = (verification.contexts, verification.max_logprob_difference);
     let difference = if difference == 0.0 { "0".to_owned() } else { format!("{difference:.1e}") };
     let finish = reason(*finish);
-    let outcome = if *pass { "pass" } else { "FAIL" };
+    let outcome = match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Undecided => "open",
+        Verdict::Fail => "FAIL",
+    };
     writeln!(
         out,
         "{prompt:>6} {sample_index:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {difference:>16}  {finish:<13} {outcome}"
@@ -82,7 +84,7 @@ fn write_failures(
         writeln!(out, "      It comes after: {cut}{}", on_one_line(&text))?;
     }
     for fault in checked.text.iter().chain(&checked.verification.ending) {
-        writeln!(out, "FAIL  {of}: {fault}.")?;
+        writeln!(out, "FAIL  {of}: {}.", on_one_line(fault))?;
     }
     Ok(())
 }
@@ -138,7 +140,7 @@ fn name(token: &SampledToken, tokenizer: &Tokenizer) -> String {
 }
 
 fn write_result(finding: &ReceiptCheck, out: &mut impl Write) -> Result<()> {
-    let failed = finding.samples.iter().filter(|sample| !sample.pass).count();
+    let failed = finding.samples.iter().filter(|sample| sample.verdict == Verdict::Fail).count();
     if failed > 0 {
         let all = finding.samples.len();
         writeln!(out, "\n{failed} of {all} failed: this checkpoint did not generate the text as the receipt says.")?;
@@ -146,12 +148,28 @@ fn write_result(finding: &ReceiptCheck, out: &mut impl Write) -> Result<()> {
         if finding.samples.iter().any(|sample| first(sample) == Some(Fault::Token)) {
             writeln!(out, "Tokens after a wrong one have another context and may fail for that alone.")?;
         }
+        if finding.tolerance == Tolerance::EqualBits && finding.made_on != finding.checked_on {
+            writeln!(out, "Where another device rounds otherwise, --tolerance 1e-3 says how far logits may be apart.")?;
+        }
         return Ok(());
     }
-    if finding.samples.iter().all(|sample| sample.verification.checked == 0) {
-        return writeln!(out, "There is no token to check.");
+    let cut = finding.samples.iter().filter(|sample| sample.finish == FinishReason::Interrupted).count();
+    if cut > 0 {
+        writeln!(out, "That {cut} of them ended by an interrupt is stated, not checked.")?;
     }
+    let empty = finding.samples.iter().filter(|sample| sample.verification.checked == 0).count();
     let undecided: usize = finding.samples.iter().map(|sample| sample.verification.undecided).sum();
-    let every = if undecided == 0 { "Every token is" } else { "Every token that could be decided is" };
-    writeln!(out, "{every} the one that this checkpoint, these settings and its draw give.")
+    if finding.verdict == Verdict::Pass {
+        return writeln!(out, "Every token is the one that this checkpoint, these settings and its draw give.");
+    }
+    if empty > 0 {
+        writeln!(out, "UNDECIDED  {empty} of {} samples without a token to check.", finding.samples.len())?;
+    }
+    if undecided > 0 {
+        writeln!(
+            out,
+            "UNDECIDED  {undecided} tokens: rounding within the tolerance may have chosen another one there."
+        )?;
+    }
+    writeln!(out, "Nothing is wrong, and not everything is known to be right.")
 }

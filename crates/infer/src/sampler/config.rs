@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::InferError;
 
+/// The largest `penalty_last_n`: more tokens than any text has.
+const MAX_SPAN: usize = i32::MAX as usize;
+
 /// How a token is chosen from the logits. The default draws from the model's own distribution.
 ///
 /// The settings take effect in one order, that of the fields: penalties, bias and bans, temperature, top-k, typical-p,
@@ -71,32 +74,32 @@ impl SamplerConfig {
     /// [`InferError::Setting`] for the first value that is none of those its field may have;
     /// [`InferError::AllBanned`] if no token is left.
     pub fn check(&self, vocab_size: usize) -> Result<(), InferError> {
-        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let within = |value: f64, low: f64, high: f64| (low..=high).contains(&value);
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let settings = [
             (
                 "repetition_penalty",
                 self.repetition_penalty,
-                positive(self.repetition_penalty),
-                "a positive number; 1 is none",
+                within(self.repetition_penalty, 0.01, 100.0),
+                "a number from 0.01 to 100; 1 is none",
             ),
             (
                 "presence_penalty",
                 self.presence_penalty,
-                self.presence_penalty.is_finite(),
-                "a finite number; 0 is none",
+                within(self.presence_penalty, -100.0, 100.0),
+                "a number from -100 to 100; 0 is none",
             ),
             (
                 "frequency_penalty",
                 self.frequency_penalty,
-                self.frequency_penalty.is_finite(),
-                "a finite number; 0 is none",
+                within(self.frequency_penalty, -100.0, 100.0),
+                "a number from -100 to 100; 0 is none",
             ),
             (
                 "temperature",
                 self.temperature,
-                self.temperature == 0.0 || positive(self.temperature),
-                "0 (greedy) or a positive number",
+                self.temperature == 0.0 || within(self.temperature, 1e-9, 1000.0),
+                "0 (greedy) or a number from 1e-9 to 1000",
             ),
             ("typical_p", self.typical_p, share(self.typical_p), "a number from 0 to 1; 1 keeps all tokens"),
             ("top_p", self.top_p, share(self.top_p), "a number from 0 to 1; 1 keeps all tokens"),
@@ -104,6 +107,11 @@ impl SamplerConfig {
         ];
         if let Some(&(field, value, _, allowed)) = settings.iter().find(|(_, _, sound, _)| !sound) {
             return Err(InferError::Setting { field, value: value.to_string(), allowed: allowed.to_owned() });
+        }
+        let span = self.penalty_last_n;
+        if span > MAX_SPAN {
+            let allowed = format!("a number from 0 to {MAX_SPAN}; 0 is all tokens");
+            return Err(InferError::Setting { field: "penalty_last_n", value: span.to_string(), allowed });
         }
         self.check_tokens(vocab_size)
     }
@@ -199,10 +207,15 @@ mod tests {
         }
         let (infinity, nan) = (f64::INFINITY, f64::NAN);
         let cases: [(&str, &[f64], &[f64], &str); 7] = [
-            ("repetition_penalty", &[0.0, -1.0, infinity, nan], &[0.1, 1.0, 1e300], "a positive number"),
-            ("presence_penalty", &[infinity, -infinity, nan], &[-2.0, 0.0, 1e300], "a finite number"),
-            ("frequency_penalty", &[infinity, -infinity, nan], &[-2.0, 0.0, 1e300], "a finite number"),
-            ("temperature", &[-0.1, infinity, nan], &[0.0, 1e-300, 1e300], "0 (greedy) or a positive number"),
+            ("repetition_penalty", &[0.0, -1.0, 1e12, infinity, nan], &[0.01, 1.0, 100.0], "from 0.01 to 100"),
+            ("presence_penalty", &[101.0, infinity, -infinity, nan], &[-2.0, 0.0, 100.0], "from -100 to 100"),
+            ("frequency_penalty", &[-101.0, infinity, -infinity, nan], &[-2.0, 0.0, 100.0], "from -100 to 100"),
+            (
+                "temperature",
+                &[-0.1, 1e-300, 1001.0, infinity, nan],
+                &[0.0, 1e-9, 1000.0],
+                "0 (greedy) or a number from",
+            ),
             ("typical_p", &[-0.1, 1.1, nan], &[0.0, 0.5, 1.0], "from 0 to 1"),
             ("top_p", &[-0.1, 1.1, nan], &[0.0, 0.5, 1.0], "from 0 to 1"),
             ("min_p", &[-0.1, 1.1, nan], &[0.0, 0.5, 1.0], "from 0 to 1"),
@@ -217,6 +230,11 @@ mod tests {
                 set(field, *value).check(VOCAB_SIZE).unwrap_or_else(|error| panic!("{error}"));
             }
         }
+        let span = |penalty_last_n| SamplerConfig { penalty_last_n, ..Default::default() };
+        assert!(
+            message(&span(usize::MAX)).contains("penalty_last_n = 18446744073709551615: it must be a number from 0")
+        );
+        span(1 << 30).check(VOCAB_SIZE).expect("sound");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Fault, Judged, TokenClaim, Verdict};
+use super::{Fault, Judged, TokenClaim, TokenVerdict};
 use tril_infer::{Distribution, GenerateOptions, InferError, SampledToken, SamplerConfig, choose_from};
 
 use crate::Tolerance;
@@ -19,7 +19,7 @@ pub struct Judge<'a> {
     pub options: &'a GenerateOptions,
     /// The whole text: prompt and new tokens.
     pub ids: &'a [u32],
-    pub demand: Tolerance,
+    pub tolerance: Tolerance,
 }
 
 /// A row of logits, and what the settings make of it.
@@ -48,11 +48,11 @@ impl Judge<'_> {
         let interval = interval_of(&distribution, claim.sampled.token);
         let row = Row { logits, distribution: &distribution, position };
         let verdict = if claim.sampled.uniform.map(f64::to_bits) != expected.uniform.map(f64::to_bits) {
-            Verdict::Fails(Fault::Uniform)
+            TokenVerdict::Fails(Fault::Uniform)
         } else if (Some(claim.sampled.token) == *stop_token) != is_stop {
-            Verdict::Fails(Fault::StopToken)
+            TokenVerdict::Fails(Fault::StopToken)
         } else {
-            match self.demand {
+            match self.tolerance {
                 Tolerance::EqualBits => exactly(claim, &expected),
                 Tolerance::Within(of_largest) => self.within(claim, &expected, &interval, logprob, of_largest, &row)?,
             }
@@ -69,13 +69,13 @@ impl Judge<'_> {
         logprob: f64,
         of_largest: f64,
         row: &Row<'_>,
-    ) -> Result<Verdict, InferError> {
+    ) -> Result<TokenVerdict, InferError> {
         let sampler = &self.options.sampler;
         let largest = row.logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
         let difference = of_largest * f64::from(largest);
         // The logit itself may differ, and the logarithm of the sum of them all by as much.
         if is_apart(claim.sampled.logprob, logprob, 2.0 * difference) {
-            return Ok(Verdict::Fails(Fault::Logprob));
+            return Ok(TokenVerdict::Fails(Fault::Logprob));
         }
         // What the difference of two logits may have become when the draw was made.
         let scale = sampler.repetition_penalty.max(1.0 / sampler.repetition_penalty);
@@ -95,15 +95,15 @@ impl Judge<'_> {
         };
         if interval.as_ref().is_some_and(fits) {
             let same = claim.sampled.token == expected.token;
-            return Ok(if same { Verdict::Holds } else { Verdict::Undecided });
+            return Ok(if same { TokenVerdict::Holds } else { TokenVerdict::Undecided });
         }
         if claim.sampled.uniform.is_none_or(|draw| claim.sampled.cdf_interval.contains(&draw))
             && self.wavers(claim, moves, row)?
         {
-            return Ok(Verdict::Undecided);
+            return Ok(TokenVerdict::Undecided);
         }
         let fault = if claim.sampled.token == expected.token { Fault::CdfInterval } else { Fault::Token };
-        Ok(Verdict::Fails(fault))
+        Ok(TokenVerdict::Fails(fault))
     }
 
     /// Whether what filters keep here, or which logit is the largest, may be otherwise if the difference of two scaled
@@ -146,16 +146,16 @@ impl Judge<'_> {
 }
 
 /// All of it is the same to the last bit.
-fn exactly(claim: &TokenClaim, expected: &SampledToken) -> Verdict {
+fn exactly(claim: &TokenClaim, expected: &SampledToken) -> TokenVerdict {
     let bits = |interval: &Range<f64>| [interval.start.to_bits(), interval.end.to_bits()];
     if claim.sampled.token != expected.token {
-        Verdict::Fails(Fault::Token)
+        TokenVerdict::Fails(Fault::Token)
     } else if bits(&claim.sampled.cdf_interval) != bits(&expected.cdf_interval) {
-        Verdict::Fails(Fault::CdfInterval)
+        TokenVerdict::Fails(Fault::CdfInterval)
     } else if claim.sampled.logprob.to_bits() != expected.logprob.to_bits() {
-        Verdict::Fails(Fault::Logprob)
+        TokenVerdict::Fails(Fault::Logprob)
     } else {
-        Verdict::Holds
+        TokenVerdict::Holds
     }
 }
 
@@ -188,10 +188,10 @@ mod tests {
     use super::*;
 
     /// What becomes of tokens that were made of logits which differ by `size`, each position by others.
-    fn judge_within(config: &SamplerConfig, size: f32, of_largest: f64) -> Vec<Verdict> {
+    fn judge_within(config: &SamplerConfig, size: f32, of_largest: f64) -> Vec<TokenVerdict> {
         let options = GenerateOptions { sampler: config.clone(), ..GenerateOptions::default() };
         let ids: Vec<u32> = vec![0; 400];
-        let judge = Judge { options: &options, ids: &ids, demand: Tolerance::Within(of_largest) };
+        let judge = Judge { options: &options, ids: &ids, tolerance: Tolerance::Within(of_largest) };
         let verdict = |position: usize| {
             let scale = 0.15 + (position % 37) as f32 * 1e-3;
             let logits: Vec<f32> = (0..50_u32).map(|id| ((id * 37 % 50) as f32 - 25.0) * scale).collect();
@@ -204,7 +204,7 @@ mod tests {
         (1..400).map(verdict).collect()
     }
 
-    fn count(verdicts: &[Verdict], wanted: impl Fn(&Verdict) -> bool) -> usize {
+    fn count(verdicts: &[TokenVerdict], wanted: impl Fn(&TokenVerdict) -> bool) -> usize {
         verdicts.iter().filter(|verdict| wanted(verdict)).count()
     }
 
@@ -217,7 +217,7 @@ mod tests {
             SamplerConfig { min_p: 0.1, presence_penalty: 0.5, ..base() },
             SamplerConfig { typical_p: 0.6, ..base() },
             SamplerConfig { temperature: 0.0, ..base() },
-            SamplerConfig { temperature: 1e-300, ..base() },
+            SamplerConfig { temperature: 1e-9, ..base() },
         ]
     }
 
@@ -225,8 +225,8 @@ mod tests {
     fn logits_that_differ_by_less_than_is_allowed_never_fail_and_rarely_leave_a_doubt() {
         for config in configs() {
             let verdicts = judge_within(&config, 0.003, 1e-3); // 1e-3 of 3.75 at least
-            assert_eq!(count(&verdicts, |verdict| matches!(verdict, Verdict::Fails(_))), 0, "{config:?}");
-            let held = count(&verdicts, |verdict| *verdict == Verdict::Holds);
+            assert_eq!(count(&verdicts, |verdict| matches!(verdict, TokenVerdict::Fails(_))), 0, "{config:?}");
+            let held = count(&verdicts, |verdict| *verdict == TokenVerdict::Holds);
             assert!(held > 360, "{held} of 399: {config:?}");
         }
     }
@@ -235,7 +235,7 @@ mod tests {
     fn logits_that_differ_by_more_fail() {
         for config in configs() {
             let verdicts = judge_within(&config, 0.1, 1e-3);
-            let failed = count(&verdicts, |verdict| matches!(verdict, Verdict::Fails(_)));
+            let failed = count(&verdicts, |verdict| matches!(verdict, TokenVerdict::Fails(_)));
             assert_eq!(failed, verdicts.len(), "{config:?}");
         }
     }
@@ -250,15 +250,15 @@ mod tests {
         let options = GenerateOptions::default();
         let claim = |logits: &[f32]| TokenClaim::from(tril_infer::choose(logits, &[0], &config, 0, 1).expect("sound"));
         assert_eq!((claim(&above).sampled.token, claim(&below).sampled.token), (0, 1), "the premise");
-        let verdict = |demand, claim: &TokenClaim| {
-            let judge = Judge { options: &options, ids: &[0, 0], demand };
+        let verdict = |tolerance, claim: &TokenClaim| {
+            let judge = Judge { options: &options, ids: &[0, 0], tolerance };
             judge.judge(claim, 1, &above, false).expect("sound").verdict
         };
-        assert_eq!(verdict(Tolerance::Within(1e-3), &claim(&above)), Verdict::Holds);
-        assert_eq!(verdict(Tolerance::Within(1e-3), &claim(&below)), Verdict::Undecided);
-        assert_eq!(verdict(Tolerance::Within(1e-6), &claim(&below)), Verdict::Fails(Fault::Logprob));
-        assert_eq!(verdict(Tolerance::EqualBits, &claim(&below)), Verdict::Fails(Fault::Token));
-        assert_eq!(verdict(Tolerance::EqualBits, &claim(&above)), Verdict::Holds);
+        assert_eq!(verdict(Tolerance::Within(1e-3), &claim(&above)), TokenVerdict::Holds);
+        assert_eq!(verdict(Tolerance::Within(1e-3), &claim(&below)), TokenVerdict::Undecided);
+        assert_eq!(verdict(Tolerance::Within(1e-6), &claim(&below)), TokenVerdict::Fails(Fault::Logprob));
+        assert_eq!(verdict(Tolerance::EqualBits, &claim(&below)), TokenVerdict::Fails(Fault::Token));
+        assert_eq!(verdict(Tolerance::EqualBits, &claim(&above)), TokenVerdict::Holds);
     }
 
     #[test]

@@ -1,27 +1,24 @@
 //! Whether a receipt says how its checkpoint would have made these texts.
 
 use serde::Serialize;
-use tril_infer::FinishReason;
-use tril_prove::{Tolerance, Verification, verify};
+use tril_infer::{FinishReason, InferError};
+use tril_prove::{Tolerance, Verdict, Verification, verify};
 use tril_text::{StopTexts, TextStream, Tokenizer};
 
-use super::{Machine, Receipt, ReceiptPrompt, ReceiptSample};
+use super::{Machine, Receipt, ReceiptPrompt, ReceiptSample, ReceiptSettings};
 use crate::{ComputeDevice, Error, Model};
-
-/// Share of the largest logit by which logits may differ from one machine to another.
-const TOLERANCE: f64 = 1e-3;
 
 /// What a check of a receipt found.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReceiptCheck {
-    /// Nothing is wrong.
-    pub pass: bool,
-    /// What the samples were made on.
+    /// The worst verdict on a sample.
+    pub verdict: Verdict,
+    /// What the samples were made on, as the receipt states it; nothing shows that.
     pub made_on: Machine,
     /// What they were checked on.
     pub checked_on: Machine,
-    /// What was demanded: the same bits where both compute alike.
-    pub demand: Tolerance,
+    /// How far what the receipt says may be from what was computed.
+    pub tolerance: Tolerance,
     /// What is wrong with all samples, so that no token was looked at.
     pub fault: Option<String>,
     /// In the order of [`Receipt::samples`].
@@ -39,8 +36,8 @@ pub struct SampleCheck {
     pub tokens: usize,
     /// Why it is said to have ended.
     pub finish: FinishReason,
-    /// Nothing is wrong with it.
-    pub pass: bool,
+    /// What the check of it comes to.
+    pub verdict: Verdict,
     /// What is wrong with the text, and not with the ids.
     pub text: Option<String>,
     /// What was found about the ids.
@@ -51,29 +48,37 @@ pub struct SampleCheck {
 impl Receipt {
     /// Checks every token: that it is what the checkpoint, the settings and its draw give.
     ///
+    /// - tolerance: how far numbers may be apart, for whoever checks to decide: the CPU gives the same bits again, other
+    ///   devices do not
+    ///
     /// # Errors
     /// [`Error`] for settings that no sampler can have, and for a device that fails. A receipt that does not hold is no
     /// error; the result says so.
-    pub fn check(&self, model: &Model, device: &ComputeDevice) -> Result<ReceiptCheck, Error> {
+    pub fn check(&self, model: &Model, device: &ComputeDevice, tolerance: Tolerance) -> Result<ReceiptCheck, Error> {
         let checked_on = Machine::of(device);
-        let demand = match checked_on.computes_as(&self.machine) {
-            true => Tolerance::EqualBits,
-            false => Tolerance::Within(TOLERANCE),
-        };
+        let vocab_size = model.config().vocab_size;
+        for ReceiptSettings { sampler, stop_token, .. } in self.prompts.iter().map(|continued| &continued.settings) {
+            sampler.check(vocab_size)?;
+            if let Some(id) = stop_token.filter(|id| *id as usize >= vocab_size) {
+                let allowed = format!("a token of this model: an id from 0 to {}", vocab_size - 1);
+                return Err(InferError::Setting { field: "stop_token", value: id.to_string(), allowed }.into());
+            }
+        }
         let fault = self.fault_of_all(model)?;
         let mut samples = Vec::new();
         if fault.is_none() {
             let stops = StopTexts::new(&self.stop_texts)?;
             for (prompt, continued, sample) in self.samples() {
-                let verification = verify(model.gpt(), &continued.transcript(sample), demand)?;
+                let verification = verify(model.gpt(), &continued.transcript(sample), tolerance)?;
                 let text = fault_of_text(sample, &stops, model.tokenizer());
-                let pass = verification.passes() && text.is_none();
+                let verdict = if text.is_some() { Verdict::Fail } else { verification.verdict() };
                 let (tokens, &ReceiptSample { sample_index, finish, .. }) = (sample.tokens.len(), sample);
-                samples.push(SampleCheck { prompt, sample_index, tokens, finish, pass, text, verification });
+                samples.push(SampleCheck { prompt, sample_index, tokens, finish, verdict, text, verification });
             }
         }
-        let pass = fault.is_none() && samples.iter().all(|sample| sample.pass);
-        Ok(ReceiptCheck { pass, made_on: self.machine.clone(), checked_on, demand, fault, samples })
+        let worst = samples.iter().map(|sample| sample.verdict).max();
+        let verdict = if fault.is_some() { Verdict::Fail } else { worst.unwrap_or(Verdict::Fail) };
+        Ok(ReceiptCheck { verdict, made_on: self.machine.clone(), checked_on, tolerance, fault, samples })
     }
 
     /// What is wrong with what all samples share.
@@ -89,7 +94,13 @@ impl Receipt {
         if self.samples().next().is_none() {
             return Ok(Some("there is no sample in it".to_owned()));
         }
-        for ReceiptPrompt { prompt, .. } in &self.prompts {
+        for ReceiptPrompt { prompt, settings, .. } in &self.prompts {
+            if let Some(id) = settings.stop_token.filter(|id| Some(*id) != tokenizer.end_of_text()) {
+                let text = tokenizer.token_text(id);
+                return Ok(Some(format!(
+                    "it ends texts at token {id}, {text:?}, which ends no text of this checkpoint"
+                )));
+            }
             if tokenizer.encode_prompt(&prompt.text).ok() != Some(prompt.ids()) {
                 let text = &prompt.text;
                 return Ok(Some(format!(
