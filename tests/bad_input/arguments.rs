@@ -11,7 +11,7 @@ fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
     let features = [
         ("ndarray", cfg!(feature = "ndarray")),
         ("vulkan", cfg!(feature = "vulkan")),
-        ("webgpu", cfg!(feature = "webgpu")),
+        ("wgpu", cfg!(feature = "wgpu")),
         ("cuda", cfg!(feature = "cuda")),
     ];
     for (name, _) in features.into_iter().filter(|(_, compiled_in)| !compiled_in) {
@@ -28,9 +28,9 @@ fn a_device_that_is_none_is_refused_with_those_that_are() {
     let test_dir = TestDir::with_run();
     for device in ["gpu", "cuda:x", "CPU"] {
         let message = test_dir.refused(&format!("sample run --device {device}"));
-        assert_says(&message, &[&format!("`{device}`"), "not a device", "auto, cpu, ndarray, vulkan"]);
+        assert_says(&message, &[&format!("`{device}`"), "not a device", "auto, cpu, ndarray, wgpu"]);
     }
-    assert_says(&test_dir.refused("sample run --device cpu:1"), &["`cpu:1`", "only vulkan, webgpu and cuda"]);
+    assert_says(&test_dir.refused("sample run --device cpu:1"), &["`cpu:1`", "only wgpu, vulkan and cuda"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub struct ManArgs {
 #[derive(Debug, Args)]
 pub struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    #[arg(help = "auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]; the last four must be built in")]
+    #[arg(help = "auto, cpu, ndarray, wgpu[:n], vulkan[:n] or cuda[:n]; the last four must be built in")]
     pub device: DeviceChoice,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

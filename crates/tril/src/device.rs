@@ -17,8 +17,8 @@ enum Kind {
     Auto,
     Cpu,
     NdArray,
+    Wgpu,
     Vulkan,
-    WebGpu,
     Cuda,
 }
 
@@ -26,8 +26,8 @@ const KINDS: [(&str, Kind); 6] = [
     ("auto", Kind::Auto),
     ("cpu", Kind::Cpu),
     ("ndarray", Kind::NdArray),
+    ("wgpu", Kind::Wgpu),
     ("vulkan", Kind::Vulkan),
-    ("webgpu", Kind::WebGpu),
     ("cuda", Kind::Cuda),
 ];
 
@@ -40,8 +40,11 @@ impl FromStr for DeviceChoice {
             Some((name, index)) => (name, Some(index.parse().map_err(|_| usage())?)),
             None => (text, None),
         };
+        if name == "webgpu" {
+            return Err(DeviceError::ForBrowsers);
+        }
         let (_, kind) = *KINDS.iter().find(|(known, _)| *known == name).ok_or_else(usage)?;
-        let is_gpu = matches!(kind, Kind::Vulkan | Kind::WebGpu | Kind::Cuda);
+        let is_gpu = matches!(kind, Kind::Wgpu | Kind::Vulkan | Kind::Cuda);
         if index.is_some() && !is_gpu {
             return Err(DeviceError::NotNumbered { name: text.to_owned() });
         }
@@ -70,13 +73,16 @@ pub struct ComputeDevice {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// No device has such a name.
-    #[error("`{name}` is not a device; use auto, cpu, ndarray, vulkan[:n], webgpu[:n] or cuda[:n]")]
+    #[error("`{name}` is not a device; use auto, cpu, ndarray, wgpu[:n], vulkan[:n] or cuda[:n]")]
     Unknown {
         /// The name as given.
         name: String,
     },
+    /// WebGPU is what browsers have.
+    #[error("`webgpu` is a device of browsers; on a computer it is called wgpu")]
+    ForBrowsers,
     /// Only GPUs are numbered.
-    #[error("`{name}`: only vulkan, webgpu and cuda have several devices to choose from")]
+    #[error("`{name}`: only wgpu, vulkan and cuda have several devices to choose from")]
     NotNumbered {
         /// The name as given.
         name: String,
@@ -134,13 +140,13 @@ impl ComputeDevice {
     pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
         let device = match choice.kind {
             Kind::Auto => {
-                let gpus = [Kind::Cuda, Kind::Vulkan, Kind::WebGpu].map(|kind| DeviceChoice { kind, index: None });
+                let gpus = [Kind::Cuda, Kind::Wgpu, Kind::Vulkan].map(|kind| DeviceChoice { kind, index: None });
                 let found = gpus.into_iter().find_map(|choice| Some(Self { inner: choice.gpu().ok()?, choice }));
                 found.unwrap_or_else(Self::cpu)
             }
             Kind::Cpu => Self::cpu(),
             Kind::NdArray => Self { inner: ndarray(choice)?, choice },
-            Kind::Vulkan | Kind::WebGpu | Kind::Cuda => Self { inner: choice.gpu()?, choice },
+            Kind::Wgpu | Kind::Vulkan | Kind::Cuda => Self { inner: choice.gpu()?, choice },
         };
         if tril_kernels::is_cpu(&device.inner)
             && let Err(value) = tril_kernels::instruction_set()
@@ -190,10 +196,10 @@ impl DeviceChoice {
 /// The GPUs that a kind reaches; `None` if it is not compiled in.
 fn gpus(kind: Kind) -> Option<Vec<Device>> {
     match kind {
+        #[cfg(feature = "wgpu")]
+        Kind::Wgpu => Some(Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec()),
         #[cfg(feature = "vulkan")]
         Kind::Vulkan => Some(Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec()),
-        #[cfg(feature = "webgpu")]
-        Kind::WebGpu => Some(Device::enumerate(burn::tensor::DeviceType::WebGpu).into_vec()),
         #[cfg(feature = "cuda")]
         Kind::Cuda => Some(Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec()),
         _ => None,
@@ -221,10 +227,10 @@ mod tests {
 
     #[test]
     fn devices_read_as_they_are_written() {
-        for text in ["auto", "cpu", "ndarray", "vulkan", "vulkan:1", "webgpu:0", "cuda:3"] {
+        for text in ["auto", "cpu", "ndarray", "vulkan", "vulkan:1", "wgpu:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().expect("a device").to_string(), text);
         }
-        for text in ["", "gpu", "cpu:1", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
+        for text in ["", "gpu", "cpu:1", "cuda:", "cuda:x", "cuda:-1", "CPU", "webgpu"] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text:?} is no device");
         }
     }
