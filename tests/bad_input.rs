@@ -9,6 +9,7 @@
 //! | `recipes` | recipes and `--set` |
 //! | `arguments` | devices, threads, options that do not go together, directories |
 //! | `damage` | checkpoints that are missing, cut, corrupted or do not fit together |
+//! | `values` | numbers out of range, texts that nothing can write, settings that undo each other |
 //! | `resumption` | runs that cannot be resumed, or not like that |
 
 mod arguments;
@@ -16,3 +17,4 @@ mod damage;
 mod recipes;
 mod resumption;
 mod texts;
+mod values;

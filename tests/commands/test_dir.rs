@@ -245,3 +245,9 @@ pub fn text() -> String {
         |i: usize| format!("{} {} {} ({}).\n", who[i * 3 % 5], what[i * i % 6], which[(i + i / 7) % 5], i % 13);
     (0..120).map(sentence).collect()
 }
+
+/// How many tokens the first sample of `receipt.json` has.
+pub fn tokens_of_receipt(test_dir: &TestDir) -> usize {
+    let receipt: Value = serde_json::from_str(&test_dir.read("receipt.json")).expect("JSON");
+    receipt["prompts"][0]["samples"][0]["tokens"].as_array().expect("a list").len()
+}

@@ -2,6 +2,7 @@
 
 mod chat;
 mod sampling;
+mod values;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
 pub use sampling::SamplingArgs;
+use values::whole;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
 #[derive(Debug, Parser)]
@@ -71,7 +73,7 @@ pub struct ComputeArgs {
     #[arg(help = "auto, cpu, ndarray, wgpu[:n], vulkan[:n] or cuda[:n]; the last four must be built in")]
     pub device: DeviceChoice,
     /// CPU threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65_535))]
     pub threads: Option<u16>,
 }
 
@@ -124,27 +126,14 @@ impl From<OnOverflow> for Overflow {
     }
 }
 
-/// A number of tokens, or `inf`.
-fn parse_max_tokens(text: &str) -> Result<usize, String> {
-    match text {
-        "inf" => Ok(usize::MAX),
-        _ => text.parse().map_err(|_| format!("it must be a whole number up to {}, or inf for no end", usize::MAX)),
-    }
-}
-
-/// Reads `--seconds`.
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 3600.0);
-    seconds.ok_or_else(|| "it must be a number above 0, at most 3600".to_owned())
-}
-
 #[derive(Debug, Args)]
 pub struct SampleArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// Text to continue; - reads it from standard input
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "prompt_file")]
+    /// Text to continue; - reads it from standard input. In all texts of a command line \n is a newline, \t a tab and \\ a
+    /// backslash
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true, conflicts_with = "prompt_file")]
     pub prompt: Option<String>,
     /// A file with the text to continue
     #[arg(long, value_name = "FILE")]
@@ -157,25 +146,28 @@ pub struct SampleArgs {
     #[arg(long)]
     pub jsonl: bool,
     /// How many texts to generate at a time; this changes the speed and nothing else
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<u16>(1..=65_535))]
     pub batch_size: u16,
     /// Generate at most this many tokens; inf goes on until Ctrl-C
-    #[arg(long, value_name = "N|inf", default_value = "500", value_parser = parse_max_tokens)]
+    #[arg(long, value_name = "N|inf", default_value = "500", value_parser = values::max_tokens)]
     pub max_tokens: usize,
+    /// Go on past the end of a text: the token that ends one is a token like others
+    #[arg(long)]
+    pub ignore_eos: bool,
     /// What to do when the context is full; with rotary positions and a window it never is
     #[arg(long, value_name = "WHAT", default_value = "recompute")]
     pub on_overflow: OnOverflow,
     /// Stop where TEXT appears after the prompt, and leave it out; may be repeated
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub stop: Vec<String>,
     /// Hide everything from START to END; it is still generated and counted; may be repeated
-    #[arg(long, num_args = 2, value_names = ["START", "END"], allow_hyphen_values = true)]
+    #[arg(long, num_args = 2, value_names = ["START", "END"], value_parser = tril::unescape, allow_hyphen_values = true)]
     pub hide: Vec<String>,
     /// How many samples
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(1..=u64::MAX))]
     pub num_samples: u64,
     /// Index of the first sample to make: --sample-index 2 is the third of --num-samples 3
-    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(long, value_name = "I", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     pub sample_index: u64,
     /// Recompute the whole context at every step instead of caching keys and values
     #[arg(long)]
@@ -237,7 +229,7 @@ pub struct ProveArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub text: Option<PathBuf>,
     /// The text to prove it on
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -252,16 +244,16 @@ pub struct CostArgs {
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
     /// Text to continue [default: where a document begins]
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Tokens to generate [default: as many as the context holds, or four windows; at most 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65_535))]
     pub max_tokens: Option<u16>,
     /// Tokens per chunk where a known text is prefilled
-    #[arg(long, value_name = "N", default_value = "16")]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = values::at_least_one)]
     pub prefill_chunk: NonZeroUsize,
     /// The same seed gives the same tokens
-    #[arg(long, value_name = "S", default_value_t = 1337)]
+    #[arg(long, value_name = "S", default_value_t = 1337, value_parser = whole::<u64>(0..=u64::MAX))]
     pub seed: u64,
     /// Print one JSON object, with every pass
     #[arg(long)]
@@ -282,7 +274,7 @@ pub struct VerifyArgs {
     #[arg(value_name = "RECEIPT")]
     pub receipt: PathBuf,
     /// Allow logits to differ by this share of the largest, as between two devices; the CPU gives the same bits again
-    #[arg(long, value_name = "SHARE", value_parser = share_of_logits)]
+    #[arg(long, value_name = "SHARE", value_parser = values::share_of_logits)]
     pub tolerance: Option<f64>,
     /// Print one JSON object
     #[arg(long)]
@@ -298,7 +290,7 @@ pub enum BenchCommand {
     /// Fill the context one token at a time, with the cache
     Decode {
         /// Sequences to decode together, one token each per pass
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u16>(1..=4096))]
         batch_size: u16,
         #[command(flatten)]
         options: BenchOptions,
@@ -328,16 +320,11 @@ pub struct BenchOptions {
     #[arg(long, value_name = "SECTION.FIELD=VALUE")]
     pub set: Vec<String>,
     /// How many seconds to measure, after a warm-up of a fifth of that
-    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = parse_seconds, allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = values::seconds)]
     pub seconds: f64,
     /// Print one JSON object on one line
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
-}
-
-fn share_of_logits(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| *share > 0.0 && *share <= 0.1);
-    share.ok_or_else(|| "a number above 0, up to 0.1, such as 1e-3".to_owned())
 }

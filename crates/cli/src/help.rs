@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 use tril_model::files;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
@@ -63,7 +63,7 @@ const EXAMPLES: [(&str, &str); 12] = [
 
 /// The command line with its groups and examples.
 pub fn command() -> Command {
-    let mut command = Cli::command();
+    let mut command = with_negative_numbers(Cli::command());
     command.build();
     let groups: Vec<String> = GROUPS.iter().map(|(title, names)| group(title, names, &command)).collect();
     for (name, examples) in EXAMPLES {
@@ -72,6 +72,13 @@ pub fn command() -> Command {
     command
         .after_help(groups.join("\n\n"))
         .help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}")
+}
+
+/// A number below zero after a flag is its value, so that the message is about what it may be.
+fn with_negative_numbers(command: Command) -> Command {
+    let is_flag = |arg: &Arg| arg.get_long().is_some() && arg.get_action().takes_values();
+    let command = command.mut_args(|arg| if is_flag(&arg) { arg.allow_negative_numbers(true) } else { arg });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// A group as a title and a line a command.

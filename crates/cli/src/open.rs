@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts};
+use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts, Tokenizer};
 use tril_text::TextError;
 
 use crate::args::ComputeArgs;
@@ -12,7 +12,12 @@ use crate::args::ComputeArgs;
 /// The device to compute on.
 pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
     if let Some(threads) = args.threads {
-        tril::use_threads(threads.into()).context("--threads")?;
+        let (asked, cores): (usize, usize) =
+            (threads.into(), std::thread::available_parallelism().map_or(usize::MAX, usize::from));
+        if asked > cores {
+            note!("[{asked} threads were asked for; {cores} are used, one for each core]");
+        }
+        tril::use_threads(asked.min(cores)).context("--threads")?;
     }
     ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")
 }
@@ -23,7 +28,17 @@ pub fn set_fields(recipe: &mut Recipe, items: &[String]) -> Result<()> {
 }
 
 /// What is left out of texts that are shown: stop texts, and markers of hidden parts, a start and an end in turn.
-pub fn filters(stop: &[String], markers: &[String]) -> Result<(StopTexts, HiddenParts)> {
+///
+/// # Errors
+/// For a text that is empty, or that the vocabulary has no tokens for, so that it would never be seen.
+pub fn filters(stop: &[String], markers: &[String], tokenizer: &Tokenizer) -> Result<(StopTexts, HiddenParts)> {
+    for (flag, text) in stop.iter().map(|text| ("--stop", text)).chain(markers.iter().map(|text| ("--hide", text))) {
+        let ids = tokenizer.encode(text).map_err(|error| error.in_text(flag))?;
+        // Some tokenizers have a space more at the beginning of a text, or one less.
+        if !tokenizer.decode(&ids)?.contains(text.trim()) {
+            bail!("{flag} {text:?}: this checkpoint's vocabulary has no tokens for it, so no text would ever hold it");
+        }
+    }
     let pairs = markers.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
     let hidden = HiddenParts::new(pairs).context("--hide")?;
     Ok((StopTexts::new(stop).context("--stop")?, hidden))

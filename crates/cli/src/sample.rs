@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anstream::{AutoStream, ColorChoice, StripStream};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 use tril::{
@@ -20,6 +20,7 @@ use tril::{
     StopTexts, TextEvent, TextEventKind, Tokenizer,
 };
 use tril_infer::CacheMode;
+use tril_model::memory;
 
 use crate::args::SampleArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
@@ -29,13 +30,16 @@ use crate::{interrupt, open};
 use in_order::InOrder;
 use prompts::Prompt;
 
+/// Texts of one command: all of them are known before the first is made.
+const MAX_TEXTS: u64 = 100_000;
+
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     if let Some(receipt) = &args.receipt {
         open::check_output("--receipt", receipt)?;
     }
     let device = open::device(&args.compute)?;
     let model = Model::open(&args.checkpoint, &device)?;
-    let filters = open::filters(&args.stop, &args.hide)?;
+    let filters = open::filters(&args.stop, &args.hide, model.tokenizer())?;
     let prompts = prompts(args, model.tokenizer())?;
     let requests =
         prompts.iter().map(|prompt| request(prompt, &model, &filters)).collect::<Result<Vec<GenerateRequest>>>()?;
@@ -43,6 +47,9 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     interrupt::listen(&stop, None)?;
     // Steps are shown as they are made, so one text after another.
     let width = if args.trace { 1 } else { args.batch_size.into() };
+    let width = width.min(requests.len());
+    let caches = memory::cache_bytes(model.config()) * width as u128;
+    memory::check(&format!("--batch-size {}: the caches of {width} texts", args.batch_size), caches)?;
     let mut generator = model.generator().with_batch_size(NonZeroUsize::new(width).unwrap_or(NonZeroUsize::MIN));
     let mut recorder = args.receipt.as_ref().map(|_| ReceiptRecorder::default());
     for request in &requests {
@@ -125,7 +132,7 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
         sampler: args.sampling.config(tokenizer)?,
         sample_index: args.sample_index,
         max_tokens: args.max_tokens,
-        stop_token: tokenizer.end_of_text(),
+        stop_token: tokenizer.end_of_text().filter(|_| !args.ignore_eos),
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
         on_overflow: args.on_overflow.into(),
         alternatives: if args.trace { usize::MAX } else { 0 },
@@ -140,6 +147,13 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
         (None, None, Some(path)) => prompts::lines(path, &options)?,
         (None, None, None) => single(String::new(), "no prompt"),
     };
+    let texts = (prompts.len() as u64).saturating_mul(args.num_samples);
+    if texts > MAX_TEXTS {
+        bail!(
+            "--num-samples {}: that makes {texts} texts, and at most {MAX_TEXTS} are made by one command; --sample-index names the first sample of the next one",
+            args.num_samples
+        );
+    }
     let samples = |prompt: Prompt| {
         (0..args.num_samples).map(move |number| {
             let sample_index = prompt.options.sample_index.wrapping_add(number);

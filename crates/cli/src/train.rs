@@ -173,6 +173,9 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
         model.n_heads
     );
     note!("train    {} steps of {} × {} tokens, seed {}", train.steps, train.batch_size, train.seq_len, train.seed);
+    for doubt in training.doubts() {
+        note!("note     {doubt}");
+    }
     let step = training.step();
     let from = if step > 0 { format!(", from step {step}") } else { String::new() };
     note!("run      {}{from}\n", training.dir().path().display());

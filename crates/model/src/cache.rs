@@ -30,13 +30,18 @@ struct Buffers {
     values: Tensor<4>, // [batch_size, n_kv_heads, capacity, d_head]
 }
 
+/// Positions that the buffers of a cache hold.
+pub(crate) fn capacity(config: &GptConfig) -> usize {
+    match config.window() {
+        Some(window) => (2 * window).min(config.context_limit().unwrap_or(usize::MAX)),
+        None => config.max_seq_len,
+    }
+}
+
 impl KvCache {
     /// An empty cache for `batch_size` sequences of a model with this (resolved) config.
     pub(crate) fn new(config: &GptConfig, batch_size: usize, device: &Device) -> Self {
-        let capacity = match config.window() {
-            Some(window) => (2 * window).min(config.context_limit().unwrap_or(usize::MAX)),
-            None => config.max_seq_len,
-        };
+        let capacity = capacity(config);
         let zeros = |rows, columns| Tensor::zeros([batch_size, config.n_kv_heads, rows, columns], device);
         let layer = |_| Buffers { keys: zeros(config.d_head, capacity), values: zeros(capacity, config.d_head) };
         Self {

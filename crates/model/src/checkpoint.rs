@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use crate::parameters::{self, Init, WeightSource};
 use crate::tensor_file::{NamedTensors, read_tensors, tensors_to_bytes};
-use crate::{Gpt, GptConfig, ModelError, files, hugging_face};
+use crate::{Gpt, GptConfig, ModelError, files, hugging_face, memory};
 
 /// The model's config, as JSON.
 pub const CONFIG: &str = "config.json";
@@ -38,6 +38,9 @@ pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
         return hugging_face::load_gpt2(dir, device);
     }
     let config = load_config(dir)?;
+    let sizes = "max_seq_len, window, n_layers, n_kv_heads and d_head, for the cache of one sequence";
+    memory::check(sizes, memory::cache_bytes(&config))
+        .map_err(|error| ModelError::corrupt(&dir.join(CONFIG), error))?;
     let path = dir.join(WEIGHTS);
     let mut source = FileSource { path: path.clone(), tensors: read_tensors(&path)? };
     let model = Gpt::from_source(config, &mut source, device)?;

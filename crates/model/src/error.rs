@@ -23,6 +23,16 @@ pub enum ModelError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Something does not fit into memory.
+    #[error("{what}: that takes at least {} GiB of memory, and {} GiB are there; lower one of them", gibibytes(*needed), gibibytes(u128::from(*limit)))]
+    Memory {
+        /// The settings that ask for it.
+        what: String,
+        /// The least that it takes, in bytes.
+        needed: u128,
+        /// Bytes that there are.
+        limit: u64,
+    },
     /// There is no checkpoint at the path.
     #[error("no checkpoint at {path}: {detail}; train a model, or give the path of another")]
     Missing {
@@ -67,4 +77,9 @@ impl ModelError {
             _ => true,
         }
     }
+}
+
+/// Bytes as a number of GiB with one digit after the point.
+fn gibibytes(bytes: u128) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 30))
 }

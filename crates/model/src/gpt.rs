@@ -15,7 +15,7 @@ use crate::ids::ids_to_tensor;
 use crate::norm::Norm;
 use crate::parameters::{Initializer, WeightSource};
 use crate::tied_head::TiedHead;
-use crate::{ForwardContext, GptConfig, HeadId, KvCache, ModelError, Positions};
+use crate::{ForwardContext, GptConfig, HeadId, KvCache, ModelError, Positions, memory};
 
 /// A decoder-only transformer: embeddings, blocks, a last norm, a head.
 #[derive(Module, Debug)]
@@ -36,8 +36,10 @@ impl Gpt {
     /// A fresh model: GPT-2 initialisation, its values a function of the seed.
     ///
     /// # Errors
-    /// [`ModelError::Config`] for a config that no model can have.
+    /// [`ModelError::Config`] for a config that no model can have; [`ModelError::Memory`] for one that does not fit.
     pub fn new(config: GptConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+        let config = config.resolve()?;
+        memory::check("the sizes in [model]", 4 * memory::parameter_count(&config))?;
         Self::from_source(config, &mut Initializer { seed }, device)
     }
 

@@ -18,6 +18,7 @@ mod gpt;
 pub mod hugging_face;
 mod ids;
 mod loss;
+pub mod memory;
 mod mlp;
 mod norm;
 mod observer;

@@ -52,6 +52,14 @@ pub enum TextError {
         /// What the least size is made of.
         why: &'static str,
     },
+    /// A vocabulary is larger than any that a text gives.
+    #[error("tokenizer kind `bpe`: vocab_size = {vocab_size} is too large; give at most {maximum}")]
+    VocabSizeTooLarge {
+        /// The size asked for.
+        vocab_size: usize,
+        /// The largest size.
+        maximum: usize,
+    },
     /// Kind `file` needs a path.
     #[error("tokenizer kind `file`: `path` is empty; set it to a tokenizer.json")]
     NoTokenizerPath,

@@ -170,6 +170,12 @@ impl OptimizerConfig {
                 self.decay_start, self.warmup_steps
             )));
         }
+        if self.decay_steps != 0 && self.decay_steps <= self.decay_start.max(self.warmup_steps) {
+            return Err(TrainError::Config(format!(
+                "optimizer.decay_steps = {} is not after optimizer.decay_start = {} and optimizer.warmup_steps = {}, so the rate would never come down: raise the first, or set it to 0 for the run's last step",
+                self.decay_steps, self.decay_start, self.warmup_steps
+            )));
+        }
         within("optimizer.momentum", self.momentum, 0.0..1.0)?;
         within("optimizer.momentum_start", self.momentum_start, 0.0..1.0)?;
         within("optimizer.beta1", self.beta1, 0.0..1.0)?;

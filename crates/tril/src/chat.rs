@@ -6,6 +6,7 @@ use tril_infer::{FinishReason, GenerateOptions, PrefixCache};
 use tril_text::{HiddenParts, StopTexts, TextError, Tokenizer};
 
 use crate::generate::{CutCharacter, GenerateRequest, GeneratedText, TextEventKind};
+use crate::unescape::unescape;
 use crate::{Error, Model};
 
 /// A text in turns. The ids so far are the turns'; what the model computed for them is used again as far as it can be.
@@ -111,25 +112,8 @@ impl ChatFormat {
         let [before, after] = parts[..] else {
             return Err(format!("it must hold {{}} once, where the line goes, and holds it {} times", parts.len() - 1));
         };
-        Ok(Self { before: unescaped(before)?, after: unescaped(after)? })
+        Ok(Self { before: unescape(before)?, after: unescape(after)? })
     }
-}
-
-fn unescaped(text: &str) -> Result<String, String> {
-    let mut chars = text.chars();
-    let mut unescaped = String::new();
-    while let Some(char) = chars.next() {
-        unescaped.push(match char {
-            '\\' => match chars.next() {
-                Some('n') => '\n',
-                Some('t') => '\t',
-                Some('\\') => '\\',
-                _ => return Err(r"after a backslash come n, t or another backslash: \n, \t, \\".into()),
-            },
-            char => char,
-        });
-    }
-    Ok(unescaped)
 }
 
 impl Chat {

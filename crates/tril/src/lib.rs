@@ -45,6 +45,7 @@ mod loaded_model;
 mod receipt;
 mod recipe;
 mod training;
+mod unescape;
 
 pub use tril_data as data;
 pub use tril_infer as infer;
@@ -66,6 +67,7 @@ pub use receipt::{
 };
 pub use recipe::{DEFAULT_RECIPE, DataConfig, Recipe, RecipeError, SHIPPED_RECIPES, SampleConfig, shipped_recipe};
 pub use training::{ExistingRun, Quiet, ResumeChanges, Training};
+pub use unescape::unescape;
 
 pub use tril_data::{Corpus, Document};
 pub use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};

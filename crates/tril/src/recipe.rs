@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_model::GptConfig;
+use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::TokenizerConfig;
 use tril_train::{OptimizerConfig, TrainConfig};
 
@@ -93,7 +93,7 @@ pub struct Recipe {
 pub struct DataConfig {
     /// Name of an embedded corpus, or path of a file or directory.
     pub source: String,
-    /// Share of the text, at its end, that is held out.
+    /// Share of the text, at its end, that is held out: above 0, below 1.
     pub validation_fraction: f64,
 }
 
@@ -184,6 +184,38 @@ impl Recipe {
     /// As [`Recipe::set`], of the first that cannot be.
     pub fn set_all<T: AsRef<str>>(&mut self, items: &[T]) -> Result<(), RecipeError> {
         items.iter().try_for_each(|item| self.set(item.as_ref()))
+    }
+
+    /// Refuses a training step that does not fit into memory; the model is resolved.
+    ///
+    /// # Errors
+    /// [`ModelError::Memory`].
+    pub fn check_memory(&self) -> Result<(), ModelError> {
+        let TrainConfig { batch_size, micro_batches, seq_len, .. } = self.train;
+        let rows = batch_size / micro_batches.max(1);
+        let what = format!(
+            "a training step with train.batch_size = {batch_size}, train.micro_batches = {micro_batches}, train.seq_len = {seq_len} and the sizes in [model]"
+        );
+        memory::check(&what, memory::training_bytes(&self.model, rows, seq_len))
+    }
+
+    /// What is allowed and seldom meant: settings of which one undoes another, each in a sentence.
+    pub fn doubts(&self) -> Vec<String> {
+        let Self { model, train, optimizer, .. } = self;
+        let mut doubts = Vec::new();
+        if optimizer.warmup_steps > train.steps && train.steps > 0 {
+            doubts.push(format!(
+                "optimizer.warmup_steps = {} is more than train.steps = {}: the learning rate never reaches its peak",
+                optimizer.warmup_steps, train.steps
+            ));
+        }
+        if model.positions == Positions::Learned && train.seq_len < model.max_seq_len {
+            doubts.push(format!(
+                "train.seq_len = {} is less than model.max_seq_len = {}: the positions after {0} are never trained, and texts go there",
+                train.seq_len, model.max_seq_len
+            ));
+        }
+        doubts
     }
 
     /// The recipe as TOML, every field written out.

@@ -10,7 +10,7 @@ use tril_model::{Gpt, GptConfig, checkpoint};
 use tril_text::Tokenizer;
 use tril_train::{
     BestCheckpoint, Evaluation, RunDir, StepReport, TrainError, TrainObserver, TrainOutcome, Trainer, TrainingRun,
-    TrainingText,
+    TrainingText, learning_rate,
 };
 
 use crate::generate::GenerateRequest;
@@ -24,6 +24,7 @@ pub struct Training {
     tokenizer: Arc<Tokenizer>,
     corpus: EncodedCorpus,
     sample: GenerateRequest,
+    doubts: Vec<String>,
 }
 
 /// What to do with what an earlier run has written and this one would take the place of.
@@ -99,6 +100,7 @@ impl Training {
             return Err(Error::VocabSize { asked, tokens });
         }
         recipe.model = GptConfig { vocab_size: tokens, ..recipe.model }.resolve()?;
+        recipe.check_memory()?;
         let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device.inner())?;
         let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
         let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
@@ -151,6 +153,7 @@ impl Training {
             ));
         }
         recipe.model = recipe.model.resolve()?;
+        recipe.check_memory()?;
         if recipe.model != *gpt.config() {
             return refuse(format!(
                 "model.…: the model of {} cannot change its shape; train a new one",
@@ -177,12 +180,15 @@ impl Training {
         }
         check_validation(&text)?;
         let sample = sample(&recipe, &tokenizer)?;
+        let doubt = doubt_of_schedule(&stored, &recipe, progress.step);
         let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
         if let Some(new) = &changes.dir {
             dir = dir.branch(&from, &progress, new, replace)?;
         }
         dir.set_recipe(recipe.to_toml()?);
-        Ok(Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best))
+        let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best);
+        resumed.doubts.extend(doubt);
+        Ok(resumed)
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the fields, two of them taken apart")]
@@ -205,7 +211,8 @@ impl Training {
             validation_bytes: tokenizer.predicted_bytes(corpus.validation.bytes, &corpus.validation.ids),
             best,
         };
-        Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample }
+        let doubts = recipe.doubts();
+        Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample, doubts }
     }
 
     /// Trains to the last step, or until `stop` is set, which lets the step at hand finish and saves.
@@ -219,6 +226,11 @@ impl Training {
     /// The recipe, with every field as it is used.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// What is allowed and seldom meant about this run, each in a sentence; see [`Recipe::doubts`].
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
     }
 
     /// The text, in two sides.
@@ -261,6 +273,21 @@ fn check_beginning(recipe: &Recipe, dir: &Path, existing: ExistingRun) -> Result
     recipe.train.check()?;
     recipe.optimizer.check()?;
     Ok(RunDir::check_free(dir, existing == ExistingRun::Replace)?)
+}
+
+/// What to say where a run that goes on has another learning rate at its next step than it would have had.
+fn doubt_of_schedule(stored: &Recipe, recipe: &Recipe, step: u64) -> Option<String> {
+    let rate = |recipe: &Recipe| learning_rate(step + 1, recipe.train.steps, &recipe.optimizer);
+    let (old, new) = (rate(stored), rate(recipe));
+    let is_by_length = stored.optimizer == recipe.optimizer && old != new;
+    is_by_length.then(|| {
+        format!(
+            "with train.steps = {} in place of {} the decay ends later, so the learning rate of step {} is {new:.3e} and not {old:.3e}; optimizer.decay_steps = {1} keeps the schedule",
+            recipe.train.steps,
+            stored.train.steps,
+            step + 1
+        )
+    })
 }
 
 fn check_validation(text: &EncodedCorpus) -> Result<(), Error> {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tril::ChatFormat;
 
-use super::{ComputeArgs, OnOverflow, SamplingArgs, parse_max_tokens};
+use super::values::{max_tokens, whole};
+use super::{ComputeArgs, OnOverflow, SamplingArgs};
 
 #[derive(Debug, Args)]
 pub struct ChatArgs {
@@ -16,7 +17,7 @@ pub struct ChatArgs {
     #[arg(long, value_name = "TEMPLATE", default_value = "{}", value_parser = ChatFormat::parse, allow_hyphen_values = true)]
     pub format: ChatFormat,
     /// Sample index of the first answer to a line; each /regen adds one
-    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(long, value_name = "I", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     pub sample_index: u64,
     #[command(flatten)]
     pub compute: ComputeArgs,
@@ -28,16 +29,16 @@ pub struct ChatArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ChatFlags {
     /// Generate at most this many tokens an answer; inf goes on until Ctrl-C
-    #[arg(long, value_name = "N|inf", default_value = "200", value_parser = parse_max_tokens)]
+    #[arg(long, value_name = "N|inf", default_value = "200", value_parser = max_tokens)]
     pub max_tokens: usize,
     /// What to do when the context is full; with rotary positions and a window it never is
     #[arg(long, value_name = "WHAT", default_value = "recompute")]
     pub on_overflow: OnOverflow,
     /// End an answer where TEXT appears, and leave it out; may be repeated
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub stop: Vec<String>,
     /// Hide everything from START to END; it is still generated and saved; may be repeated
-    #[arg(long, num_args = 2, value_names = ["START", "END"], allow_hyphen_values = true)]
+    #[arg(long, num_args = 2, value_names = ["START", "END"], value_parser = tril::unescape, allow_hyphen_values = true)]
     pub hide: Vec<String>,
     #[command(flatten)]
     pub sampling: SamplingArgs,

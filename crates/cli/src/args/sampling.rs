@@ -7,6 +7,8 @@ use clap::Args;
 use tril_infer::SamplerConfig;
 use tril_text::Tokenizer;
 
+use super::values::whole;
+
 /// How many tokens of a text an error names.
 const MAX_NAMED: usize = 8;
 
@@ -14,44 +16,44 @@ const MAX_NAMED: usize = 8;
 #[command(next_help_heading = "Sampling, in the order it is applied")]
 pub struct SamplingArgs {
     /// Make tokens that have occurred less likely: divide their logits by X if positive, multiply if negative; 1 is off
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
     pub repetition_penalty: f64,
     /// Subtract X from the logit of every token that has occurred; a negative X favours them
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub presence_penalty: f64,
     /// Subtract X from a token's logit for each time it has occurred; a negative X favours it
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub frequency_penalty: f64,
     /// How many of the last tokens the penalties consider, the prompt's included; 0 is all
-    #[arg(long, alias = "penalty-span", value_name = "N", default_value_t = 0)]
+    #[arg(long, alias = "penalty-span", value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=u64::MAX))]
     pub penalty_last_n: usize,
     /// Add VALUE to the logit of the token ID of the checkpoint's tokenizer.json, -inf bans it; may be repeated
     #[arg(long, value_name = "ID=VALUE", value_parser = parse_bias)]
     pub logit_bias: Vec<(u32, f32)>,
     /// Never choose the token TEXT, spaces included, such as e or " the" or "<|endoftext|>"; may be repeated
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub ban: Vec<String>,
     /// Never choose the token ID of the checkpoint's tokenizer.json; may be repeated
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub ban_id: Vec<u32>,
     /// 0 always takes the most probable token; 1 draws from the model's own distribution
-    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
     pub temperature: f64,
     /// Draw only from the K most probable tokens; 0 keeps all
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>(0..=u64::MAX))]
     pub top_k: usize,
     /// Draw only from the tokens whose surprise is closest to its expectation, the entropy: as few as have
     /// probability P together; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub typical_p: f64,
     /// Draw only from the most probable tokens: as few as have probability P together; 1 keeps all
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub top_p: f64,
     /// Draw only from tokens at least P times as probable as the most probable one; 0 keeps all
-    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub min_p: f64,
     /// The same seed gives the same text
-    #[arg(long, value_name = "S", default_value_t = 1337)]
+    #[arg(long, value_name = "S", default_value_t = 1337, value_parser = whole::<u64>(0..=u64::MAX))]
     pub seed: u64,
 }
 

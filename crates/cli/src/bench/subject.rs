@@ -50,11 +50,13 @@ impl Subject {
         };
         let mut recipe = recipe;
         set_fields(&mut recipe, &options.set)?;
-        let Recipe { tokenizer, model, train, optimizer, .. } = recipe;
-        train.check()?;
-        optimizer.check()?;
-        let vocab_size = if model.vocab_size == 0 { vocab_size(&tokenizer)? } else { model.vocab_size };
-        let model = GptConfig { vocab_size, ..model }.resolve().with_context(|| name.clone())?;
+        recipe.train.check()?;
+        recipe.optimizer.check()?;
+        let GptConfig { vocab_size: known, .. } = recipe.model;
+        let vocab_size = if known == 0 { vocab_size(&recipe.tokenizer)? } else { known };
+        recipe.model = GptConfig { vocab_size, ..recipe.model }.resolve().with_context(|| name.clone())?;
+        recipe.check_memory()?;
+        let Recipe { model, train, optimizer, .. } = recipe;
         Ok(Self { name, shape: BenchShape { model, train, optimizer } })
     }
 }

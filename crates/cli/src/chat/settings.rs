@@ -23,7 +23,7 @@ pub struct Settings {
 impl Settings {
     pub fn new(began: ChatFlags, sample_index: u64, tokenizer: &Tokenizer) -> Result<Self> {
         let sampler = began.sampling.config(tokenizer)?;
-        let filters = open::filters(&began.stop, &began.hide)?;
+        let filters = open::filters(&began.stop, &began.hide, tokenizer)?;
         Ok(Self { now: began.clone(), began, changes: BTreeMap::new(), sampler, sample_index, filters })
     }
 
@@ -110,7 +110,7 @@ mod tests {
     use crate::args::{Cli, Command as Tril};
 
     fn tokenizer() -> Tokenizer {
-        Tokenizer::build(&TokenizerConfig::default(), &["abc xyz"]).expect("a tokenizer")
+        Tokenizer::build(&TokenizerConfig::default(), &["abc xyz-<>()"]).expect("a tokenizer")
     }
 
     fn settings(flags: &[&str]) -> Settings {
@@ -168,7 +168,7 @@ mod tests {
         for (name, values, told) in [
             ("temprature", &["1"][..], "no setting temprature"),
             ("temperature", &["hot"], "temperature"),
-            ("temperature", &["-1"], "0 (greedy) or a positive number"),
+            ("temperature", &["-1"], "0 (greedy) or a number from"),
             ("temperature", &["1", "2"], "temperature"),
             ("max-tokens", &["-5"], "a whole number"),
             ("hide", &["<"], "hide"),

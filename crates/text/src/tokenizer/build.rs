@@ -15,6 +15,8 @@ use crate::error::TextError;
 
 /// Number of byte values, and so the least byte-level vocabulary.
 pub(super) const N_BYTES: usize = 256;
+/// The largest vocabulary to be learnt; the room for it is allocated before.
+const MAX_VOCAB_SIZE: usize = 1 << 20;
 /// A pair of tokens is merged only if it stands at least this often in the text: once is no pattern.
 const MIN_PAIR_COUNT: u64 = 2;
 
@@ -50,6 +52,9 @@ pub(super) fn by_pairs(
     };
     if vocab_size < minimum {
         return Err(TextError::VocabSizeTooSmall { vocab_size, minimum, why });
+    }
+    if vocab_size > MAX_VOCAB_SIZE {
+        return Err(TextError::VocabSizeTooLarge { vocab_size, maximum: MAX_VOCAB_SIZE });
     }
     let words = ByteLevel::new(false, false, true);
     let mut tokenizer = tokenizers::Tokenizer::new(BPE::default());

@@ -1,0 +1,92 @@
+//! How much memory something needs, asked before it is allocated: an allocation that cannot be met ends the program.
+
+use crate::{GptConfig, MlpKind, ModelError, Positions};
+
+/// Bytes of a number.
+const F32: u128 = 4;
+/// What is taken for the machine's memory where it cannot be found out.
+const UNKNOWN: u64 = 64 << 30;
+
+/// Bytes that this process may use at most: the machine's memory, or less if its control group allows less.
+pub fn limit() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let total = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    });
+    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let allowed = groups.into_iter().filter_map(read).filter_map(|text| text.trim().parse().ok());
+    allowed.chain(total).min().unwrap_or(UNKNOWN)
+}
+
+/// Refuses what needs more memory than there is.
+///
+/// - what: the settings that ask for it, for the message
+/// - bytes: the least that it takes
+///
+/// # Errors
+/// [`ModelError::Memory`].
+pub fn check(what: &str, bytes: u128) -> Result<(), ModelError> {
+    let limit = limit();
+    if bytes <= u128::from(limit) {
+        return Ok(());
+    }
+    Err(ModelError::Memory { what: what.to_owned(), needed: bytes, limit })
+}
+
+/// The parameters of a model with this resolved config, but for gains and biases, which are few.
+pub fn parameter_count(config: &GptConfig) -> u128 {
+    let size = |size: usize| size as u128;
+    let GptConfig { vocab_size, max_seq_len, n_layers, n_heads, n_kv_heads, d_model, d_head, d_ff, .. } = *config;
+    let d_model = size(d_model);
+    let attention = d_model * size(d_head) * (2 * size(n_heads) + 2 * size(n_kv_heads));
+    let matrices = if config.mlp == MlpKind::Swiglu { 3 } else { 2 };
+    let positions = if config.positions == Positions::Learned { size(max_seq_len) } else { 0 };
+    let tables = if config.tied_head { 1 } else { 2 };
+    (tables * size(vocab_size) + positions) * d_model + size(n_layers) * (attention + matrices * d_model * size(d_ff))
+}
+
+/// Bytes of the cache of one sequence, by a resolved config.
+pub fn cache_bytes(config: &GptConfig) -> u128 {
+    let positions = crate::cache::capacity(config) as u128;
+    2 * F32 * positions * config.n_layers as u128 * config.n_kv_heads as u128 * config.d_head as u128
+}
+
+/// The least that training takes: weights, gradients, two moments and a copy to save, and what a forward pass over the
+/// rows of one piece of a batch keeps for the backward pass.
+///
+/// - rows: sequences that are in memory at once
+/// - seq_len: their length
+pub fn training_bytes(config: &GptConfig, rows: usize, seq_len: usize) -> u128 {
+    let size = |size: usize| size as u128;
+    let layer = 6 * size(config.d_model) + 2 * size(config.d_ff);
+    let position = size(config.n_layers) * layer + 2 * size(config.vocab_size);
+    F32 * (5 * parameter_count(config) + size(rows) * size(seq_len) * position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_estimated_is_what_there_is() {
+        let config = GptConfig { vocab_size: 11, norm_gain: false, ..GptConfig::default() }.resolve().expect("sound");
+        let gpt = crate::Gpt::new(config.clone(), 1, &burn::tensor::Device::flex()).expect("a model");
+        let real: usize = crate::parameters::list(&gpt).iter().map(|(_, data)| data.num_elements()).sum();
+        let (real, found) = (real as f64, parameter_count(&config) as f64);
+        assert!((found - real).abs() < 0.02 * real, "{found} for {real}");
+    }
+
+    #[test]
+    fn what_nobody_has_is_refused_by_number_and_limit_and_numbers_do_not_overflow() {
+        let size = 1 << 24;
+        let sizes = GptConfig { vocab_size: size, n_layers: size, n_heads: 1, d_model: size, ..GptConfig::default() };
+        let config = GptConfig { max_seq_len: size, ..sizes }.resolve().expect("each is allowed");
+        for bytes in [parameter_count(&config), cache_bytes(&config), training_bytes(&config, usize::MAX, size)] {
+            let message = check("model.…", bytes).expect_err("too much").to_string();
+            assert!(message.contains("model.…") && message.contains("GiB"), "{message}");
+        }
+        check("a page", 4096).expect("there is that much");
+        assert!(limit() > 1 << 20);
+    }
+}
