@@ -30,6 +30,7 @@ mod endless;
 mod evaluation;
 mod helping;
 mod hiding;
+mod hostile;
 mod outputs;
 mod prompts;
 mod proving;

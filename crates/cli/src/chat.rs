@@ -20,6 +20,7 @@ use tril_model::files;
 
 use crate::args::ChatArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
+use crate::output::text_writer;
 use crate::{interrupt, message, open};
 
 use commands::{HELP, Input};
@@ -118,7 +119,7 @@ impl Conversation {
         stop.store(false, Ordering::Relaxed);
         let made = make(&mut self.chat, &mut |piece| {
             if !piece.is_empty() {
-                let mut out = std::io::stdout();
+                let mut out = text_writer();
                 write!(out, "{piece}")?;
                 out.flush()?;
             }

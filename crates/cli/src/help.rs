@@ -9,6 +9,7 @@ use clap::{Arg, Command, CommandFactory};
 use tril_model::files;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::shown::TextWriter;
 
 /// What the commands are for, and which they are.
 const GROUPS: [(&str, &[&str]); 6] = [
@@ -121,7 +122,7 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
         written.push(path);
     }
     for path in written {
-        writeln!(std::io::stdout().lock(), "{}", path.display())?;
+        writeln!(TextWriter::plain(std::io::stdout().lock()), "{}", path.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

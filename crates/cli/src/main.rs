@@ -37,8 +37,8 @@ use clap::FromArgMatches;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
-    let parsed = args::Cli::from_arg_matches(&help::command().get_matches());
-    let done = match parsed.unwrap_or_else(|error| error.exit()).command {
+    let parsed = help::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let done = match parsed.unwrap_or_else(|error| refuse(&error)).command {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Chat(args) => chat::run(&args),
@@ -63,6 +63,17 @@ fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Says what is wrong with the command line, or what was asked of it, and ends.
+fn refuse(error: &clap::Error) -> ! {
+    let message = error.render().to_string();
+    // Colours are clap's own unless the message quotes what is not.
+    if shown::plain(&message) == message {
+        error.exit();
+    }
+    note_part!("{message}");
+    std::process::exit(error.exit_code())
 }
 
 /// 1 where a run failed through no fault of the command line, else 2.

@@ -9,15 +9,19 @@ use tril_text::TextError;
 
 use crate::args::ComputeArgs;
 
+/// So many threads anybody may have, to see on few cores too that their number changes nothing.
+const MIN_THREADS_ALLOWED: usize = 4;
+
 /// The device to compute on.
 pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
     if let Some(threads) = args.threads {
         let (asked, cores): (usize, usize) =
-            (threads.into(), std::thread::available_parallelism().map_or(usize::MAX, usize::from));
-        if asked > cores {
-            note!("[{asked} threads were asked for; {cores} are used, one for each core]");
+            (threads.into(), std::thread::available_parallelism().map_or(1, usize::from));
+        let most = cores.max(MIN_THREADS_ALLOWED);
+        if asked > most {
+            note!("[{asked} threads were asked for; this machine has {cores} cores, and {most} threads are used]");
         }
-        tril::use_threads(asked.min(cores)).context("--threads")?;
+        tril::use_threads(asked.min(most)).context("--threads")?;
     }
     ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")
 }
@@ -27,16 +31,17 @@ pub fn set_fields(recipe: &mut Recipe, items: &[String]) -> Result<()> {
     items.iter().try_for_each(|item| recipe.set(item).map_err(|error| anyhow!("--set {error}")))
 }
 
-/// What is left out of texts that are shown: stop texts, and markers of hidden parts, a start and an end in turn.
+/// What is left out of texts that are shown: stop texts, and markers of hidden parts, a start and an end in turn. A stop
+/// text that the vocabulary cannot write is named; a hidden part may end in one, to go on to the end.
 ///
 /// # Errors
-/// For a text that is empty, or that the vocabulary has no tokens for, so that it would never be seen.
+/// For a text that is empty.
 pub fn filters(stop: &[String], markers: &[String], tokenizer: &Tokenizer) -> Result<(StopTexts, HiddenParts)> {
-    for (flag, text) in stop.iter().map(|text| ("--stop", text)).chain(markers.iter().map(|text| ("--hide", text))) {
-        let ids = tokenizer.encode(text).map_err(|error| error.in_text(flag))?;
+    for text in stop {
         // Some tokenizers have a space more at the beginning of a text, or one less.
-        if !tokenizer.decode(&ids)?.contains(text.trim()) {
-            bail!("{flag} {text:?}: this checkpoint's vocabulary has no tokens for it, so no text would ever hold it");
+        let written = tokenizer.encode(text).and_then(|ids| tokenizer.decode(&ids));
+        if !text.is_empty() && !written.is_ok_and(|written| written.contains(text.trim())) {
+            note!("[--stop {text:?}: this checkpoint's vocabulary cannot write it, so it will stop nothing]");
         }
     }
     let pairs = markers.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));

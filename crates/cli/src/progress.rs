@@ -8,6 +8,8 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tril::{Evaluation, GenerateRequest, StepReport, TextGenerator, Tokenizer, TrainObserver, Training};
 use tril_model::Gpt;
 
+use crate::shown::plain;
+
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(plain(text)),
             None => note!("{text}"),
         }
     }

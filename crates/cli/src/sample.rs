@@ -24,7 +24,9 @@ use tril_model::memory;
 
 use crate::args::SampleArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
+use crate::output::text_writer;
 use crate::progress::token_counter;
+use crate::shown::json;
 use crate::trace::Traces;
 use crate::{interrupt, open};
 use in_order::InOrder;
@@ -207,10 +209,12 @@ impl<'a> Presenter<'a> {
         let stdout = std::io::stdout().lock();
         // A text is shown as it is, whatever it holds; a trace has colours only where they can be seen.
         let is_plain = args.trace && AutoStream::choice(&stdout) == ColorChoice::Never;
-        let out: Box<dyn Write> = if is_plain { Box::new(StripStream::new(stdout)) } else { Box::new(stdout) };
         if args.trace {
+            let out: Box<dyn Write> = if is_plain { Box::new(StripStream::new(stdout)) } else { Box::new(stdout) };
             return Ok(Self::Traces { out, traces: Traces::new(model.tokenizer(), model.config()) });
         }
+        drop(stdout);
+        let out: Box<dyn Write> = Box::new(text_writer());
         if args.jsonl {
             let (texts, complete) = (vec![String::new(); requests.len()], vec![None; requests.len()]);
             return Ok(Self::Objects { out, texts, complete, current: 0, hides: !args.hide.is_empty() });
@@ -233,7 +237,7 @@ impl<'a> Presenter<'a> {
                 let text = std::mem::take(&mut texts[number]);
                 let not_shown = hides.then_some(finished.hidden_tokens);
                 let object = Object { not_shown, ..object(text, finished, request, prompt) };
-                complete[number] = Some(serde_json::to_string(&object)?);
+                complete[number] = Some(json(&object)?);
                 write_complete(complete, current, out)?;
             }
         }

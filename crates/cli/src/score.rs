@@ -106,13 +106,15 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     if let Some(target) = &args.html {
         files::write_file(target, page.as_bytes())?;
     }
-    Form::of(args.json).print(&scored, |scored, out| match &args.html {
+    let coloured = !args.json && args.html.is_none() && is_coloured(args.color);
+    let form = if coloured { Form::Colours } else { Form::of(args.json) };
+    form.print(&scored, |scored, out| match &args.html {
         Some(target) => {
             columns::write_heading(scored, out)?;
             columns::write_summary(scored, out)?;
             writeln!(out, "page           {}, {} kB", target.display(), page.len().div_ceil(1000))
         }
-        None if is_coloured(args.color) => terminal::write(scored, out),
+        None if coloured => terminal::write(scored, out),
         None => columns::write(scored, out),
     })?;
     Ok(ExitCode::SUCCESS)

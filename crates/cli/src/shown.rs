@@ -1,4 +1,7 @@
-//! Text from a file as a reader may see it: nothing in it moves the cursor, changes colours or turns the line around.
+//! Text from elsewhere as a reader may see it: nothing in it moves the cursor, changes colours or turns the line around.
+//! Names of files, messages about them and what receipts state come from strangers, and what a model writes is anything.
+
+use std::io::{Result, Write};
 
 /// How a character is shown.
 pub enum Shown {
@@ -31,6 +34,73 @@ pub fn shown(character: char) -> Shown {
     }
 }
 
+/// A text in its lines, for messages and tables: new lines and tabs stay.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        match shown(character) {
+            Shown::Escaped(escaped) if character != '\t' => plain.push_str(&escaped),
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
+/// A value as JSON on one line, in which a terminal finds nothing to obey: JSON itself escapes what is below U+0020, and
+/// this does the same for the rest.
+pub fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let written = serde_json::to_string(value)?;
+    let mut line = String::with_capacity(written.len());
+    for character in written.chars() {
+        match shown(character) {
+            // Such a character stands in a string, and is no surrogate pair.
+            Shown::Escaped(_) => line.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => line.push(character),
+        }
+    }
+    Ok(line)
+}
+
+/// Writes text as [`plain`] shows it, or as it is.
+pub struct TextWriter<W> {
+    out: W,
+    is_plain: bool,
+    /// The beginning of a character whose rest has not come.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> TextWriter<W> {
+    /// What is written through it has no power over a terminal.
+    pub fn plain(out: W) -> Self {
+        Self { out, is_plain: true, begun: Vec::new() }
+    }
+
+    /// What is written through it is written as it is.
+    pub fn raw(out: W) -> Self {
+        Self { out, is_plain: false, begun: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for TextWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        if !self.is_plain {
+            return self.out.write(bytes);
+        }
+        self.begun.extend_from_slice(bytes);
+        let text = String::from_utf8_lossy(&self.begun);
+        let is_begun = std::str::from_utf8(&self.begun).is_err_and(|error| error.error_len().is_none());
+        let whole = if is_begun { text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text) } else { &text };
+        self.out.write_all(plain(whole).as_bytes())?;
+        let valid = std::str::from_utf8(&self.begun).map_or_else(|error| error.valid_up_to(), str::len);
+        self.begun = if is_begun { self.begun.split_off(valid) } else { Vec::new() };
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.flush()
+    }
+}
+
 /// A text on one line.
 pub fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -58,6 +128,27 @@ mod tests {
         assert_eq!(on_one_line("\u{1b}[31mred\r\n\0"), "␛[31mred␍↵␀");
         assert_eq!(on_one_line("\u{9b}0m \u{202e}abc\u{2028}"), "\\u{9b}0m \\u{202e}abc\\u{2028}");
         assert_eq!(on_one_line("a\tb\u{7f}"), "a⇥   b␡");
+    }
+
+    #[test]
+    fn a_writer_shows_the_same_however_a_text_is_cut() {
+        let text = "明\u{1b}[2J\tÿ\n\u{9b}x\r\u{202e}";
+        for size in 1..text.len() {
+            let mut writer = TextWriter::plain(Vec::new());
+            text.as_bytes().chunks(size).for_each(|piece| writer.write_all(piece).expect("written"));
+            assert_eq!(String::from_utf8(writer.out).expect("UTF-8"), "明␛[2J\tÿ\n\\u{9b}x␍\\u{202e}", "by {size}");
+        }
+        let mut writer = TextWriter::raw(Vec::new());
+        writer.write_all(text.as_bytes()).expect("written");
+        assert_eq!(writer.out, text.as_bytes());
+    }
+
+    #[test]
+    fn json_says_the_same_without_a_character_that_a_terminal_obeys() {
+        let text = "\u{1b}[2J\u{7f}\u{9b}\u{202e}猫\n\"\\";
+        let line = json(&text).expect("JSON");
+        assert!(line.chars().all(|char| matches!(shown(char), Shown::Plain(_))), "{line:?}");
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), text);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 
 use crate::args::TrainArgs;
 use crate::progress::Progress;
+use crate::shown::TextWriter;
 use crate::{interrupt, open};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -36,14 +37,14 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     progress.finish();
     match outcome? {
         TrainOutcome::Stopped { step, checkpoint } => {
-            let mut out = std::io::stdout().lock();
+            let mut out = TextWriter::plain(std::io::stdout().lock());
             let dir = open::quoted(training.dir().path());
             writeln!(out, "stopped after step {step}, saved as {}", checkpoint.display())?;
             writeln!(out, "continue with: {} train --resume {dir}", open::program())?;
             Ok(ExitCode::from(130))
         }
         TrainOutcome::Finished { evaluation, best } => {
-            let mut out = std::io::stdout().lock();
+            let mut out = TextWriter::plain(std::io::stdout().lock());
             writeln!(out, "\n--- a sample of the trained model")?;
             write_sample(&training, &stop, &mut out)?;
             writeln!(out, "\n---\n")?;

@@ -74,7 +74,7 @@ fn padded(text: &str) -> String {
 
 /// What was scored, by what.
 pub fn write_heading(scored: &Scored, out: &mut impl Write) -> Result<()> {
-    writeln!(out, "{} under {}", on_one_line(&scored.file), scored.checkpoint)
+    writeln!(out, "{} under {}", on_one_line(&scored.file), on_one_line(&scored.checkpoint))
 }
 
 /// Writes the places that the model held least probable.
