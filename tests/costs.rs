@@ -19,7 +19,7 @@ fn options(device: &Device, max_tokens: usize) -> CostOptions {
         max_tokens,
         sampler: SamplerConfig { temperature: 1.0, seed: 5, ..SamplerConfig::default() },
         prefill_chunk: NonZeroUsize::new(CHUNK).expect("not zero"),
-        demand: Tolerance::of(device),
+        tolerance: Tolerance::of(device),
         runs: 2,
         seconds: 0.01,
     }

@@ -52,7 +52,7 @@ fn a_proof_on_the_cpu_demands_equal_bits_and_finds_them() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);
     let options = options(&gpt);
-    assert_eq!(options.demand, Tolerance::EqualBits);
+    assert_eq!(options.tolerance, Tolerance::EqualBits);
     let report = prove(&gpt, &ids(60, gpt.config()), &options).expect("a text that can be proved on");
     for proof in report.proofs.iter().filter(|proof| proof.claim <= 3 && proof.outcome == ProofOutcome::Pass) {
         assert_eq!((proof.tolerance, proof.max_difference), (None, Some(0.0)), "{proof:?}");
@@ -64,7 +64,7 @@ fn a_proof_on_the_cpu_demands_equal_bits_and_finds_them() {
 fn where_a_tolerance_is_demanded_every_row_says_which() {
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    let options = ProveOptions { demand: Tolerance::Within(1e-4), ..options(&gpt) };
+    let options = ProveOptions { tolerance: Tolerance::Within(1e-4), ..options(&gpt) };
     let report = prove(&gpt, &ids(40, gpt.config()), &options).expect("a text that can be proved on");
     for proof in &report.proofs {
         let zeros = matches!(proof.id, ProofId::LaterGradients | ProofId::ScaledLaterGradients);

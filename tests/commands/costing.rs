@@ -17,7 +17,7 @@ fn number(value: &Value, field: &str) -> f64 {
 fn the_json_has_every_pass_of_three_routes_that_agree() {
     let test_dir = TestDir::with_run(); // a window of 8, and no end
     let found = json(&test_dir.stdout("cost run --json --threads 1"));
-    assert_eq!((&found["agree"], &found["demand"]), (&Value::from(true), &Value::from("equal_bits")));
+    assert_eq!((&found["agree"], &found["tolerance"]), (&Value::from(true), &Value::from("equal_bits")));
     assert_eq!([number(&found, "prompt_tokens"), number(&found, "new_tokens")], [1.0, 32.0], "four windows");
     assert_eq!([number(&found, "window"), number(&found, "threads"), number(&found, "seed")], [8.0, 1.0, 1337.0]);
     let routes = found["routes"].as_array().expect("routes");

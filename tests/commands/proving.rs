@@ -49,7 +49,7 @@ fn the_json_has_the_numbers_of_every_proof() {
     let report = json(&test_dir.stdout("prove run --text text.txt --json"));
     assert_eq!(report["pass"], true);
     assert_eq!(report["text"], "text.txt");
-    assert_eq!(report["demand"], "equal_bits");
+    assert_eq!(report["tolerance"], "equal_bits");
     assert_eq!(report["tokens"].as_u64(), Some(text().chars().count() as u64));
     assert!(report["threads"].as_u64() >= Some(1) && report["device"].as_str().is_some(), "{report}");
     assert!(report["checkpoint"].as_str().is_some_and(|path| path.ends_with("step-000006")), "{report}");
@@ -170,4 +170,20 @@ fn what_cannot_be_proved_on_is_refused_with_its_place_and_what_to_do() {
     assert_says(&test_dir.refused("prove run --prompt 猫Q"), &["the prompt", "'猫'"]);
     assert_says(&test_dir.refused("prove run --prompt a --text text.txt"), &["--prompt", "--text", "cannot be used"]);
     assert_says(&test_dir.refused("prove none"), &["no checkpoint at none", "tril train"]);
+}
+
+#[test]
+fn a_model_in_which_nothing_moves_leaves_claims_open_and_fails_none() {
+    let test_dir = TestDir::new();
+    let still = "--set model.tied_head=false --set model.zero_init_outputs=true --set train.steps=0";
+    test_dir.stdout(&format!("{TRAIN} {still}"));
+    let output = test_dir.tril("prove run").output().expect("it runs");
+    let table = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(3), "{table}");
+    assert_says(&table, &[" 0 fail, 4 open,", "neither shown nor refuted", "no replaced token moved any logit"]);
+    assert!(!table.contains("FAIL") && !table.contains("is not true of this checkpoint"), "{table}");
+    assert!(!table.contains("No position sees a later token"), "what is open is not among what is shown: {table}");
+    let output = test_dir.tril("prove run --json").output().expect("it runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["pass"], output.status.code()), (&Value::from(false), Some(3)));
 }

@@ -57,7 +57,7 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
         max_tokens: args.max_tokens.map_or_else(|| max_tokens(config, prompt.len()), usize::from),
         sampler: SamplerConfig { temperature: 1.0, seed: args.seed, ..SamplerConfig::default() },
         prefill_chunk: args.prefill_chunk,
-        demand: Tolerance::of(device.inner()),
+        tolerance: Tolerance::of(device.inner()),
         runs: RUNS.0,
         seconds: RUNS.1,
     };

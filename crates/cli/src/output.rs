@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::shown::{TextWriter, json};
 
+/// The exit code of a check where nothing is wrong and not everything is known to be right.
+pub const UNDECIDED: u8 = 3;
+
 /// How it is to be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {

@@ -13,7 +13,7 @@ use tril_prove::{OwnText, ProofOutcome, ProofReport, ProveOptions, TextOrigin, p
 
 use crate::args::ProveArgs;
 use crate::open;
-use crate::output::Form;
+use crate::output::{Form, UNDECIDED};
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ struct ProveOutput {
     threads: usize,
     /// Where the text comes from.
     text: String,
-    /// No proof failed.
+    /// No proof failed, and none was left open.
     pass: bool,
     #[serde(flatten)]
     report: ProofReport,
@@ -36,18 +36,22 @@ pub fn run(args: &ProveArgs) -> Result<ExitCode> {
     let (text, ids) = text(args, &model)?;
     let report =
         prove(&**model.gpt(), &ids, &ProveOptions::for_device(device.inner())).with_context(|| text.clone())?;
-    let failed = report.count(ProofOutcome::Fail) > 0;
+    let (failed, open) = (report.count(ProofOutcome::Fail) > 0, report.count(ProofOutcome::Open) > 0);
     let output = ProveOutput {
         checkpoint: model.path().to_owned(),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         text,
-        pass: !failed,
+        pass: !failed && !open,
         report,
     };
     Form::of(args.json).print(&output, table::write)?;
     note!("[proved in {:.1} s]", begin.elapsed().as_secs_f64());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match (failed, open) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(UNDECIDED),
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
 /// The text to prove on: where it comes from, and its ids.

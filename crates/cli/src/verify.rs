@@ -13,10 +13,7 @@ use tril_prove::{Tolerance, Verdict};
 
 use crate::args::VerifyArgs;
 use crate::open;
-use crate::output::Form;
-
-/// The exit code where nothing is wrong and not everything is known to be right.
-const UNDECIDED: u8 = 3;
+use crate::output::{Form, UNDECIDED};
 
 /// Everything that is printed.
 #[derive(Serialize)]

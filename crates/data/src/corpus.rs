@@ -20,6 +20,8 @@ pub struct Corpus {
     pub name: String,
     /// The documents, in order.
     pub documents: Vec<Document>,
+    /// What a directory holds and was left out, each with its reason.
+    pub skipped: Vec<String>,
 }
 
 /// A text with a beginning and an end of its own.
@@ -46,7 +48,8 @@ impl Corpus {
     /// them. A name wins over a path that is spelt like it; write `./tales` for a file of that name.
     ///
     /// A directory is read recursively and in order of the paths; each file is a document. Files and directories whose
-    /// names begin with a dot are skipped, so are empty files and links to directories.
+    /// names begin with a dot are skipped, so are empty files and links to directories. Links that lead nowhere and what is
+    /// no regular file, such as a pipe, are skipped and named in `skipped`.
     ///
     /// # Errors
     ///
@@ -54,13 +57,19 @@ impl Corpus {
     /// damaged.
     pub fn open(source: &str) -> Result<Self, DataError> {
         if source == "tales" {
-            return Ok(Self { name: source.to_string(), documents: tales_documents()? });
+            return Ok(Self::new(source, tales_documents()?));
         }
         let path = Path::new(source);
         let metadata = fs::metadata(path).map_err(|error| missing(source, error))?;
-        let documents = if metadata.is_dir() { read_directory(path)? } else { vec![read_file(path)?] };
+        let mut skipped = Vec::new();
+        let documents = if metadata.is_dir() { read_directory(path, &mut skipped)? } else { vec![read_file(path)?] };
         let name = path.file_name().map_or_else(|| source.to_string(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, documents })
+        Ok(Self { name, documents, skipped })
+    }
+
+    /// A corpus of texts that are in memory.
+    pub fn new(name: impl Into<String>, documents: Vec<Document>) -> Self {
+        Self { name: name.into(), documents, skipped: Vec::new() }
     }
 
     /// The texts of the documents, in order: what [`tril_text::Tokenizer::build`] learns from.
@@ -96,9 +105,9 @@ fn missing(source: &str, error: io::Error) -> DataError {
     }
 }
 
-fn read_directory(directory: &Path) -> Result<Vec<Document>, DataError> {
+fn read_directory(directory: &Path, skipped: &mut Vec<String>) -> Result<Vec<Document>, DataError> {
     let mut paths = Vec::new();
-    collect_files(directory, &mut paths)?;
+    collect_files(directory, &mut paths, skipped)?;
     paths.sort();
     let mut documents = Vec::new();
     for path in paths {
@@ -115,7 +124,7 @@ fn read_directory(directory: &Path) -> Result<Vec<Document>, DataError> {
 
 /// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
 /// lead in a circle and are left alone.
-fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DataError> {
+fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>, skipped: &mut Vec<String>) -> Result<(), DataError> {
     let unreadable = |path: &Path| {
         let path = path.to_path_buf();
         move |source| TextError::Unreadable { path, source }
@@ -127,9 +136,17 @@ fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DataE
         }
         let path = entry.path();
         if entry.file_type().map_err(unreadable(&path))?.is_dir() {
-            collect_files(&path, paths)?;
-        } else if fs::metadata(&path).map_err(unreadable(&path))?.is_file() {
-            paths.push(path);
+            collect_files(&path, paths, skipped)?;
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => paths.push(path),
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => skipped.push(format!("{}: no regular file, and left out", path.display())),
+            Err(error) if path.is_symlink() => {
+                skipped.push(format!("{}: a link that leads nowhere ({error}), and left out", path.display()));
+            }
+            Err(error) => return Err(unreadable(&path)(error).into()),
         }
     }
     Ok(())

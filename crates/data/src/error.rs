@@ -36,7 +36,7 @@ pub enum DataError {
     #[error(transparent)]
     Tales(#[from] TalesError),
     /// The validation fraction is no fraction.
-    #[error("validation_fraction = {fraction}: must be at least 0 and less than 1; 0.1 is usual")]
+    #[error("validation_fraction = {fraction}: must be above 0 and less than 1; 0.1 is usual")]
     ValidationFraction {
         /// The value as given.
         fraction: f64,

@@ -6,10 +6,7 @@
 //! use tril_text::{Tokenizer, TokenizerConfig};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let corpus = Corpus {
-//!     name: "example".to_string(),
-//!     documents: vec![Document::new("one file", "To be, or not to be.")],
-//! };
+//! let corpus = Corpus::new("example", vec![Document::new("one file", "To be, or not to be.")]);
 //! let tokenizer = Tokenizer::build(&TokenizerConfig::default(), &corpus.texts())?;
 //! let split = Split::new(&corpus, 0.1)?;
 //! let train = encode_side(&tokenizer, &split.train)?;

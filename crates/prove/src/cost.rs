@@ -24,7 +24,7 @@ pub struct CostOptions {
     /// Positions at once where a text enters the cache in chunks.
     pub prefill_chunk: NonZeroUsize,
     /// What the routes must agree in.
-    pub demand: Tolerance,
+    pub tolerance: Tolerance,
     /// Times that a route is taken at most; a pass counts with the median.
     pub runs: usize,
     /// No further run begins after so many seconds of a route.
@@ -89,7 +89,7 @@ pub struct CostReport {
     /// Positions of a chunk.
     pub prefill_chunk: usize,
     /// What the routes had to agree in.
-    pub demand: Tolerance,
+    pub tolerance: Tolerance,
     /// Whether they did: the same tokens from logits that are the same.
     pub agree: bool,
     /// One of each, in the order of [`Route`].
@@ -105,35 +105,35 @@ pub struct CostReport {
 /// [`InferError::EmptyPrompt`], [`InferError::UnknownToken`], what
 /// [`SamplerConfig::check`] returns; [`ProveError::ContextTooShort`] for more tokens than a context holds; [`InferError::BadLogits`],
 /// [`InferError::Device`]. Routes that disagree are no error; the report says so.
-pub fn cost<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<CostReport, ProveError> {
-    check(subject, prompt, options)?;
+pub fn cost<S: ModelUnderTest>(model: &S, prompt: &[u32], options: &CostOptions) -> Result<CostReport, ProveError> {
+    check(model, prompt, options)?;
     let end = prompt.len() + options.max_tokens;
-    let runner = StrategyRunner { subject, options, end };
+    let runner = StrategyRunner { model, options, end };
     let (reference, mut recompute) = runner.measure(Route::Recompute, prompt)?;
     recompute.agreement = None;
     let mut routes = vec![recompute];
     let given = prompt.len() + options.max_tokens / 2;
     for (route, given) in [(Route::Cached, prompt.len()), (Route::Chunked, given)] {
         let (run, mut measured) = runner.measure(route, &reference.ids[..given])?;
-        measured.agreement = Some(Agreement::of(&reference, &run, options.demand));
+        measured.agreement = Some(Agreement::of(&reference, &run, options.tolerance));
         routes.push(measured);
     }
     Ok(CostReport {
         prompt_tokens: prompt.len(),
         new_tokens: options.max_tokens,
         prefill_chunk: options.prefill_chunk.get(),
-        demand: options.demand,
+        tolerance: options.tolerance,
         agree: routes.iter().all(|route| route.agreement.as_ref().is_none_or(|agreement| agreement.agree)),
         routes,
     })
 }
 
-fn check<S: ModelUnderTest>(subject: &S, prompt: &[u32], options: &CostOptions) -> Result<(), ProveError> {
-    options.sampler.check(subject.config().vocab_size)?;
-    check_prompt(prompt, subject.config().vocab_size)?;
+fn check<S: ModelUnderTest>(model: &S, prompt: &[u32], options: &CostOptions) -> Result<(), ProveError> {
+    options.sampler.check(model.config().vocab_size)?;
+    check_prompt(prompt, model.config().vocab_size)?;
     // The last token that is chosen never enters the context.
     let needed = prompt.len().saturating_add(options.max_tokens) - 1;
-    match subject.config().context_limit() {
+    match model.config().context_limit() {
         Some(limit) if needed > limit || prompt.len() > limit => {
             Err(ProveError::ContextTooShort { limit, prompt: prompt.len(), new: options.max_tokens })
         }
@@ -151,7 +151,7 @@ pub(crate) struct StrategyRun {
 }
 
 struct StrategyRunner<'a, S: ModelUnderTest> {
-    subject: &'a S,
+    model: &'a S,
     options: &'a CostOptions,
     /// Tokens at the end, the given ones included.
     end: usize,
@@ -188,8 +188,8 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
     }
 
     fn run_once(&self, route: Route, given: &[u32]) -> Result<StrategyRun, InferError> {
-        let Self { subject, options, end } = *self;
-        let mut cache = (route != Route::Recompute).then(|| subject.new_cache());
+        let Self { model, options, end } = *self;
+        let mut cache = (route != Route::Recompute).then(|| model.new_cache());
         let mut run = StrategyRun { ids: given.to_vec(), logits: Vec::new(), passes: Vec::new() };
         let mut position = 0;
         while run.ids.len() < end {
@@ -198,13 +198,13 @@ impl<S: ModelUnderTest> StrategyRunner<'_, S> {
             let start = if cache.is_some() { position } else { 0 };
             let input = &run.ids[start..position + tokens];
             let begin = Instant::now();
-            let logits = subject.last_logits(input, cache.as_mut())?;
+            let logits = model.last_logits(input, cache.as_mut())?;
             let seconds = begin.elapsed().as_secs_f64();
             run.passes.push(PassCost {
                 position,
                 tokens,
-                flops: pass_flops(subject.config(), start, input.len(), 1),
-                bytes: pass_bytes(subject.config(), 1, start, input.len()),
+                flops: pass_flops(model.config(), start, input.len(), 1),
+                bytes: pass_bytes(model.config(), 1, start, input.len()),
                 seconds,
             });
             position += tokens;

@@ -20,7 +20,7 @@ mod text;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-pub(crate) use compare::tolerance;
+pub(crate) use compare::allowed_difference;
 pub use compare::ulp_distance;
 pub use model_under_test::ModelUnderTest;
 pub use options::{Limits, ProveOptions, Tolerance};
@@ -45,14 +45,14 @@ use text::{Segment, Segments};
 /// # Errors
 /// [`ProveError::TooShort`] for fewer than two tokens, [`ProveError::Threads`], [`ProveError::Infer`] for an id outside the
 /// vocabulary or a device that fails. A proof that does not hold is no error; the report says so.
-pub fn prove<S: ModelUnderTest>(subject: &S, ids: &[u32], options: &ProveOptions) -> Result<ProofReport, ProveError> {
-    check_ids(ids, subject.config().vocab_size)?;
+pub fn prove<S: ModelUnderTest>(model: &S, ids: &[u32], options: &ProveOptions) -> Result<ProofReport, ProveError> {
+    check_ids(ids, model.config().vocab_size)?;
     if ids.len() < 2 {
         return Err(ProveError::TooShort { tokens: ids.len() });
     }
-    let segments = Segments::new(ids, subject.config(), &options.limits);
+    let segments = Segments::new(ids, model.config(), &options.limits);
     let chosen = segments.chosen();
-    let prover = Prover::new(subject, options, &chosen)?;
+    let prover = Prover::new(model, options, &chosen)?;
     let mut comparisons = prover.empty_rows()?;
     for segment in &chosen {
         let parallel = prover.runner.parallel(&[segment.ids])?;
@@ -69,7 +69,7 @@ pub fn prove<S: ModelUnderTest>(subject: &S, ids: &[u32], options: &ProveOptions
         segments: segments.all().len(),
         proved_tokens: token_count(&chosen),
         proved_segments: chosen.len(),
-        demand: options.demand,
+        tolerance: options.tolerance,
         score_factor: f64::from(options.scale) * f64::from(options.scale),
         thread_counts: options.threads.clone(),
         proofs: comparisons.into_iter().map(row).collect(),
@@ -88,13 +88,13 @@ struct Prover<'a, S: ModelUnderTest> {
 }
 
 impl<'a, S: ModelUnderTest> Prover<'a, S> {
-    fn new(subject: &'a S, options: &'a ProveOptions, chosen: &'a [Segment<'a>]) -> Result<Self, ProveError> {
+    fn new(model: &'a S, options: &'a ProveOptions, chosen: &'a [Segment<'a>]) -> Result<Self, ProveError> {
         let pool = |threads: &usize| ThreadPoolBuilder::new().num_threads(*threads).build();
         let pools = options.threads.iter().map(pool).collect::<Result<_, _>>();
-        let scaled = subject.scaled(options.scale);
+        let scaled = model.scaled(options.scale);
         Ok(Self {
-            runner: ModelRunner::new(subject),
-            with_gradients: subject.with_gradients(),
+            runner: ModelRunner::new(model),
+            with_gradients: model.with_gradients(),
             scaled_with_gradients: scaled.with_gradients(),
             scaled,
             options,
@@ -105,10 +105,10 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
 
     /// One row a proof, each with what it demands.
     fn empty_rows(&self) -> Result<Vec<Comparison>, InferError> {
-        let ProveOptions { demand, gradient_tolerance, loss_tolerance, .. } = *self.options;
+        let ProveOptions { tolerance, gradient_tolerance, loss_tolerance, .. } = *self.options;
         let first = self.chosen.first().map_or(&[][..], |segment| segment.ids);
-        let plain = tolerance(demand, &self.runner.parallel(&[first])?.values);
-        let scaled = tolerance(demand, &ModelRunner::new(&self.scaled).parallel(&[first])?.values);
+        let plain = allowed_difference(tolerance, &self.runner.parallel(&[first])?.values);
+        let scaled = allowed_difference(tolerance, &ModelRunner::new(&self.scaled).parallel(&[first])?.values);
         let row = |id| {
             let tolerance = match id {
                 ProofId::LaterGradients | ProofId::ScaledLaterGradients => None,
@@ -168,7 +168,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
     /// Why a proof has nothing to look at in a segment, if it has not.
     fn absent(&self, id: ProofId, segment: Segment<'_>) -> Option<&'static str> {
         use ProofId::*;
-        let config = self.runner.subject.config();
+        let config = self.runner.model.config();
         let draws_tokens = matches!(id, Rewound | Batched | BatchedCached);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
         let alone = matches!(id, Recomputed | Cached | Batched | BatchedCached | Threads);
@@ -179,7 +179,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             Some("a vocabulary of one token leaves nothing to choose")
         } else if scales && config.qk_norm && !config.norm_gain {
             Some("query-key norm without gain bounds attention scores")
-        } else if id == Threads && !tril_kernels::is_cpu(&self.runner.subject.device()) {
+        } else if id == Threads && !tril_kernels::is_cpu(&self.runner.model.device()) {
             Some("this device does not compute on this process's threads")
         } else if matches!(id, CacheGradients | PrefixProblems) && segment.start > 0 {
             Some("the first segment speaks for all")

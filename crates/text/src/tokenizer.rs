@@ -203,7 +203,12 @@ impl Tokenizer {
         let mut begin = 0;
         for chunk in chunks(text, self.cuts) {
             let encoding = self.inner.encode(chunk, false).map_err(TextError::library("encode"))?;
-            ranges.extend(encoding.get_offsets().iter().map(|(from, to)| begin + from..begin + to));
+            // A pipeline from a file may count a character that it has made itself.
+            let within = |at: usize| (begin + at).min(text.len());
+            let whole = |from: usize, to: usize| {
+                text.floor_char_boundary(within(from))..text.ceil_char_boundary(within(to.max(from)))
+            };
+            ranges.extend(encoding.get_offsets().iter().map(|(from, to)| whole(*from, *to)));
             begin += chunk.len();
         }
         Ok(ids.into_iter().zip(ranges).collect())

@@ -16,7 +16,7 @@
 //! # let runs = std::env::temp_dir().join(format!("tril-front-page-{}", std::process::id()));
 //! let device = ComputeDevice::cpu();
 //! let text = "Row, row, row your boat, gently down the stream.\n".repeat(40);
-//! let corpus = Corpus { name: "row".into(), documents: vec![Document::new("row", text)] };
+//! let corpus = Corpus::new("row", vec![Document::new("row", text)]);
 //!
 //! let mut recipe = Recipe::shipped("smoke")?;
 //! recipe.set_all(&["train.steps=30", "train.eval_interval=15"])?;

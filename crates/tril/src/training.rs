@@ -109,7 +109,9 @@ impl Training {
         // Everything that could be refused has been by now: nothing of an earlier run is touched before.
         let replace = existing == ExistingRun::Replace;
         let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), replace)?;
-        Ok(Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None))
+        let mut begun = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None);
+        begun.doubts.extend(corpus.skipped.iter().cloned());
+        Ok(begun)
     }
 
     /// Resumes a run at its last checkpoint, or at the given checkpoint of it: it ends in the same bits as if it had
@@ -187,7 +189,7 @@ impl Training {
         }
         dir.set_recipe(recipe.to_toml()?);
         let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best);
-        resumed.doubts.extend(doubt);
+        resumed.doubts.extend(doubt.into_iter().chain(corpus.skipped));
         Ok(resumed)
     }
 
@@ -228,7 +230,8 @@ impl Training {
         &self.recipe
     }
 
-    /// What is allowed and seldom meant about this run, each in a sentence; see [`Recipe::doubts`].
+    /// What is allowed and seldom meant about this run, each in a sentence: [`Recipe::doubts`], a schedule that a resumed run
+    /// changes, files of a directory that were left out.
     pub fn doubts(&self) -> &[String] {
         &self.doubts
     }

@@ -156,7 +156,7 @@ fn write_agreement(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     let compared =
         || LETTERS.iter().zip(&report.routes).filter_map(|(letter, route)| Some((letter, route.agreement.as_ref()?)));
     if report.agree {
-        let equal = match report.demand {
+        let equal = match report.tolerance {
             Tolerance::EqualBits => "to the last bit",
             Tolerance::Within(_) => "within the tolerance",
         };

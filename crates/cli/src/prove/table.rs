@@ -38,7 +38,7 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
 const LEGEND: &str = "
 compared: positions, over all that was tried. differ: the largest absolute difference (in claim 4 as
 a share of the largest gradient), and again in units in the last place (ULP). first: the first
-position that differs by more than the demand: equal bits, exact zeros, or a difference.
+position that differs by more than is allowed: equal bits, exact zeros, or a difference.
 ";
 
 fn title(claim: usize) -> &'static str {
@@ -56,6 +56,7 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
     let outcome = match proof.outcome {
         ProofOutcome::Pass => "pass",
         ProofOutcome::Fail => "FAIL",
+        ProofOutcome::Open => "open",
         ProofOutcome::NotApplicable => {
             let reason = proof.reason.as_deref().unwrap_or_default();
             return writeln!(out, "  {label:<29} {reason:<63} {:>4}", "n/a");
@@ -108,12 +109,18 @@ fn label(finding: &ProveOutput, id: ProofId) -> String {
 
 fn write_summary(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
-    let [passed, failed, absent] =
-        [ProofOutcome::Pass, ProofOutcome::Fail, ProofOutcome::NotApplicable].map(|outcome| report.count(outcome));
-    writeln!(out, "\n{passed} pass, {failed} fail, {absent} n/a.")?;
-    for proof in report.proofs.iter().filter(|proof| proof.outcome == ProofOutcome::Fail) {
+    let outcomes = [ProofOutcome::Pass, ProofOutcome::Fail, ProofOutcome::Open, ProofOutcome::NotApplicable];
+    let [passed, failed, open, absent] = outcomes.map(|outcome| report.count(outcome));
+    let left_open = if open > 0 { format!("{open} open, ") } else { String::new() };
+    writeln!(out, "\n{passed} pass, {failed} fail, {left_open}{absent} n/a.")?;
+    for proof in &report.proofs {
+        let word = match proof.outcome {
+            ProofOutcome::Fail => "FAIL",
+            ProofOutcome::Open => "open",
+            ProofOutcome::Pass | ProofOutcome::NotApplicable => continue,
+        };
         let (label, reason) = (label(finding, proof.id), proof.reason.as_deref().unwrap_or_default());
-        writeln!(out, "FAIL  {label}: {reason}.")?;
+        writeln!(out, "{word}  {label}: {reason}.")?;
     }
     let shown: Vec<usize> = (1..=5).filter(|claim| is_shown(finding, *claim)).collect();
     if !shown.is_empty() {
@@ -123,10 +130,17 @@ fn write_summary(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
         writeln!(out, "{}", meaning(finding, claim))?;
     }
     if failed > 0 {
-        let equal = report.demand == Tolerance::EqualBits;
+        let equal = report.tolerance == Tolerance::EqualBits;
         let bits =
             if equal { " One differing bit is a failure; the table shows how large the difference is." } else { "" };
         writeln!(out, "\nA claim that failed is not true of this checkpoint as this program runs it.{bits}")?;
+    }
+    if open > 0 {
+        writeln!(
+            out,
+            "\nA claim that is open is neither shown nor refuted: nothing moves in this model on this text, so"
+        )?;
+        writeln!(out, "nothing could have been seen. Train the model, or prove it on another text.")?;
     }
     writeln!(
         out,
@@ -139,13 +153,13 @@ fn write_summary(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
 fn is_shown(finding: &ProveOutput, claim: usize) -> bool {
     let of_claim = || finding.report.proofs.iter().filter(|proof| proof.claim == claim);
     of_claim().any(|proof| proof.outcome == ProofOutcome::Pass)
-        && of_claim().all(|proof| proof.outcome != ProofOutcome::Fail)
+        && of_claim().all(|proof| !matches!(proof.outcome, ProofOutcome::Fail | ProofOutcome::Open))
 }
 
 /// A claim in plain words.
 fn meaning(finding: &ProveOutput, claim: usize) -> String {
     let report = &finding.report;
-    let (same, nothing) = match report.demand {
+    let (same, nothing) = match report.tolerance {
         Tolerance::EqualBits => ("the same bits", "nothing"),
         Tolerance::Within(_) => ("the same within rounding", "nothing but rounding"),
     };

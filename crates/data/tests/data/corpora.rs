@@ -98,3 +98,18 @@ fn emptiness_is_reported() {
     assert!(matches!(open(&path).unwrap_err(), DataError::EmptyFile { .. }));
     assert!(matches!(open(folder.path()).unwrap_err(), DataError::EmptyDirectory { .. }));
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_text_in_a_directory_is_left_out_by_name_and_the_rest_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("a.txt"), "text").expect("written");
+    std::os::unix::fs::symlink("nowhere", dir.path().join("b.txt")).expect("a link");
+    std::os::unix::fs::symlink("a.txt", dir.path().join("c.txt")).expect("a link");
+    let made = std::process::Command::new("mkfifo").arg(dir.path().join("d")).status().expect("mkfifo");
+    assert!(made.success());
+    let corpus = Corpus::open(dir.path().to_str().expect("UTF-8")).expect("a corpus");
+    assert_eq!(corpus.texts(), ["text", "text"]);
+    let named: Vec<bool> = ["b.txt", "d"].iter().zip(&corpus.skipped).map(|(name, left)| left.contains(name)).collect();
+    assert_eq!((corpus.skipped.len(), named), (2, vec![true, true]), "{:?}", corpus.skipped);
+}

@@ -10,7 +10,7 @@ fn corpus(texts: &[&str]) -> Corpus {
         nats: Some(f64::from(number) + 0.5),
         ..Document::new(format!("file {number}"), text)
     });
-    Corpus { name: "test".to_string(), documents: documents.collect() }
+    Corpus::new("test", documents.collect())
 }
 
 fn joined(pieces: &[Piece]) -> String {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::StrategyRun;
 use crate::Tolerance;
-use crate::prove::{tolerance, ulp_distance};
+use crate::prove::{allowed_difference, ulp_distance};
 
 /// How a route compares with the one that keeps nothing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,9 +27,9 @@ pub struct Agreement {
 
 impl Agreement {
     /// Compares what was found with what was expected, position by position.
-    pub(super) fn of(expected: &StrategyRun, found: &StrategyRun, demand: Tolerance) -> Self {
+    pub(super) fn of(expected: &StrategyRun, found: &StrategyRun, tolerance: Tolerance) -> Self {
         let first_token = expected.ids.iter().zip(&found.ids).position(|(a, b)| a != b);
-        let tolerance = tolerance(demand, expected.logits.first().map_or(&[], |(_, logits)| logits));
+        let tolerance = allowed_difference(tolerance, expected.logits.first().map_or(&[], |(_, logits)| logits));
         let mut agreement = Self {
             agree: false,
             positions: 0,
@@ -111,8 +111,8 @@ mod tests {
         let mut rows = ROWS;
         rows[1].1[1] = f32::NAN;
         let expected = run(&[0, 1, 0, 0], &ROWS);
-        for demand in [Tolerance::EqualBits, Tolerance::Within(1e9)] {
-            let found = Agreement::of(&expected, &run(&[0, 1, 0, 0], &rows), demand);
+        for tolerance in [Tolerance::EqualBits, Tolerance::Within(1e9)] {
+            let found = Agreement::of(&expected, &run(&[0, 1, 0, 0], &rows), tolerance);
             assert_eq!((found.agree, found.first_logits, found.max_ulps), (false, Some(2), None));
         }
     }

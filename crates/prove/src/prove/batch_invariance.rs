@@ -47,14 +47,14 @@ impl<S: ModelUnderTest> BatchInvariance<'_, S> {
 
     /// The same with the cache: a prefill, then steps.
     pub fn batched_cached(&self, comparison: &mut Comparison) -> Result<(), InferError> {
-        let subject = self.runner.subject;
+        let model = self.runner.model;
         let prefill = self.prefill();
         let chunks = [prefill].into_iter().chain(std::iter::repeat_n(1, self.len() - prefill));
-        let mut cache = subject.new_cache();
+        let mut cache = model.new_cache();
         let alone = self.runner.chunks(self.segment.ids, &[prefill, 1], &mut cache)?;
         for row in 0..BATCH {
             let batch = self.batch(comparison.id(), row);
-            let mut cache = subject.batch_cache(BATCH);
+            let mut cache = model.batch_cache(BATCH);
             let mut start = 0;
             for chunk in chunks.clone() {
                 let together = self.runner.chunk(&slices(&batch, start..start + chunk), &mut cache)?;
@@ -73,7 +73,7 @@ impl<S: ModelUnderTest> BatchInvariance<'_, S> {
     /// The parallel pass and the cache on each number of threads, against the threads that the caller has.
     pub fn threads(&self, comparison: &mut Comparison, pools: &[ThreadPool]) -> Result<(), InferError> {
         let by_cache = || {
-            let mut cache = self.runner.subject.new_cache();
+            let mut cache = self.runner.model.new_cache();
             self.runner.chunks(self.segment.ids, &[self.prefill(), 1], &mut cache)
         };
         let expected = by_cache()?;
@@ -93,7 +93,7 @@ impl<S: ModelUnderTest> BatchInvariance<'_, S> {
 
     /// Sequences of other tokens, and the segment in this row.
     fn batch(&self, id: ProofId, row: usize) -> Vec<Vec<u32>> {
-        let mut draws = Draws::new(self.seed, id, self.segment, self.runner.subject.config().vocab_size);
+        let mut draws = Draws::new(self.seed, id, self.segment, self.runner.model.config().vocab_size);
         let mut batch: Vec<_> = (0..BATCH).map(|_| draws.tokens_other_than(self.segment.ids)).collect();
         batch[row] = self.segment.ids.to_vec();
         batch

@@ -36,7 +36,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
 
     /// Every position by a step of its own.
     pub fn cached(&self, comparison: &mut Comparison) -> Result<(), InferError> {
-        let mut cache = self.runner.subject.new_cache();
+        let mut cache = self.runner.model.new_cache();
         for (position, id) in self.segment.ids.iter().enumerate() {
             let step = self.runner.chunk(&[&[*id]], &mut cache)?;
             comparison.case();
@@ -66,7 +66,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
 
     /// Past the window, where the cache gives up old positions, in chunks shorter and longer than what it holds.
     pub fn ring(&self, comparison: &mut Comparison) -> Result<(), InferError> {
-        let Some(window) = self.runner.subject.config().window() else {
+        let Some(window) = self.runner.model.config().window() else {
             comparison.absent("the model has no window: its cache keeps everything");
             return Ok(());
         };
@@ -96,25 +96,25 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
     /// A cache taken back, then fed with other tokens than those it saw.
     pub fn rewound(&self, comparison: &mut Comparison) -> Result<(), InferError> {
         comparison.absent("the cache has given up what it would need to go back");
-        let subject = self.runner.subject;
+        let model = self.runner.model;
         let mut draws = self.draws(comparison.id());
         let count = (self.cases / 8).clamp(1, 6);
-        let window = subject.config().window;
+        let window = model.config().window;
         let edges = [self.len() - 2, (2 * window).saturating_sub(1), window];
         for fed in draws.below(self.len() - 1, count, &edges).into_iter().map(|below| below + 2) {
-            let mut full = subject.new_cache();
+            let mut full = model.new_cache();
             self.runner.chunks(&self.segment.ids[..fed], &[fed.saturating_sub(TAIL).max(1), 1], &mut full)?;
             for back_to in draws.below(fed, 5, &[fed - 1, fed / 2, fed.saturating_sub(3)]) {
                 let mut cache = full.clone();
-                if !subject.rewind(&mut cache, back_to) {
-                    let window = subject.config().window();
+                if !model.rewind(&mut cache, back_to) {
+                    let window = model.config().window();
                     if window.is_none_or(|window| fed <= self.held(window)) {
                         comparison
                             .fail(format!("a cache that has given nothing up refuses to go from {fed} to {back_to}"));
                     }
                     continue;
                 }
-                let found = subject.position(&cache);
+                let found = model.position(&cache);
                 if found != back_to {
                     comparison.fail(format!("taken back to position {back_to}, the cache stands at {found}"));
                     return Ok(());
@@ -142,7 +142,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
         lengths: &[usize],
         first: usize,
     ) -> Result<(), InferError> {
-        let rows = self.runner.chunks(ids, lengths, &mut self.runner.subject.new_cache())?;
+        let rows = self.runner.chunks(ids, lengths, &mut self.runner.model.new_cache())?;
         comparison.case();
         for position in first..rows.len() {
             self.compare(comparison, position, rows.row(position));
@@ -152,7 +152,7 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
 
     /// Positions that a cache with a window holds before it gives up the oldest.
     fn held(&self, window: usize) -> usize {
-        let limit = self.runner.subject.config().context_limit().unwrap_or(usize::MAX);
+        let limit = self.runner.model.config().context_limit().unwrap_or(usize::MAX);
         (2 * window).min(limit)
     }
 
@@ -165,12 +165,12 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
     }
 
     fn draws(&self, id: ProofId) -> Draws {
-        Draws::new(self.seed, id, self.segment, self.runner.subject.config().vocab_size)
+        Draws::new(self.seed, id, self.segment, self.runner.model.config().vocab_size)
     }
 
     /// Sampled numbers below `end`, with both ends and the places around the window's border among them.
     fn below(&self, id: ProofId, end: usize) -> Vec<usize> {
-        let window = self.runner.subject.config().window;
+        let window = self.runner.model.config().window;
         let edges = [end.saturating_sub(1), 0, window, window.saturating_sub(1), 2 * window, 1];
         self.draws(id).below(end, self.cases, &edges)
     }

@@ -48,11 +48,11 @@ impl<S: ModelUnderTest> Causality<'_, S> {
     }
 
     /// Follows the losses of single positions back to what enters block 0. They must arrive at their own position,
-    /// or the zeros show nothing. The subject has gradients.
+    /// or the zeros show nothing. The model has gradients.
     pub fn gradients(&self, comparison: &mut Comparison) -> Result<(), InferError> {
         let ids = &self.segment.ids[..self.segment.ids.len().min(self.limits.gradient_len.max(2))];
         let last = ids.len() - 1;
-        let at_once = (LOGITS / (ids.len() * self.runner.subject.config().vocab_size)).clamp(1, 8);
+        let at_once = (LOGITS / (ids.len() * self.runner.model.config().vocab_size)).clamp(1, 8);
         let mut arrived = false;
         for positions in self.draws(comparison).below(last, self.losses, &[0, last - 1, 1, 2]).chunks(at_once) {
             let (gradients, d_model) = self.follow_back(ids, positions)?;
@@ -73,11 +73,11 @@ impl<S: ModelUnderTest> Causality<'_, S> {
     /// Gradients at what enters block 0, one row for each of the positions, each of that position's loss alone:
     /// `[positions, seq_len, d_model]`, and d_model.
     fn follow_back(&self, ids: &[u32], positions: &[usize]) -> Result<(Vec<f32>, usize), InferError> {
-        let subject = self.runner.subject;
-        let embedded = subject.embed(self.runner.input(&vec![ids; positions.len()]), 0);
+        let model = self.runner.model;
+        let embedded = model.embed(self.runner.input(&vec![ids; positions.len()]), 0);
         let [_, seq_len, d_model] = embedded.dims();
         let embedded = embedded.detach().require_grad(); // [positions, seq_len, d_model]
-        let logits = subject.logits(embedded.clone(), None); // [positions, seq_len, vocab_size]
+        let logits = model.logits(embedded.clone(), None); // [positions, seq_len, vocab_size]
         let own = |(row, position): (usize, &usize)| logits.clone().narrow(0, row, 1).narrow(1, *position, 1);
         let own: Tensor<3> = Tensor::cat(positions.iter().enumerate().map(own).collect(), 0);
         let targets: Vec<u32> = positions.iter().map(|position| ids[position + 1]).collect();
@@ -90,6 +90,6 @@ impl<S: ModelUnderTest> Causality<'_, S> {
     }
 
     fn draws(&self, comparison: &Comparison) -> Draws {
-        Draws::new(self.seed, comparison.id(), self.segment, self.runner.subject.config().vocab_size)
+        Draws::new(self.seed, comparison.id(), self.segment, self.runner.model.config().vocab_size)
     }
 }

@@ -167,7 +167,7 @@ impl Comparison {
         } else if beyond {
             (ProofOutcome::Fail, Some("the difference is above the tolerance".into()))
         } else if let Some((false, otherwise)) = witness {
-            (ProofOutcome::Fail, Some(otherwise.into()))
+            (ProofOutcome::Open, Some(otherwise.into()))
         } else if proof.positions == 0 {
             (ProofOutcome::NotApplicable, Some(absent.unwrap_or_else(|| "the text is too short for it".into())))
         } else {
@@ -177,9 +177,9 @@ impl Comparison {
     }
 }
 
-/// The largest difference that a demand allows, given logits whose size it is a share of.
-pub(crate) fn tolerance(demand: Tolerance, logits: &[f32]) -> Option<f64> {
-    match demand {
+/// The largest difference that a tolerance allows, given logits whose size it is a share of.
+pub(crate) fn allowed_difference(tolerance: Tolerance, logits: &[f32]) -> Option<f64> {
+    match tolerance {
         Tolerance::EqualBits => None,
         Tolerance::Within(share) => {
             let largest = logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_comparison_that_could_not_have_failed_does_not_pass() {
-        for (seen, outcome) in [([false, false], ProofOutcome::Fail), ([true, false], ProofOutcome::Pass)] {
+        for (seen, outcome) in [([false, false], ProofOutcome::Open), ([true, false], ProofOutcome::Pass)] {
             let mut row = comparison(None);
             for seen in seen {
                 row.compare(0, &[1.0], &[1.0]);
@@ -313,14 +313,14 @@ mod tests {
             }
             let proof = row.finish(None);
             assert_eq!(proof.outcome, outcome);
-            assert_eq!(proof.reason.as_deref(), (outcome == ProofOutcome::Fail).then_some("nothing moved"));
+            assert_eq!(proof.reason.as_deref(), (outcome == ProofOutcome::Open).then_some("nothing moved"));
         }
     }
 
     #[test]
     fn a_tolerance_is_a_share_of_the_largest_logit_or_of_one() {
-        assert_eq!(tolerance(Tolerance::EqualBits, &[8.0]), None);
-        assert_eq!(tolerance(Tolerance::Within(0.5), &[2.0, -8.0, f32::NAN, f32::INFINITY]), Some(4.0));
-        assert_eq!(tolerance(Tolerance::Within(0.5), &[0.25]), Some(0.5));
+        assert_eq!(allowed_difference(Tolerance::EqualBits, &[8.0]), None);
+        assert_eq!(allowed_difference(Tolerance::Within(0.5), &[2.0, -8.0, f32::NAN, f32::INFINITY]), Some(4.0));
+        assert_eq!(allowed_difference(Tolerance::Within(0.5), &[0.25]), Some(0.5));
     }
 }

@@ -20,7 +20,7 @@ const STEPS: usize = 24;
 const FLOOR: f64 = 1e-3;
 
 /// Compares every parameter's gradient by the parallel pass with that of the same loss summed over steps with a cache.
-/// The subject has gradients.
+/// The model has gradients.
 ///
 /// What is recorded is a difference as a share of the parameter's largest gradient.
 pub(super) fn cache_gradients<S: ModelUnderTest>(
@@ -31,27 +31,27 @@ pub(super) fn cache_gradients<S: ModelUnderTest>(
 ) -> Result<(), InferError> {
     // Two windows and a little more, if there is time for them, so that gradients also flow through a cache that has
     // given something up.
-    let wanted = STEPS.max(2 * runner.subject.config().window + 2).min(limits.gradient_len.max(1));
+    let wanted = STEPS.max(2 * runner.model.config().window + 2).min(limits.gradient_len.max(1));
     let steps = wanted.min(segment.ids.len() - 1);
     let (inputs, targets) = (&segment.ids[..steps], &segment.ids[1..=steps]);
 
     let logits = runner.pass(&[inputs]).reshape([steps as i32, -1]);
-    let parallel = gradients(runner.subject, cross_entropy(logits, runner.targets(targets)).sum());
+    let parallel = gradients(runner.model, cross_entropy(logits, runner.targets(targets)).sum());
 
-    let mut cache = runner.subject.new_cache();
+    let mut cache = runner.model.new_cache();
     let mut losses = Vec::new();
     for (input, target) in inputs.iter().zip(targets) {
         let logits = runner.pass_cached(&[&[*input]], &mut cache).squeeze_dim(1); // [1, vocab_size]
         losses.push(cross_entropy(logits, runner.targets(&[*target])));
         comparison.case();
     }
-    let cached = gradients(runner.subject, Tensor::cat(losses, 0).sum());
+    let cached = gradients(runner.model, Tensor::cat(losses, 0).sum());
     compare(&parallel, &cached, steps, comparison)?;
     positions(runner, segment, steps, comparison)
 }
 
-fn gradients<S: ModelUnderTest>(subject: &S, loss: Tensor<1>) -> NamedGradients {
-    subject.take_gradients(&mut loss.backward())
+fn gradients<S: ModelUnderTest>(model: &S, loss: Tensor<1>) -> NamedGradients {
+    model.take_gradients(&mut loss.backward())
 }
 
 fn compare<'a>(
@@ -102,7 +102,7 @@ fn positions<S: ModelUnderTest>(
     comparison: &mut Comparison,
 ) -> Result<(), InferError> {
     let targets = runner.targets(&segment.ids[1..=steps]);
-    let embedded = runner.subject.embed(runner.input(&[&segment.ids[..steps]]), 0).detach(); // [1, steps, d_model]
+    let embedded = runner.model.embed(runner.input(&[&segment.ids[..steps]]), 0).detach(); // [1, steps, d_model]
     let arriving = |logits: &dyn Fn(Tensor<3>) -> Tensor<3>| {
         let embedded = embedded.clone().require_grad();
         let logits = logits(embedded.clone()).reshape([steps as i32, -1]); // [steps, vocab_size]
@@ -110,10 +110,10 @@ fn positions<S: ModelUnderTest>(
         // No gradient at all is one of zero everywhere.
         embedded.grad(&gradients).map_or_else(|| Ok(vec![0.0; embedded.dims().iter().product()]), values)
     };
-    let parallel = arriving(&|embedded| runner.subject.logits(embedded, None))?;
+    let parallel = arriving(&|embedded| runner.model.logits(embedded, None))?;
     let cached = arriving(&|embedded| {
-        let mut cache = runner.subject.new_cache();
-        let step = |step| runner.subject.logits(embedded.clone().narrow(1, step, 1), Some(&mut cache));
+        let mut cache = runner.model.new_cache();
+        let step = |step| runner.model.logits(embedded.clone().narrow(1, step, 1), Some(&mut cache));
         Tensor::cat((0..steps).map(step).collect(), 1)
     })?;
     let largest = parallel.iter().fold(f64::MIN_POSITIVE, |max, value| max.max(f64::from(value.abs())));

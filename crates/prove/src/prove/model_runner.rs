@@ -32,13 +32,13 @@ impl Rows {
 
 /// A model and how to ask it.
 pub(super) struct ModelRunner<'a, S: ModelUnderTest> {
-    pub subject: &'a S,
+    pub model: &'a S,
     device: Device,
 }
 
 impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
-    pub fn new(subject: &'a S) -> Self {
-        Self { subject, device: subject.device() }
+    pub fn new(model: &'a S) -> Self {
+        Self { model, device: model.device() }
     }
 
     /// `[batch_size, seq_len]` of sequences that are all of the same length.
@@ -54,13 +54,13 @@ impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
 
     /// One masked pass, `[batch_size, seq_len, vocab_size]`.
     pub fn pass(&self, sequences: &[&[u32]]) -> Tensor<3> {
-        self.subject.logits(self.subject.embed(self.input(sequences), 0), None)
+        self.model.logits(self.model.embed(self.input(sequences), 0), None)
     }
 
     /// A pass over what follows the cache's positions, `[batch_size, seq_len, vocab_size]`.
     pub fn pass_cached(&self, sequences: &[&[u32]], cache: &mut S::Cache) -> Tensor<3> {
-        let embedded = self.subject.embed(self.input(sequences), self.subject.position(cache));
-        self.subject.logits(embedded, Some(cache))
+        let embedded = self.model.embed(self.input(sequences), self.model.position(cache));
+        self.model.logits(embedded, Some(cache))
     }
 
     /// The logits of one masked pass over one sequence or several.
@@ -76,7 +76,7 @@ impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
     /// Feeds one sequence to a cache in chunks of these lengths, the last of them over and over, and returns the logits
     /// of all its positions.
     pub fn chunks(&self, ids: &[u32], lengths: &[usize], cache: &mut S::Cache) -> Result<Rows, InferError> {
-        let mut rows = Rows { values: Vec::new(), vocab_size: self.subject.config().vocab_size };
+        let mut rows = Rows { values: Vec::new(), vocab_size: self.model.config().vocab_size };
         let (mut left, mut lengths) = (ids, lengths.iter().copied());
         let mut len = 1;
         while !left.is_empty() {

@@ -51,7 +51,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProveOptions {
     /// What the first three claims demand.
-    pub demand: Tolerance,
+    pub tolerance: Tolerance,
     /// Largest difference of a parameter's gradient by two routes, as a share of its largest gradient. Backward passes
     /// add up in different orders.
     pub gradient_tolerance: f64,
@@ -72,7 +72,7 @@ impl ProveOptions {
     pub fn for_device(device: &Device) -> Self {
         match Tolerance::of(device) {
             Tolerance::EqualBits => Self::default(),
-            demand => Self { demand, gradient_tolerance: 1e-2, loss_tolerance: 1e-2, ..Self::default() },
+            tolerance => Self { tolerance, gradient_tolerance: 1e-2, loss_tolerance: 1e-2, ..Self::default() },
         }
     }
 }
@@ -83,7 +83,7 @@ impl Default for ProveOptions {
         threads.sort_unstable();
         threads.dedup();
         Self {
-            demand: Tolerance::EqualBits,
+            tolerance: Tolerance::EqualBits,
             gradient_tolerance: 1e-4,
             loss_tolerance: 1e-5,
             threads,

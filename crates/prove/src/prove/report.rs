@@ -118,6 +118,9 @@ pub enum ProofOutcome {
     /// It was tried and does not hold.
     #[serde(rename = "fail")]
     Fail,
+    /// It was tried and could not have failed, because nothing moves in this model on this text, so it shows nothing.
+    #[serde(rename = "open")]
+    Open,
     /// It does not apply to this model or text, so it shows nothing.
     #[serde(rename = "n/a")]
     NotApplicable,
@@ -180,7 +183,7 @@ pub struct ProofReport {
     /// Segments that were looked at.
     pub proved_segments: usize,
     /// What claims 1 to 3 demand.
-    pub demand: Tolerance,
+    pub tolerance: Tolerance,
     /// What attention scores were multiplied by in the second half of claim 3.
     pub score_factor: f64,
     /// Numbers of threads that were compared.
