@@ -37,6 +37,13 @@ use clap::FromArgMatches;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
+    let print_panic = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // What is guarded becomes an error, and is told as one.
+        if !tril_text::is_guarded() {
+            print_panic(panic);
+        }
+    }));
     let parsed = help::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
     let done = match parsed.unwrap_or_else(|error| refuse(&error)).command {
         args::Command::Train(args) => train::run(&args),

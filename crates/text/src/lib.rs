@@ -19,6 +19,7 @@
 
 mod error;
 mod filter;
+mod guard;
 mod hide;
 mod search;
 mod stop;
@@ -27,6 +28,7 @@ mod tokenizer;
 
 pub use error::{Position, TextError};
 pub use filter::{FilteredEnd, FilteredText, TextFilter};
+pub use guard::is_guarded;
 pub use hide::{HiddenParts, HideWatch, Part};
 pub use stop::{StopTexts, StopWatch, Watched};
 pub use stream::TextStream;

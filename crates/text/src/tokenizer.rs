@@ -2,6 +2,7 @@
 //! How tokenizers are made is in `build`, what an id stands for in `table`, decoding as ids arrive in `stream`.
 
 mod build;
+mod check;
 mod chunks;
 mod table;
 
@@ -12,10 +13,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tokenizers::ModelWrapper;
+use tokenizers::{ModelWrapper, PreTokenizerWrapper};
 
 use crate::error::{Position, TextError};
-use chunks::{Cuts, chunks, has_single_characters_only};
+use crate::guard::guard;
+use chunks::{Cuts, chunks};
 use table::TokenTable;
 
 /// The end-of-text token that this toolkit writes.
@@ -81,6 +83,8 @@ pub struct Tokenizer {
     /// The only characters that can be encoded, where a character that is not among them would vanish silently.
     alphabet: Option<HashSet<char>>,
     cuts: Cuts,
+    /// The file that it was read from, for messages.
+    origin: Option<PathBuf>,
 }
 
 impl Tokenizer {
@@ -126,20 +130,45 @@ impl Tokenizer {
     /// `InvalidTokenizer`: not JSON, not a tokenizer that the `tokenizers` library 0.22 knows, or no token in it.
     pub fn from_json(json: &str, origin: &Path) -> Result<Self, TextError> {
         let invalid = |reason: String| TextError::InvalidTokenizer { path: origin.to_path_buf(), reason };
-        // The library panics on some syntax errors, so these are found first.
-        let declared: Declared = serde_json::from_str(json).map_err(|error| invalid(error.to_string()))?;
-        let mut inner: tokenizers::Tokenizer = json.parse().map_err(|error| invalid(format!("{error}")))?;
-        declared.check(&inner).map_err(invalid)?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
-        if let ModelWrapper::BPE(model) = inner.get_model()
-            && model.dropout.is_some()
-        {
-            let mut model = model.clone();
-            model.dropout = None;
-            inner.with_model(model);
-        }
-        Self::wrap(inner).map_err(invalid)
+        let file = check::check(json).map_err(invalid)?;
+        let declared = Declared::deserialize(&file).map_err(|error| invalid(error.to_string()))?;
+        drop(file);
+        let read = || -> Result<Self, String> {
+            let mut inner: tokenizers::Tokenizer = json.parse().map_err(|error| format!("{error}"))?;
+            declared.check(&inner)?;
+            inner.with_padding(None);
+            inner.with_truncation(None).map_err(|error| error.to_string())?;
+            if let ModelWrapper::BPE(model) = inner.get_model()
+                && model.dropout.is_some()
+            {
+                let mut model = model.clone();
+                model.dropout = None;
+                inner.with_model(model);
+            }
+            let tokenizer = Self { origin: Some(origin.to_owned()), ..Self::wrap(inner)? };
+            tokenizer.probe()?;
+            Ok(tokenizer)
+        };
+        guard(read).and_then(|tokenizer| tokenizer).map_err(invalid)
+    }
+
+    /// Tries what most texts need, so that a damaged file is found when it is opened; the error is a reason for a message.
+    fn probe(&self) -> Result<(), String> {
+        let text = "A tokenizer, tried: é 猫\u{301} 1234\r\n\t\u{0} \u{1f431}.";
+        let ids = self.inner.encode(text, false).map_err(|error| error.to_string())?.get_ids().to_vec();
+        self.inner.decode(&ids, true).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// What the library returns, or its error or panic, told with the file that it comes from.
+    fn library<T>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
+    ) -> Result<T, TextError> {
+        let result = guard(|| call(&self.inner).map_err(|error| error.to_string())).and_then(|result| result);
+        let from = self.origin.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
+        result.map_err(|reason| TextError::Library { action, reason: from + &reason })
     }
 
     /// The text of the tokenizer.json: the same bytes for the same vocabulary.
@@ -148,7 +177,7 @@ impl Tokenizer {
     ///
     /// `Library` if the `tokenizers` library cannot write it.
     pub fn to_json(&self) -> Result<String, TextError> {
-        self.inner.to_string(true).map_err(TextError::library("save"))
+        self.library("save", |inner| inner.to_string(true))
     }
 
     /// Highest id + 1, added tokens included.
@@ -175,7 +204,7 @@ impl Tokenizer {
         self.check_characters(text)?;
         let mut ids = Vec::new();
         for chunk in chunks(text, self.cuts) {
-            let encoding = self.inner.encode_fast(chunk, false).map_err(TextError::library("encode"))?;
+            let encoding = self.library("encode", |inner| inner.encode_fast(chunk, false))?;
             ids.extend_from_slice(encoding.get_ids());
         }
         Ok(ids)
@@ -202,7 +231,7 @@ impl Tokenizer {
         let mut ranges = Vec::with_capacity(ids.len());
         let mut begin = 0;
         for chunk in chunks(text, self.cuts) {
-            let encoding = self.inner.encode(chunk, false).map_err(TextError::library("encode"))?;
+            let encoding = self.library("encode", |inner| inner.encode(chunk, false))?;
             // A pipeline from a file may count a character that it has made itself.
             let within = |at: usize| (begin + at).min(text.len());
             let whole = |from: usize, to: usize| {
@@ -259,7 +288,7 @@ impl Tokenizer {
         for &id in ids {
             self.table.entry(id)?;
         }
-        self.inner.decode(ids, true).map_err(TextError::library("decode"))
+        self.library("decode", |inner| inner.decode(ids, true))
     }
 
     /// How many bytes of text the token stands for (in the middle of a text, where that makes a difference); 0 for
@@ -325,15 +354,19 @@ impl Tokenizer {
         let added = inner.get_added_tokens_decoder();
         let is_special = |id: &u32| added.get(id).is_some_and(|token| token.special);
         let end_of_text = END_OF_TEXT_NAMES.iter().find_map(|name| inner.token_to_id(name).filter(is_special));
-        let alphabet = drops_unknown_characters(&inner)
-            .then(|| inner.get_vocab(false).keys().filter_map(|token| token.chars().next()).collect());
+        let alphabet = drops_unknown_characters(&inner).then(|| {
+            let single = |token: &String| token.chars().next().filter(|first| first.len_utf8() == token.len());
+            inner.get_vocab(false).keys().filter_map(single).collect()
+        });
         let cuts = Cuts::of(&inner);
-        Ok(Self { inner, table, end_of_text, alphabet, cuts })
+        Ok(Self { inner, table, end_of_text, alphabet, cuts, origin: None })
     }
 
     fn check_characters(&self, text: &str) -> Result<(), TextError> {
         let Some(alphabet) = &self.alphabet else { return Ok(()) };
-        let is_unknown = |character: &char| !alphabet.contains(character);
+        // White space between words is no token's, where a pipeline cuts a text into words.
+        let cuts_words = self.inner.get_pre_tokenizer().is_some();
+        let is_unknown = |character: &char| !alphabet.contains(character) && !(cuts_words && character.is_whitespace());
         let Some(first) = text.find(|character| is_unknown(&character)) else { return Ok(()) };
         let mut seen = HashSet::new();
         let unknown: Vec<char> = text[first..].chars().filter(is_unknown).filter(|&c| seen.insert(c)).collect();
@@ -383,16 +416,29 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Whether this is a tokenizer like those of kind `char`: a model over single characters that sees the text as it is
-/// and has no token for a character that it does not know.
+/// Whether this is a tokenizer like those of kind `char`: a model that begins from single characters of the text as it is
+/// and has no token for a character that it does not know, which would vanish without a word.
 fn drops_unknown_characters(tokenizer: &tokenizers::Tokenizer) -> bool {
     let ModelWrapper::BPE(model) = tokenizer.get_model() else { return false };
+    let keeps_characters = match tokenizer.get_pre_tokenizer() {
+        None => true,
+        Some(words) => matches!(
+            words,
+            PreTokenizerWrapper::Whitespace(_)
+                | PreTokenizerWrapper::WhitespaceSplit(_)
+                | PreTokenizerWrapper::BertPreTokenizer(_)
+                | PreTokenizerWrapper::Punctuation(_)
+                | PreTokenizerWrapper::Digits(_)
+        ),
+    };
     model.unk_token.is_none()
         && !model.byte_fallback
+        && !model.ignore_merges
+        && model.continuing_subword_prefix.is_none()
+        && model.end_of_word_suffix.is_none()
+        && keeps_characters
         && tokenizer.get_normalizer().is_none()
-        && tokenizer.get_pre_tokenizer().is_none()
         && tokenizer.get_added_tokens_decoder().values().all(|token| token.special)
-        && has_single_characters_only(tokenizer)
 }
 
 /// Text where the bytes are UTF-8, `<0xE4>` for each byte where they are not.

@@ -206,3 +206,55 @@ fn ids_that_share_a_character_or_stand_for_a_changed_text_have_the_ranges_of_who
     assert_eq!(ranges, [(265, 0..3), (265, 3..7), (259, 7..8), (3 + 0xC3, 8..10), (3 + 0xA9, 8..10)]);
     assert_eq!(tokenizer.encode_with_ranges("").unwrap(), []);
 }
+
+/// Crafted files that made the library panic, or take all memory, and what is said of them now.
+#[test]
+fn files_that_break_the_library_are_refused_with_their_names_and_the_part() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+    let text = "ab é cd\u{0} efgh";
+    let mut seen = 0;
+    for (name, expected) in [
+        ("bpe_prefix_midchar", "not a char boundary"),
+        ("dec_grow", "decoder: Replace parts that make a text more than 64 times as long"),
+        ("deep200_decoder", "recursion limit"),
+        ("fixed0", "pre_tokenizer: a FixedLength part of length 0"),
+        ("nestseq_dec_100", "recursion limit"),
+        ("num_1e999_decoder", "number out of range"),
+        ("pre_emptytrie", "normalizer: precompiled_charsmap has an empty trie"),
+        ("pre_garbage", "normalizer: precompiled_charsmap is cut off"),
+        ("pre_hugecap", "normalizer: precompiled_charsmap is cut off"),
+        ("pre_midchar", "not a char boundary"),
+        ("pre_missing", "normalizer: a Precompiled part without its precompiled_charsmap"),
+        ("pre_notb64", "normalizer: precompiled_charsmap is not base64"),
+        ("pre_oob", "index out of bounds"),
+        ("strip_big", "index out of bounds"),
+        ("surrogate_decoder", "hex escape"),
+    ] {
+        let path = Path::new(directory).join(name).with_extension("json");
+        let error = Tokenizer::open(&path).and_then(|tokenizer| tokenizer.decode(&tokenizer.encode(text)?));
+        let message = error.expect_err(name).to_string();
+        assert!(message.contains(&*path.to_string_lossy()) && message.contains(expected), "{name}: {message}");
+        seen += 1;
+    }
+    assert_eq!(seen + 2, std::fs::read_dir(directory).expect("fixtures").count(), "each is looked at");
+}
+
+#[test]
+fn ranges_of_bytes_end_at_characters_whatever_a_pipeline_counts() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers/bpe_suffix_fb.json");
+    let tokenizer = Tokenizer::open(Path::new(path)).expect("sound");
+    for text in ["ab é", "é", "猫猫", "a\u{301}\n", ""] {
+        for (id, range) in tokenizer.encode_with_ranges(text).expect("encoded") {
+            assert!(text.get(range.clone()).is_some(), "{text:?}: token {id} has {range:?}");
+        }
+    }
+}
+
+#[test]
+fn characters_that_would_vanish_are_refused_also_where_words_are_cut() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers/bpe_ws_nounk.json");
+    let tokenizer = Tokenizer::open(Path::new(path)).expect("sound");
+    tokenizer.encode("A B\n C").expect("white space is no token's");
+    let message = tokenizer.encode("A \u{732b}").expect_err("it would vanish").to_string();
+    assert!(message.contains("U+732B"), "{message}");
+}
