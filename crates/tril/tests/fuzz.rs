@@ -1,0 +1,341 @@
+//! Every reader of files from elsewhere, on files that were mutated: whatever they hold, a reader returns a value or an
+//! error. A panic, an abort, ten seconds or a gigabyte fail it.
+//!
+//! `TRIL_FUZZ=1000000 cargo test --release --test fuzz -- --test-threads 1` tries so many inputs a reader; without it
+//! some hundreds or thousands. `TRIL_FUZZ_SEED` begins elsewhere. An input that fails is named by its number.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tril::model::memory;
+use tril::model::random::hash;
+use tril::{
+    ComputeDevice, ExistingRun, Model, Quiet, Receipt, ReceiptRecorder, Recipe, ResumeChanges, Tokenizer, Tolerance,
+    Training,
+};
+
+/// No input takes longer.
+const MOST_TIME: Duration = Duration::from_secs(10);
+/// All of them together take no more memory, in bytes.
+const MOST_MEMORY: u64 = 1 << 30;
+/// Caches up to this size are tried, in bytes; larger ones are allowed, and not for a test to fill.
+const CACHE: u128 = 1 << 24;
+
+/// Random numbers that an input's number names.
+struct Draws {
+    seed: u64,
+    count: u64,
+}
+
+impl Draws {
+    fn below(&mut self, end: usize) -> usize {
+        self.count += 1;
+        (hash([self.seed, self.count]) % end.max(1) as u64) as usize
+    }
+
+    fn one_of<'a, T>(&mut self, values: &'a [T]) -> &'a T {
+        &values[self.below(values.len())]
+    }
+}
+
+/// Values that readers trip over.
+fn odd_values() -> Vec<Value> {
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let numbers =
+        [json!(-1), json!(0), json!(1), json!(255), json!(65_536), json!(u32::MAX), json!(u64::MAX), json!(1e308)];
+    let texts = ["", "a", "\u{1b}[2J", "\u{0}", "猫", "../..", "[", "(a+)+$", "<|endoftext|>"].map(|text| json!(text));
+    let others =
+        [json!(null), json!(true), json!([]), json!({}), json!("x".repeat(10_000)), json!(0.5), json!(-1e-300), deep];
+    numbers.into_iter().chain(texts).chain(others).collect()
+}
+
+/// Changes some values, fields and entries of JSON.
+fn mutate_json(text: &[u8], draws: &mut Draws) -> Vec<u8> {
+    let Ok(mut value) = serde_json::from_slice::<Value>(text) else { return mutate_bytes(text, draws) };
+    let odd = odd_values();
+    for _ in 0..1 + draws.below(3) {
+        let mut at = &mut value;
+        // Down to some value.
+        for _ in 0..draws.below(8) {
+            let count = match at {
+                Value::Object(fields) => fields.len(),
+                Value::Array(values) => values.len(),
+                _ => 0,
+            };
+            if count == 0 {
+                break;
+            }
+            let index = draws.below(count);
+            at = match at {
+                Value::Object(fields) => fields.iter_mut().nth(index).expect("a field").1,
+                Value::Array(values) => &mut values[index],
+                _ => unreachable!("it holds something"),
+            };
+        }
+        let other = draws.one_of(&odd).clone();
+        match (draws.below(4), at) {
+            (0, Value::Object(fields)) if !fields.is_empty() => {
+                let name = fields.keys().nth(draws.below(fields.len())).expect("a field").clone();
+                fields.remove(&name);
+            }
+            (1, Value::Object(fields)) => {
+                fields.insert((*draws.one_of(&["type", "id", "", "\u{1b}", "n"])).to_owned(), other);
+            }
+            (0, Value::Array(values)) if !values.is_empty() => {
+                values.remove(draws.below(values.len()));
+            }
+            (1, Value::Array(values)) => {
+                let copy = values.first().cloned().unwrap_or(other);
+                values.insert(draws.below(values.len() + 1), copy);
+            }
+            (_, Value::Number(number)) if draws.below(2) == 0 => {
+                *number = (number.as_i64().unwrap_or(7).wrapping_add(draws.below(5) as i64 - 2)).into();
+            }
+            (_, at) => *at = other,
+        }
+    }
+    serde_json::to_vec(&value).expect("JSON")
+}
+
+/// Changes some bytes, words or lines.
+fn mutate_bytes(bytes: &[u8], draws: &mut Draws) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let odd: [&[u8]; 12] = [
+        b"-1",
+        b"0",
+        b"18446744073709551616",
+        b"1e999",
+        b"nan",
+        b"\"",
+        b"[",
+        b"\x1b[2J",
+        b"\xff\xfe",
+        b"\n",
+        b"=",
+        b"\\u0000",
+    ];
+    for _ in 0..1 + draws.below(4) {
+        let at = draws.below(bytes.len() + 1);
+        let end = (at + 1 + draws.below(8)).min(bytes.len());
+        match draws.below(6) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << draws.below(8),
+            1 => drop(bytes.splice(at..end.max(at), Vec::new())),
+            2 => bytes.truncate(at),
+            3 => {
+                let copy = bytes[at.min(end)..end].to_vec();
+                drop(bytes.splice(at..at, copy));
+            }
+            // A whole word or number.
+            4 => {
+                let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.' || *byte == b'_';
+                let end = at + bytes[at..].iter().take_while(|byte| is_word(byte)).count();
+                drop(bytes.splice(at..end, draws.one_of(&odd).to_vec()));
+            }
+            _ => drop(bytes.splice(at..at, draws.one_of(&odd).to_vec())),
+        }
+    }
+    bytes
+}
+
+/// Tries a reader on inputs 0, 1, 2, …, `usual` of them unless the environment says how many.
+fn fuzz(reader: &str, usual: u64, mut read: impl FnMut(&mut Draws)) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let (count, first) = (number("TRIL_FUZZ").unwrap_or(usual), number("TRIL_FUZZ_SEED").unwrap_or(0));
+    for input in first..first + count {
+        let begun = Instant::now();
+        let draws = &mut Draws { seed: hash([0, input]), count: 0 };
+        let result = catch_unwind(AssertUnwindSafe(|| read(draws)));
+        assert!(result.is_ok(), "{reader}: input {input} panics");
+        assert!(begun.elapsed() < MOST_TIME, "{reader}: input {input} takes {:?}", begun.elapsed());
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+    let peak: u64 = peak.unwrap_or(0);
+    assert!(peak << 10 < MOST_MEMORY, "{reader}: {peak} kB of memory at most");
+}
+
+/// A small run with a receipt of it, made once.
+fn run() -> &'static Path {
+    static RUN: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = RUN.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (text, path) = (dir.path().join("text.txt"), dir.path().join("run"));
+        fs::write(&text, "The fox ran. The owl sat.\n".repeat(40)).expect("written");
+        let mut recipe = Recipe::shipped("smoke").expect("shipped");
+        recipe.data.source = text.display().to_string();
+        let (device, stop) = (ComputeDevice::cpu(), AtomicBool::new(false));
+        let mut training = Training::begin(recipe, &path, ExistingRun::Keep, &device).expect("begun");
+        training.train(&mut Quiet, &stop).expect("trained");
+        drop(training);
+        let model = Model::open(&path, &device).expect("a model");
+        let (mut generator, mut recorder) = (model.generator(), ReceiptRecorder::default());
+        let mut request = model.request("The ").expect("a prompt");
+        request.options.max_tokens = 12;
+        let number = generator.add(request.clone()).expect("added");
+        recorder.add(number, &request).expect("recorded");
+        while let Some(event) = generator.next() {
+            recorder.record(&event.expect("an event"));
+        }
+        recorder.into_receipt(&model, &device).expect("a receipt").write(path.join("receipt.json")).expect("written");
+        (dir, path)
+    });
+    path
+}
+
+/// A copy of the run in which one file of a kind is mutated.
+fn mutated_run(dir: &Path, files: &[&str], draws: &mut Draws) {
+    let step = "step-000006";
+    fs::create_dir_all(dir.join(step)).expect("a directory");
+    for entry in fs::read_dir(run().join(step)).expect("a checkpoint") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, dir.join(step).join(path.file_name().expect("a name"))).expect("copied");
+    }
+    for name in ["checkpoints.json", "config.toml", "metrics.jsonl"] {
+        fs::copy(run().join(name), dir.join(name)).expect("copied");
+    }
+    let file = dir.join(draws.one_of(files));
+    let bytes = fs::read(&file).expect("a file");
+    let mutated = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("json") if draws.below(4) > 0 => mutate_json(&bytes, draws),
+        // The header, which is JSON after its length.
+        Some("safetensors") if draws.below(4) > 0 => {
+            let end = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+            let header = mutate_json(&bytes[8..end], draws);
+            let size = if draws.below(8) == 0 { u64::MAX - draws.below(9) as u64 } else { header.len() as u64 };
+            [&size.to_le_bytes(), &header[..], &bytes[end..]].concat()
+        }
+        _ => mutate_bytes(&bytes, draws),
+    };
+    fs::write(file, mutated).expect("written");
+}
+
+#[test]
+fn recipes() {
+    let texts: Vec<&str> = tril::SHIPPED_RECIPES.iter().map(|(_, text)| *text).collect();
+    fuzz("recipes", 4000, |draws| {
+        let bytes = mutate_bytes(draws.one_of(&texts).as_bytes(), draws);
+        if let Ok(mut recipe) = Recipe::parse(&String::from_utf8_lossy(&bytes), "fuzz") {
+            recipe.doubts();
+            recipe.model.vocab_size = 65;
+            if let Ok(model) = recipe.model.clone().resolve() {
+                recipe.model = model;
+                let _ = (recipe.train.check(), recipe.optimizer.check());
+                let _ = recipe.check_memory();
+            }
+        }
+        let mut recipe = Recipe::default();
+        let item = mutate_bytes(
+            draws.one_of(&["model.n_layers=6", "data.source=\"a\"", "optimizer.eps=1e-8"]).as_bytes(),
+            draws,
+        );
+        let _ = recipe.set(&String::from_utf8_lossy(&item));
+    });
+}
+
+#[test]
+fn tokenizers() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../text/tests/fixtures/tokenizers");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(fixtures).expect("fixtures").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let mut texts: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).expect("a file")).collect();
+    texts.push(fs::read(run().join("step-000006/tokenizer.json")).expect("a tokenizer"));
+    // Of each kind of part one, so that their fields are mutated too.
+    let parts = [
+        json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}),
+        json!({"type": "Strip", "content": "a", "start": 1, "stop": 1}),
+        json!({"type": "Prepend", "prepend": "▁"}),
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}),
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true}),
+        json!({"type": "Split", "pattern": {"Regex": "a|b"}, "behavior": "Isolated", "invert": false}),
+        json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
+        json!({"type": "CTC", "pad_token": "a", "word_delimiter_token": "b", "cleanup": true}),
+        json!({"type": "FixedLength", "length": 2}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "NFKC"}),
+    ];
+    fuzz("tokenizers", 6000, |draws| {
+        let mut bytes = draws.one_of(&texts).clone();
+        if let Ok(mut file) = serde_json::from_slice::<Value>(&bytes)
+            && draws.below(2) == 0
+        {
+            let step = *draws.one_of(&["normalizer", "pre_tokenizer", "decoder"]);
+            let key = if step == "decoder" {
+                "decoders"
+            } else if step == "normalizer" {
+                "normalizers"
+            } else {
+                "pretokenizers"
+            };
+            let some: Vec<Value> = (0..1 + draws.below(3)).map(|_| draws.one_of(&parts).clone()).collect();
+            file[step] = if some.len() == 1 { some[0].clone() } else { json!({"type": "Sequence", key: some}) };
+            bytes = serde_json::to_vec(&file).expect("JSON");
+        }
+        let bytes = if draws.below(4) == 0 { mutate_bytes(&bytes, draws) } else { mutate_json(&bytes, draws) };
+        let Ok(tokenizer) = Tokenizer::from_json(&String::from_utf8_lossy(&bytes), Path::new("fuzz.json")) else {
+            return;
+        };
+        for text in ["abc é\u{0}\n", "ab ab  猫", ""] {
+            if let Ok(tokens) = tokenizer.encode_with_ranges(text) {
+                assert!(tokens.iter().all(|(_, range)| range.end <= text.len()), "{tokens:?}");
+                let ids: Vec<u32> = tokens.iter().map(|(id, _)| *id).collect();
+                let _ = tokenizer.decode(&ids);
+                let mut stream = tril::text::TextStream::new(&tokenizer);
+                let _ = ids.iter().try_for_each(|id| stream.push(*id).map(drop));
+                let _ = stream.finish();
+            }
+        }
+        let _ = tokenizer.to_json();
+    });
+}
+
+#[test]
+fn checkpoints_and_their_headers() {
+    let (dir, device) = (tempfile::tempdir().expect("a directory"), ComputeDevice::cpu());
+    let files =
+        ["step-000006/config.json", "step-000006/model.safetensors", "step-000006/tokenizer.json", "checkpoints.json"];
+    fuzz("checkpoints", 400, |draws| {
+        mutated_run(dir.path(), &files, draws);
+        let Ok(model) = Model::open(dir.path(), &device) else { return };
+        if memory::cache_bytes(model.config()) > CACHE {
+            return;
+        }
+        let Ok(mut request) = model.request("The ") else { return };
+        request.options.max_tokens = 3;
+        let _ = model.generate(request);
+        let _ = model.score("The owl", 2);
+    });
+}
+
+#[test]
+fn runs_and_the_state_of_their_optimizers() {
+    let (dir, device) = (tempfile::tempdir().expect("a directory"), ComputeDevice::cpu());
+    let step = "step-000006";
+    let files = ["optimizer.safetensors", "train.json", "config.toml"].map(|name| format!("{step}/{name}"));
+    let files: Vec<&str> = files.iter().map(String::as_str).chain(["checkpoints.json", "metrics.jsonl"]).collect();
+    fuzz("runs", 400, |draws| {
+        mutated_run(dir.path(), &files, draws);
+        let path = if draws.below(2) == 0 { dir.path().to_owned() } else { dir.path().join(step) };
+        let _ = Training::resume(path, &ResumeChanges::default(), &device);
+    });
+}
+
+#[test]
+fn receipts() {
+    let device = ComputeDevice::cpu();
+    let model = Model::open(run(), &device).expect("a model");
+    let receipt = fs::read(run().join("receipt.json")).expect("a receipt");
+    fuzz("receipts", 1500, |draws| {
+        let bytes = if draws.below(4) == 0 { mutate_bytes(&receipt, draws) } else { mutate_json(&receipt, draws) };
+        let Ok(receipt) = Receipt::parse(&String::from_utf8_lossy(&bytes), "fuzz") else { return };
+        for tolerance in [Tolerance::EqualBits, Tolerance::Within(1e-3)] {
+            let _ = receipt.check(&model, &device, tolerance);
+        }
+    });
+}
