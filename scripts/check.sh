@@ -39,4 +39,4 @@ cargo run --release --locked -- train --out "$work/run"
 cargo run --release --locked -- sample "$work/run" --max-tokens 100
 
 say "GPU features compile"
-cargo check --release --locked -p tril-cli --features wgpu,vulkan
+cargo check --release --locked -p tril-cli --features wgpu

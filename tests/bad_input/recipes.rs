@@ -81,7 +81,7 @@ fn a_run_that_cannot_be_is_refused_with_the_field_its_value_and_its_range() {
         ("optimizer.momentum_start=-1", &["optimizer.momentum_start = -1", "at least 0"]),
         ("optimizer.max_grad_norm=nan", &["optimizer.max_grad_norm = NaN", "positive"]),
         ("data.validation_fraction=1", &["validation_fraction = 1", "less than 1"]),
-        ("data.validation_fraction=-0.1", &["validation_fraction = -0.1", "at least 0"]),
+        ("data.validation_fraction=-0.1", &["validation_fraction = -0.1", "above 0"]),
     ]);
 }
 

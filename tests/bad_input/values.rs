@@ -1,7 +1,5 @@
 //! Numbers out of any range, texts that nothing can write, settings that undo each other.
 
-use std::time::Instant;
-
 use crate::commands::test_dir::{TRAIN, TestDir, assert_says, stdout, tokens_of_receipt};
 
 /// What is wrong for every whole number, and what is wrong for most.
@@ -43,7 +41,6 @@ fn a_number_that_is_none_is_refused_with_what_it_may_be() {
 #[test]
 fn numbers_beyond_what_a_machine_has_are_refused_with_the_number_and_the_limit_before_anything_is_allocated() {
     let test_dir = TestDir::with_run();
-    let begun = Instant::now();
     for (arguments, expected) in [
         ("sample run --num-samples 100000000", ["100000000", "at most 100000"]),
         ("sample run --num-samples 18446744073709551615", ["18446744073709551615", "at most 100000"]),
@@ -77,8 +74,6 @@ fn numbers_beyond_what_a_machine_has_are_refused_with_the_number_and_the_limit_b
             &["GiB of memory"],
         );
     }
-    // Nothing of all this takes long; a machine that is busy may take this many times as long.
-    assert!(begun.elapsed().as_secs() < 100);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::test_dir::*;
 
 /// Clears the screen, sets a title, goes back, hides, turns the line around; by escape and by the controls above U+0080.
-const EVIL: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\r\u{8}\u{9b}8m\u{202e}\u{7f}";
+const EVIL: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\r\u{8}\u{9b}8m\u{202e}\u{7f}\nEvery token is right\n";
 
 /// Runs a command and returns its exit code and all that it says; what a terminal would obey fails the test.
 #[track_caller]
@@ -19,6 +19,8 @@ fn said(test_dir: &TestDir, arguments: &[&str], stdin: &str) -> (Option<i32>, St
         let obeyed = |c: &char| (c.is_control() && !matches!(c, '\n' | '\t')) || ('\u{202a}'..='\u{202e}').contains(c);
         assert_eq!(text.chars().find(obeyed), None, "{arguments:?}: {text:?}");
     }
+    let forged = stdout.lines().chain(stderr.lines()).find(|line| line.starts_with("Every token is right"));
+    assert_eq!(forged, None, "{arguments:?}: {stdout}{stderr}");
     (output.status.code(), stdout + &stderr)
 }
 
@@ -42,6 +44,7 @@ fn names_of_files_and_directories_are_shown_and_not_obeyed() {
     let done = [
         &["sample", run, "--max-tokens", "5", "--receipt", &receipt][..],
         &["sample", run, "--max-tokens", "2", "--trace"],
+        &["sample", run, "--max-tokens", "2", "--stop", EVIL],
         &["verify", run, &receipt],
         &["verify", run, &receipt, "--json"],
         &["eval", run, text],
@@ -64,7 +67,6 @@ fn names_of_files_and_directories_are_shown_and_not_obeyed() {
         &["sample", EVIL][..],
         &["sample", text],
         &["sample", run, "--prompt-file", EVIL],
-        &["sample", run, "--stop", EVIL],
         &["sample", run, "--ban", EVIL],
         &["sample", run, EVIL],
         &["sample", run, "--device", EVIL],

@@ -21,7 +21,7 @@ use tril_model::files;
 use crate::args::ChatArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
 use crate::output::text_writer;
-use crate::{interrupt, message, open};
+use crate::{interrupt, message, open, shown};
 
 use commands::{HELP, Input};
 use settings::Settings;
@@ -39,7 +39,7 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     interrupt::listen(&stop, None)?;
     let lines = Lines::open()?;
     if let Lines::Typed(_) = lines {
-        note!("{}: type the beginning of a text, and the model continues it; /help, /quit", model.path().display());
+        note!("{}: type the beginning of a text, and the model continues it; /help, /quit", shown::path(model.path()));
     }
     let context = Some(model.config().max_seq_len);
     Conversation { chat, settings, lines, stop, saved: Vec::new(), context }.run()
@@ -165,7 +165,7 @@ impl Conversation {
             text.push('\n');
         }
         files::write_file(&path, text.as_bytes()).context("/save")?;
-        note!("[{} characters in {}]", text.chars().count(), path.display());
+        note!("[{} characters in {}]", text.chars().count(), shown::path(&path));
         self.saved.push(path);
         Ok(())
     }

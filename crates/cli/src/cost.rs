@@ -19,6 +19,7 @@ use tril_prove::work::{attention_flops, pass_flops};
 use crate::args::CostArgs;
 use crate::open;
 use crate::output::Form;
+use crate::shown;
 
 /// Most new tokens where none are asked for: without a cache their cost grows with the square of the number.
 const MOST_TOKENS: usize = 1024;
@@ -76,7 +77,7 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
     }
     Form::of(args.json).print(&output, |output, out| {
         table::write(output, out)?;
-        args.svg.as_ref().map_or(Ok(()), |svg| writeln!(out, "\nplot  {}", svg.display()))
+        args.svg.as_ref().map_or(Ok(()), |svg| writeln!(out, "\nplot  {}", shown::path(svg)))
     })?;
     Ok(if output.report.agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

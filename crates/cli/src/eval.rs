@@ -10,6 +10,7 @@ use tril_train::evaluate;
 use crate::args::EvalArgs;
 use crate::open;
 use crate::output::Form;
+use crate::shown;
 
 /// Windows evaluated at once.
 const BATCH_SIZE: usize = 12;
@@ -28,7 +29,7 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         bail!("{}: the loss is {loss}: its weights are damaged or its training diverged; use another", path.display());
     }
     Form::of(args.json).print(&evaluation, |evaluation, out| {
-        writeln!(out, "{} under {}", args.file.display(), path.display())?;
+        writeln!(out, "{} under {}", shown::path(&args.file), shown::path(path))?;
         writeln!(out, "loss           {:.4} nats a token", evaluation.loss)?;
         writeln!(out, "perplexity     {:.3}", evaluation.perplexity)?;
         writeln!(out, "bits per byte  {:.4}", evaluation.bits_per_byte)?;

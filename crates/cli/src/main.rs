@@ -63,7 +63,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            note!("error: {}", message(&error).trim_end());
+            // What a message quotes cannot begin a line of its own.
+            note!("error: {}", message(&error).trim_end().replace('\n', "\n  "));
             if let Some(hint) = hints::hint(&error) {
                 note!("hint: {hint}");
             }
@@ -79,7 +80,7 @@ fn refuse(error: &clap::Error) -> ! {
     if shown::plain(&message) == message {
         error.exit();
     }
-    note_part!("{message}");
+    note!("{}", message.trim_end().replace('\n', "\n  "));
     std::process::exit(error.exit_code())
 }
 

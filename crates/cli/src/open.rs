@@ -8,6 +8,7 @@ use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts, Tokenizer};
 use tril_text::TextError;
 
 use crate::args::ComputeArgs;
+use crate::shown::on_one_line;
 
 /// So many threads anybody may have, to see on few cores too that their number changes nothing.
 const MIN_THREADS_ALLOWED: usize = 4;
@@ -78,7 +79,7 @@ pub fn check_output(option: &str, path: &Path) -> Result<()> {
 
 /// A path as it can be typed into a shell.
 pub fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
+    let path = on_one_line(&path.to_string_lossy());
     shlex::try_quote(&path).map_or_else(|_| path.to_string(), |quoted| quoted.to_string())
 }
 

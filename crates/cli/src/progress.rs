@@ -10,6 +10,8 @@ use tril_model::Gpt;
 
 use crate::shown::plain;
 
+/// Most tokens of a sample that is shown while a run goes on.
+const MAX_TOKENS: usize = 1000;
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -120,7 +122,10 @@ impl TrainObserver for Progress {
         }
         let generator = TextGenerator::new(Arc::new(model()), Arc::clone(&self.tokenizer));
         // A sample is a look out of the window: if it cannot be made, the run goes on and the line says why.
-        let shown = match generator.complete(self.sample.clone()) {
+        // A look takes as long as a look may: however many tokens a sample of the end has.
+        let mut sample = self.sample.clone();
+        sample.options.max_tokens = sample.options.max_tokens.min(MAX_TOKENS);
+        let shown = match generator.complete(sample) {
             Ok(completion) => format!("{}{}", self.sample.prompt, completion.text),
             Err(error) => format!("[no sample: {error}]"),
         };

@@ -23,6 +23,7 @@ use tril_text::Tokenizer;
 use crate::args::ScoreArgs;
 use crate::open;
 use crate::output::Form;
+use crate::shown;
 use cells::{Cell, cells};
 
 /// Alternatives that a page names at each place.
@@ -112,7 +113,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         Some(target) => {
             columns::write_heading(scored, out)?;
             columns::write_summary(scored, out)?;
-            writeln!(out, "page           {}, {} kB", target.display(), page.len().div_ceil(1000))
+            writeln!(out, "page           {}, {} kB", shown::path(target), page.len().div_ceil(1000))
         }
         None if coloured => terminal::write(scored, out),
         None => columns::write(scored, out),

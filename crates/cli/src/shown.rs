@@ -2,6 +2,7 @@
 //! Names of files, messages about them and what receipts state come from strangers, and what a model writes is anything.
 
 use std::io::{Result, Write};
+use std::path::Path;
 
 /// How a character is shown.
 pub enum Shown {
@@ -112,6 +113,11 @@ pub fn on_one_line(text: &str) -> String {
         }
     }
     line
+}
+
+/// The name of a file on one line.
+pub fn path(path: &Path) -> String {
+    on_one_line(&path.display().to_string())
 }
 
 /// A token between quotation marks, so that its spaces are seen.

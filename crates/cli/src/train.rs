@@ -18,7 +18,7 @@ use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 
 use crate::args::TrainArgs;
 use crate::progress::Progress;
-use crate::shown::TextWriter;
+use crate::shown::{self, TextWriter, on_one_line};
 use crate::{interrupt, open};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -39,7 +39,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         TrainOutcome::Stopped { step, checkpoint } => {
             let mut out = TextWriter::plain(std::io::stdout().lock());
             let dir = open::quoted(training.dir().path());
-            writeln!(out, "stopped after step {step}, saved as {}", checkpoint.display())?;
+            writeln!(out, "stopped after step {step}, saved as {}", shown::path(&checkpoint))?;
             writeln!(out, "continue with: {} train --resume {dir}", open::program())?;
             Ok(ExitCode::from(130))
         }
@@ -162,7 +162,7 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
     note!("device   {device}");
     note!(
         "text     {}: {} tokens to train on, {} to validate on ({} {kind} tokens)",
-        text.name,
+        on_one_line(&text.name),
         text.train.ids.len(),
         text.validation.ids.len(),
         model.vocab_size
@@ -179,6 +179,6 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
     }
     let step = training.step();
     let from = if step > 0 { format!(", from step {step}") } else { String::new() };
-    note!("run      {}{from}\n", training.dir().path().display());
+    note!("run      {}{from}\n", shown::path(training.dir().path()));
     Ok(())
 }

@@ -109,6 +109,7 @@ fn read_directory(directory: &Path, skipped: &mut Vec<String>) -> Result<Vec<Doc
     let mut paths = Vec::new();
     collect_files(directory, &mut paths, skipped)?;
     paths.sort();
+    skipped.sort();
     let mut documents = Vec::new();
     for path in paths {
         match read_file(&path) {
@@ -117,7 +118,7 @@ fn read_directory(directory: &Path, skipped: &mut Vec<String>) -> Result<Vec<Doc
         }
     }
     if documents.is_empty() {
-        return Err(DataError::EmptyDirectory { path: directory.to_path_buf() });
+        return Err(DataError::EmptyDirectory { path: directory.to_path_buf(), skipped: skipped.len() });
     }
     Ok(documents)
 }
@@ -143,13 +144,19 @@ fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>, skipped: &mut Vec<S
             Ok(metadata) if metadata.is_file() => paths.push(path),
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => skipped.push(format!("{}: no regular file, and left out", path.display())),
-            Err(error) if path.is_symlink() => {
-                skipped.push(format!("{}: a link that leads nowhere ({error}), and left out", path.display()));
+            Err(error) if path.is_symlink() && leads_nowhere(&error) => {
+                skipped.push(format!("{}: a link that leads nowhere, and left out", path.display()));
             }
             Err(error) => return Err(unreadable(&path)(error).into()),
         }
     }
     Ok(())
+}
+
+/// Whether there is nothing at the end of a link, as against something that cannot be looked at.
+fn leads_nowhere(error: &io::Error) -> bool {
+    // The kind for a circle of links has a name, and is not stable yet.
+    error.kind() == io::ErrorKind::NotFound || format!("{:?}", error.kind()) == "FilesystemLoop"
 }
 
 fn read_file(path: &Path) -> Result<Document, DataError> {

@@ -19,10 +19,12 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A corpus directory holds no text at all.
-    #[error("{}: no text in this directory (hidden files are skipped); put UTF-8 text files in it", path.display())]
+    #[error("{}: no text in this directory (hidden files are skipped{}); put UTF-8 text files in it", path.display(), left_out(*skipped))]
     EmptyDirectory {
         /// The directory.
         path: PathBuf,
+        /// Links that lead nowhere and what is no file, which were left out.
+        skipped: usize,
     },
     /// A corpus name is neither embedded nor a path that exists.
     #[error("corpus `{name}`: no embedded corpus ({known}) and no file or directory of this name; check the spelling")]
@@ -53,4 +55,8 @@ pub enum DataError {
         /// The validation fraction asked for.
         fraction: f64,
     },
+}
+
+fn left_out(skipped: usize) -> String {
+    if skipped == 0 { String::new() } else { format!(", and so were {skipped} links that lead nowhere or no files") }
 }

@@ -366,7 +366,7 @@ impl Tokenizer {
         let Some(alphabet) = &self.alphabet else { return Ok(()) };
         // White space between words is no token's, where a pipeline cuts a text into words.
         let cuts_words = self.inner.get_pre_tokenizer().is_some();
-        let is_unknown = |character: &char| !alphabet.contains(character) && !(cuts_words && character.is_whitespace());
+        let is_unknown = |character: &char| !(alphabet.contains(character) || cuts_words && character.is_whitespace());
         let Some(first) = text.find(|character| is_unknown(&character)) else { return Ok(()) };
         let mut seen = HashSet::new();
         let unknown: Vec<char> = text[first..].chars().filter(is_unknown).filter(|&c| seen.insert(c)).collect();

@@ -5,6 +5,11 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 
+#[cfg(all(feature = "wgpu", feature = "vulkan"))]
+compile_error!(
+    "with `vulkan`, what `wgpu` computes on goes through SPIR-V too, which is wrong on some drivers: choose one"
+);
+
 /// The name of a device: a kind and, for GPUs, which of several, as in `cuda:1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceChoice {

@@ -8,6 +8,7 @@ use tril_prove::cost::{Agreement, PassCost, RouteCost};
 
 use super::CostOutput;
 use crate::quantity::{Unit, grouped, significant};
+use crate::shown::on_one_line;
 
 /// Rows of the table, at most.
 const ROWS: usize = 8;
@@ -97,7 +98,7 @@ matrices, keys and values, once a pass each; without activations.
 
 fn write_heading(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
-    writeln!(out, "{} on {}", finding.checkpoint, finding.device)?;
+    writeln!(out, "{} on {}", on_one_line(&finding.checkpoint), finding.device)?;
     let window = match finding.window {
         Some(window) => format!("a query sees {window} tokens"),
         None => "a query sees all tokens before it".to_owned(),

@@ -5,11 +5,12 @@ use std::io::{Result, Write};
 use tril_prove::{Proof, ProofId, ProofOutcome, Tolerance};
 
 use super::ProveOutput;
+use crate::shown;
 
 /// Writes the table and the summary.
 pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
-    writeln!(out, "{} on {}", finding.checkpoint.display(), finding.device)?;
+    writeln!(out, "{} on {}", shown::path(&finding.checkpoint), finding.device)?;
     let pieces = match report.segments {
         1 => "in one piece".to_owned(),
         count => format!("in {count} pieces, each from position 0 on"),

@@ -7,7 +7,7 @@ use tril_prove::{Failure, Fault, Tolerance, Verdict};
 
 use super::VerifyOutput;
 use crate::ending::reason;
-use crate::shown::{on_one_line, quoted};
+use crate::shown::{self, on_one_line, quoted};
 
 /// Tokens of the text that a failure quotes before its place.
 const BEFORE: usize = 12;
@@ -15,9 +15,9 @@ const BEFORE: usize = 12;
 /// Writes the table, the first failure of each sample, and the result.
 pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
     let VerifyOutput { checkpoint, device, receipt: name, check: finding } = output;
-    writeln!(out, "{} on {device}", checkpoint.display())?;
+    writeln!(out, "{} on {device}", shown::path(checkpoint))?;
     let count = receipt.samples().count();
-    writeln!(out, "{name}: {count} sample{}", if count == 1 { "" } else { "s" })?;
+    writeln!(out, "{}: {count} sample{}", on_one_line(name), if count == 1 { "" } else { "s" })?;
     let stated = format!("tril {}, on {}, from {}", receipt.tril, finding.made_on, receipt.checkpoint);
     writeln!(out, "stated, not checked: {}", on_one_line(&stated))?;
     match finding.tolerance {
