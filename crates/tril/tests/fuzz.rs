@@ -179,7 +179,7 @@ fn run() -> &'static Path {
         request.options.max_tokens = 12;
         let number = generator.add(request.clone()).expect("added");
         recorder.add(number, &request).expect("recorded");
-        while let Some(event) = generator.next() {
+        for event in generator {
             recorder.record(&event.expect("an event"));
         }
         recorder.into_receipt(&model, &device).expect("a receipt").write(path.join("receipt.json")).expect("written");
