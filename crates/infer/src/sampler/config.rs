@@ -106,7 +106,9 @@ impl SamplerConfig {
             ("min_p", self.min_p, share(self.min_p), "a number from 0 to 1; 0 keeps all tokens"),
         ];
         if let Some(&(field, value, _, allowed)) = settings.iter().find(|(_, _, sound, _)| !sound) {
-            return Err(InferError::Setting { field, value: value.to_string(), allowed: allowed.to_owned() });
+            // As it would be typed: 1e300, and not its three hundred digits.
+            let value = format!("{value:?}").trim_end_matches(".0").to_owned();
+            return Err(InferError::Setting { field, value, allowed: allowed.to_owned() });
         }
         let span = self.penalty_last_n;
         if span > MAX_SPAN {
@@ -223,7 +225,8 @@ mod tests {
         for (field, bad, good, allowed) in cases {
             for value in bad {
                 let message = message(&set(field, *value));
-                assert!(message.contains(&format!("{field} = {value}: ")), "{message}");
+                let written = format!("{value:?}").trim_end_matches(".0").to_owned();
+                assert!(message.contains(&format!("{field} = {written}: ")), "{message}");
                 assert!(message.contains(allowed), "{message}");
             }
             for value in good {
