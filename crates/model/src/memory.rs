@@ -1,5 +1,7 @@
 //! How much memory something needs, asked before it is allocated: an allocation that cannot be met ends the program.
 
+use std::path::{Path, PathBuf};
+
 use crate::{GptConfig, MlpKind, ModelError, Positions};
 
 /// Bytes of a number.
@@ -7,16 +9,36 @@ const F32: u128 = 4;
 /// What is taken for the machine's memory where it cannot be found out.
 const UNKNOWN: u64 = 64 << 30;
 
-/// Bytes that this process may use at most: the machine's memory, or less if its control group allows less.
+/// Bytes that this process may use at most: the machine's memory, or less if a control group that it is in allows less.
 pub fn limit() -> u64 {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let total = read("/proc/meminfo").and_then(|text| {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let total = read(Path::new("/proc/meminfo")).and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
     });
-    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let allowed = groups.into_iter().filter_map(read).filter_map(|text| text.trim().parse().ok());
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let allowed = limits_of(&groups).filter_map(|path| read(&path)).filter_map(|text| text.trim().parse().ok());
     allowed.chain(total).min().unwrap_or(UNKNOWN)
+}
+
+/// The files that hold the limits of control groups, by what `/proc/self/cgroup` says, and of those above them. A
+/// container may see its own group as the root.
+fn limits_of(groups: &str) -> impl Iterator<Item = PathBuf> {
+    let root = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].map(PathBuf::from);
+    let own = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (base, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            controllers if controllers.split(',').any(|one| one == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return Vec::new(),
+        };
+        let group = Path::new(group.trim_start_matches('/'));
+        group.ancestors().map(|group| Path::new(base).join(group).join(file)).collect()
+    });
+    root.into_iter().chain(own.collect::<Vec<_>>())
 }
 
 /// Refuses what needs more memory than there is.
@@ -80,7 +102,8 @@ mod tests {
     #[test]
     fn what_nobody_has_is_refused_by_number_and_limit_and_numbers_do_not_overflow() {
         let size = 1 << 24;
-        let sizes = GptConfig { vocab_size: size, n_layers: size, n_heads: 1, d_model: size, ..GptConfig::default() };
+        let d_model = size / 4;
+        let sizes = GptConfig { vocab_size: size, n_layers: size, n_heads: 1, d_model, ..GptConfig::default() };
         let config = GptConfig { max_seq_len: size, ..sizes }.resolve().expect("each is allowed");
         for bytes in [parameter_count(&config), cache_bytes(&config), training_bytes(&config, usize::MAX, size)] {
             let message = check("model.…", bytes).expect_err("too much").to_string();
@@ -88,5 +111,21 @@ mod tests {
         }
         check("a page", 4096).expect("there is that much");
         assert!(limit() > 1 << 20);
+    }
+
+    #[test]
+    fn the_limits_of_all_groups_above_a_process_count() {
+        let groups = "5:cpu:/x\n4:memory,pids:/a/b\n0::/user.slice/job\n";
+        let paths: Vec<String> = limits_of(groups).map(|path| path.display().to_string()).collect();
+        for path in [
+            "/sys/fs/cgroup/memory.max",
+            "/sys/fs/cgroup/user.slice/memory.max",
+            "/sys/fs/cgroup/user.slice/job/memory.max",
+            "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        ] {
+            assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+        }
+        assert!(!paths.iter().any(|path| path.contains("/x")), "{paths:?}");
     }
 }
