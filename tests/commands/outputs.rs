@@ -106,3 +106,24 @@ fn a_checkpoint_that_does_not_fit_on_the_disk_fails_the_run_and_leaves_nothing_h
     assert_eq!(names, ["checkpoints.json", "config.toml", "metrics.jsonl"]);
     test_dir.stdout("train --resume run --set train.steps=8");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_that_takes_no_files_is_refused_before_anything_is_computed() {
+    let test_dir = TestDir::with_run();
+    // No one writes there, not even root.
+    for (arguments, option) in [
+        ("sample run --max-tokens inf --receipt /sys/kernel/receipt.json", "--receipt"),
+        ("score run text.txt --html /sys/kernel/page.html", "--html"),
+        ("cost run --svg /sys/kernel/plot.svg", "--svg"),
+    ] {
+        assert_says(&test_dir.refused(arguments), &[option, "/sys/kernel/", "nothing can be written there"]);
+    }
+    for arguments in ["train smoke.toml --data text.txt --out /sys/kernel/run", "train smoke.toml --out /proc/run"] {
+        assert_says(&test_dir.refused(arguments), &["cannot create /", "--out"]);
+    }
+    let chat = test_dir.tril("chat run --max-tokens 3").write_stdin("The\n/save /sys/kernel/text\n").output();
+    let chat = chat.expect("it runs");
+    assert_says(&String::from_utf8_lossy(&chat.stderr), &["/save", "/sys/kernel/text"]);
+    assert_eq!(chat.status.code(), Some(0));
+}

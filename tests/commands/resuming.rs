@@ -165,6 +165,7 @@ mod signals {
         assert_same_run(&test_dir, &uninterrupted());
     }
 
+    /// `TRIL_KILLS=100 cargo test --release --test tests -- random_moments` kills it so often.
     #[test]
     fn a_run_killed_at_random_moments_and_resumed_on_any_number_of_threads_ends_in_the_same_hashes() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
@@ -174,16 +175,18 @@ mod signals {
             draws += 1;
             (tril_model::random::hash([seed, draws]) >> 20) % below
         };
+        let kills = std::env::var("TRIL_KILLS").map_or(5, |kills| kills.parse().expect("a number of kills"));
+        // So many that the kills do not reach the end, each at most 20 lines from where the one before left off.
+        let steps = format!("--set train.steps={}", 30 * kills);
         let test_dir = TestDir::new();
         let run = test_dir.path("run");
         let arguments = || match has_checkpoint(&run) {
             true => "train --resume run".to_owned(),
-            false => format!("{LONG} --set train.checkpoint_interval=3 --force"),
+            false => format!("{LONG} {steps} --set train.checkpoint_interval=3 --force"),
         };
         let mut moments = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..kills {
             let threads = 1 + random(3);
-            // Five times as far as this do not reach the end.
             let (lines, pause) = (lines_saved(&run) + random(20) as usize, Duration::from_micros(random(3000)));
             let begun = std::time::SystemTime::now();
             let is_new =
@@ -200,8 +203,8 @@ mod signals {
             assert_eq!(killed.status.signal(), Some(9), "seed {seed}, killed at {moments:?}: it ended by itself");
         }
         let hashes = super::super::bits::hashes(&test_dir.stdout(&arguments()));
-        let through = uninterrupted();
-        let expected = super::super::bits::hashes(&through.stdout("train --resume run"));
+        let through = TestDir::new();
+        let expected = super::super::bits::hashes(&through.stdout(&format!("{LONG} {steps}")));
         assert_eq!(hashes, expected, "seed {seed}, killed at {moments:?}");
         assert_eq!(timeless_metrics(&run), timeless_metrics(&through.path("run")), "seed {seed}, {moments:?}");
     }

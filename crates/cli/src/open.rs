@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts, Tokenizer};
+use tril_model::{ModelError, files};
 use tril_text::TextError;
 
 use crate::args::ComputeArgs;
@@ -73,6 +74,9 @@ pub fn check_output(option: &str, path: &Path) -> Result<()> {
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
         bail!("{option} {shown}: there is no directory {}; make it first", parent.display());
+    }
+    if let Err(ModelError::Io { source, .. }) = files::check_writable(path) {
+        bail!("{option} {shown}: nothing can be written there ({source}); name a file elsewhere");
     }
     Ok(())
 }

@@ -27,6 +27,23 @@ pub fn write_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     }
 }
 
+/// Looks whether [`write_file`] could write there, so that nothing is computed for a place that takes nothing.
+///
+/// # Errors
+/// [`ModelError::Io`], as of [`write_file`].
+pub fn check_writable(target: &Path) -> Result<(), ModelError> {
+    let check = || match destination(target)? {
+        Destination::File(path) => {
+            let beside = unused_name(&path);
+            File::create_new(&beside)?;
+            fs::remove_file(beside)
+        }
+        // To open a pipe would wait for its reader, and to close it would tell him that this is all.
+        Destination::Stream => Ok(()),
+    };
+    check().map_err(|source| failed("write", target, source))
+}
+
 /// Where the bytes of a file go.
 enum Destination {
     /// A regular file, or one that is not there yet, through all links.
@@ -58,12 +75,13 @@ fn destination(target: &Path) -> io::Result<Destination> {
 fn replace_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let beside = unused_name(target);
     let keep_permissions = || match fs::metadata(target) {
-        Ok(old) => fs::set_permissions(&beside, old.permissions()).map_err(|source| failed("write", &beside, source)),
+        Ok(old) => fs::set_permissions(&beside, old.permissions()),
         Err(_) => Ok(()),
     };
     let written = write_and_sync(&beside, bytes)
         .and_then(|()| keep_permissions())
-        .and_then(|()| fs::rename(&beside, target).map_err(|source| failed("rename", &beside, source)));
+        .and_then(|()| fs::rename(&beside, target))
+        .map_err(|source| failed("write", target, source));
     if written.is_err() {
         let _ = fs::remove_file(&beside);
     }
@@ -83,8 +101,10 @@ fn replace_file(target: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 pub fn write_dir(target: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), ModelError> {
     let beside = unused_name(target);
     let write_all = || {
-        fs::create_dir_all(&beside).map_err(|source| failed("create", &beside, source))?;
-        files.iter().try_for_each(|(name, bytes)| write_and_sync(&beside.join(name), bytes))?;
+        fs::create_dir_all(&beside).map_err(|source| failed("create", target, source))?;
+        for (name, bytes) in files {
+            write_and_sync(&beside.join(name), bytes).map_err(|source| failed("write", &target.join(name), source))?;
+        }
         sync_dir(&beside);
         put_in_place(&beside, target)
     };
@@ -165,13 +185,10 @@ fn unused_name(target: &Path) -> PathBuf {
     std::iter::repeat_with(name).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(name)
 }
 
-fn write_and_sync(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let write = || -> io::Result<()> {
-        let mut file = File::create_new(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|source| failed("write", path, source))
+fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Makes what was done in a directory durable where the platform can.
