@@ -16,6 +16,7 @@
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
+//! | `gpu` | with `--features wgpu`: what is computed there is what the CPU computes, and every command works |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
 //! | `commands` | the binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
@@ -34,6 +35,8 @@ mod costs;
 mod equivalence;
 mod faults;
 mod generation;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod inspection;
 mod learning;
 mod muon;

@@ -19,16 +19,21 @@ pub fn devices() -> Vec<(&'static str, Device)> {
 
 /// A file or folder of the shared data, or `None` with a line on stderr that says what is skipped and how many are.
 pub fn shared(name: &str, test: &str) -> Option<PathBuf> {
-    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
     let path = std::env::var_os("TRIL_SHARED").map_or_else(beside, PathBuf::from).join(name);
     if path.exists() {
         return Some(path);
     }
+    say_skipped(test, &format!("no {}", path.display()));
+    None
+}
+
+/// Says on stderr what is skipped and how many are.
+pub fn say_skipped(test: &str, why: &str) {
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let skipped = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     // Written to the handle itself: the test harness hides what passing tests print by macro.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: no {} ({skipped} skipped so far)", path.display());
-    None
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why} ({skipped} skipped so far)");
 }
 
 /// The GPT-2 family at its smallest, all sizes different.

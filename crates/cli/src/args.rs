@@ -46,10 +46,30 @@ pub enum Command {
     /// Measure how fast this machine trains and generates
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// List the devices that there are, and which this program can use
+    Devices(DevicesArgs),
+    /// Check that this installation works, on every device, and say what to do where it does not
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write one for each command
     Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +95,13 @@ pub struct ComputeArgs {
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65_535))]
     pub threads: Option<u16>,
+}
+
+impl ComputeArgs {
+    /// The same on another device.
+    pub fn on(&self, device: DeviceChoice) -> Self {
+        Self { device, ..*self }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -18,11 +18,11 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Look inside", &["score"]),
     ("Prove", &["prove", "verify"]),
     ("Measure", &["eval", "cost", "bench"]),
-    ("Install", &["completions", "man", "help"]),
+    ("Install", &["devices", "doctor", "completions", "man", "help"]),
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 14] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -53,6 +53,8 @@ const EXAMPLES: [(&str, &str); 12] = [
   tril bench decode --preset baby --batch-size 8
   tril bench prefill --config my.toml",
     ),
+    ("devices", "  tril devices\n  tril devices --json"),
+    ("doctor", "  tril doctor\n  tril doctor --device wgpu:0"),
     (
         "completions",
         "  tril completions bash > ~/.local/share/bash-completion/completions/tril

@@ -13,6 +13,8 @@ mod args;
 mod bench;
 mod chat;
 mod cost;
+mod devices;
+mod doctor;
 mod ending;
 mod eval;
 mod help;
@@ -20,6 +22,7 @@ mod hints;
 mod interrupt;
 mod open;
 mod output;
+mod panics;
 mod progress;
 mod prove;
 mod quantity;
@@ -37,28 +40,10 @@ use clap::FromArgMatches;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
-    let print_panic = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        // What is guarded becomes an error, and is told as one.
-        if !tril_text::is_guarded() {
-            print_panic(panic);
-        }
-    }));
+    panics::tell_those_that_are_ours();
     let parsed = help::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
-    let done = match parsed.unwrap_or_else(|error| refuse(&error)).command {
-        args::Command::Train(args) => train::run(&args),
-        args::Command::Sample(args) => sample::run(&args),
-        args::Command::Chat(args) => chat::run(&args),
-        args::Command::Eval(args) => eval::run(&args),
-        args::Command::Score(args) => score::run(&args),
-        args::Command::Prove(args) => prove::run(&args),
-        args::Command::Cost(args) => cost::run(&args),
-        args::Command::Verify(args) => verify::run(&args),
-        args::Command::Recipes(args) => recipes::run(&args),
-        args::Command::Bench(command) => bench::run(&command),
-        args::Command::Completions(args) => help::completions(&args),
-        args::Command::Man(args) => help::man(&args),
-    };
+    let command = parsed.unwrap_or_else(|error| refuse(&error)).command;
+    let done = panics::of_devices_are_errors(|| run(command));
     match done {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -70,6 +55,25 @@ fn main() -> ExitCode {
             }
             ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+fn run(command: args::Command) -> anyhow::Result<ExitCode> {
+    match command {
+        args::Command::Train(args) => train::run(&args),
+        args::Command::Sample(args) => sample::run(&args),
+        args::Command::Chat(args) => chat::run(&args),
+        args::Command::Eval(args) => eval::run(&args),
+        args::Command::Score(args) => score::run(&args),
+        args::Command::Prove(args) => prove::run(&args),
+        args::Command::Cost(args) => cost::run(&args),
+        args::Command::Verify(args) => verify::run(&args),
+        args::Command::Recipes(args) => recipes::run(&args),
+        args::Command::Bench(command) => bench::run(&command),
+        args::Command::Devices(args) => devices::run(&args),
+        args::Command::Doctor(args) => doctor::run(&args),
+        args::Command::Completions(args) => help::completions(&args),
+        args::Command::Man(args) => help::man(&args),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts, Tokenizer};
@@ -14,6 +15,14 @@ use crate::shown::on_one_line;
 /// So many threads anybody may have, to see on few cores too that their number changes nothing.
 const MIN_THREADS_ALLOWED: usize = 4;
 
+/// The device that computes, where it is none of ours: a panic of what drives it is its failure.
+static FOREIGN: OnceLock<ComputeDevice> = OnceLock::new();
+
+/// The device that computes, where it is not the CPU.
+pub fn foreign_device() -> Option<&'static ComputeDevice> {
+    FOREIGN.get()
+}
+
 /// The device to compute on.
 pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
     if let Some(threads) = args.threads {
@@ -25,7 +34,11 @@ pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
         }
         tril::use_threads(asked.min(most)).context("--threads")?;
     }
-    ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")
+    let device = ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")?;
+    if !device.is_cpu() {
+        FOREIGN.get_or_init(|| device.clone());
+    }
+    Ok(device)
 }
 
 /// Changes the fields of a recipe that the command line sets.

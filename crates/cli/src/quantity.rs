@@ -16,6 +16,13 @@ impl Unit {
     }
 }
 
+/// Bytes in the largest binary unit in which they are not below 1.
+pub fn bytes(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let (shift, unit) = units.into_iter().find(|(shift, _)| bytes >> shift > 0).unwrap_or((0, "bytes"));
+    format!("{} {unit}", significant(bytes as f64 / (1u64 << shift) as f64))
+}
+
 /// A number with three digits, or all that it has before the point.
 pub fn significant(value: f64) -> String {
     match value {

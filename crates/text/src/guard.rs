@@ -1,4 +1,4 @@
-//! A wall around the `tokenizers` library, which trusts the files that it reads: some make it panic.
+//! A wall around libraries that panic where an error was due: the `tokenizers` library at some files, drivers at much.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,14 +15,19 @@ pub fn is_guarded() -> bool {
 }
 
 /// What a call returns, or what it says when it panics. Values that it was changing are not to be used after that.
-pub(crate) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// The panic's message.
+pub fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     let before = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
     GUARDED.set(before);
-    result.map_err(|payload| format!("it is damaged in a way that the library does not expect ({})", told(&*payload)))
+    result.map_err(|payload| told(&*payload))
 }
 
-fn told(payload: &(dyn Any + Send)) -> String {
+/// What a panic says.
+#[must_use]
+pub fn told(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -28,7 +28,7 @@ mod tokenizer;
 
 pub use error::{Position, TextError};
 pub use filter::{FilteredEnd, FilteredText, TextFilter};
-pub use guard::is_guarded;
+pub use guard::{guard, is_guarded, told};
 pub use hide::{HiddenParts, HideWatch, Part};
 pub use stop::{StopTexts, StopWatch, Watched};
 pub use stream::TextStream;

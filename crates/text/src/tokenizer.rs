@@ -87,6 +87,11 @@ pub struct Tokenizer {
     origin: Option<PathBuf>,
 }
 
+/// What a panic of the library means.
+fn damaged(message: String) -> String {
+    format!("it is damaged in a way that the library does not expect ({message})")
+}
+
 impl Tokenizer {
     /// Makes the tokenizer that `config` asks for; `documents` are the texts to learn the vocabulary from (kinds
     /// `char` and `bpe`). The same documents in the same order give the same tokenizer.
@@ -149,7 +154,7 @@ impl Tokenizer {
             tokenizer.probe()?;
             Ok(tokenizer)
         };
-        guard(read).and_then(|tokenizer| tokenizer).map_err(invalid)
+        guard(read).map_err(damaged).and_then(|tokenizer| tokenizer).map_err(invalid)
     }
 
     /// Tries what most texts need, so that a damaged file is found when it is opened; the error is a reason for a message.
@@ -166,7 +171,8 @@ impl Tokenizer {
         action: &'static str,
         call: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
     ) -> Result<T, TextError> {
-        let result = guard(|| call(&self.inner).map_err(|error| error.to_string())).and_then(|result| result);
+        let call = || call(&self.inner).map_err(|error| error.to_string());
+        let result = guard(call).map_err(damaged).and_then(|result| result);
         let from = self.origin.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
         result.map_err(|reason| TextError::Library { action, reason: from + &reason })
     }

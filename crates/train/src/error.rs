@@ -79,6 +79,14 @@ pub enum TrainError {
         /// NaN or ±∞.
         value: f64,
     },
+    /// Every gradient of the first step is zero.
+    #[error(
+        "step 1: the loss is {loss:.4} and every gradient is zero, so nothing would be learned; the run stopped and saved nothing. If the device is not the CPU, it computes wrongly: use the device cpu, or a newer driver"
+    )]
+    NoGradient {
+        /// The mean loss of the batch, in nats.
+        loss: f64,
+    },
     /// A device could not hand its results over.
     #[error("reading from the device failed: {0}")]
     Device(#[source] BoxError),
@@ -100,7 +108,7 @@ impl TrainError {
     #[must_use]
     pub fn is_user_error(&self) -> bool {
         match self {
-            Self::NonFinite { .. } | Self::Device(_) | Self::Threads(_) => false,
+            Self::NonFinite { .. } | Self::NoGradient { .. } | Self::Device(_) | Self::Threads(_) => false,
             Self::Model(error) => error.is_user_error(),
             _ => true,
         }

@@ -1,10 +1,35 @@
-//! The gradient's size: its norm over all parameters, and clipping by it.
+//! What a step tells of itself, the mean loss and the norm of the gradient, and clipping by that norm.
 
 use burn::tensor::{DType, Tensor};
 use tril_kernels::is_cpu;
 use tril_model::parameters::NamedGradients;
 
 use crate::TrainError;
+
+/// The mean loss and the norm of the gradient, read from the device at once: whatever is read waits for all that was asked
+/// of it before.
+///
+/// - losses: `[rows · seq_len]` of each micro-batch, all of one length
+///
+/// # Errors
+/// [`TrainError::Device`].
+pub fn loss_and_norm(losses: &[Tensor<1>], gradients: &NamedGradients) -> Result<(f64, f64), TrainError> {
+    let count: usize = losses.iter().map(|losses| losses.dims()[0]).sum();
+    if losses.iter().all(|losses| is_cpu(&losses.device())) {
+        let mean = |losses: &Tensor<1>| {
+            let losses = losses.clone().try_into_vec_as::<f32>().map_err(TrainError::device)?;
+            Ok(losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / count as f64)
+        };
+        let means = losses.iter().map(mean).collect::<Result<Vec<f64>, TrainError>>()?;
+        return Ok((means.iter().fold(0.0, |sum, mean| sum + mean), global_norm(gradients)?));
+    }
+    let sum = losses.iter().map(|losses| losses.clone().sum()).reduce(|sum, next| sum + next);
+    let squares = gradients.values().map(|gradient| gradient.clone().square().sum()).reduce(|sum, next| sum + next);
+    let both = Tensor::cat([sum, squares].into_iter().flatten().collect(), 0);
+    let both = both.try_into_vec_as::<f32>().map_err(TrainError::device)?;
+    let value = |index: usize| both.get(index).copied().map_or(0.0, f64::from);
+    Ok((value(0) / count as f64, value(1).sqrt()))
+}
 
 /// The norm over all parameters together.
 ///
@@ -18,15 +43,10 @@ pub fn global_norm(gradients: &NamedGradients) -> Result<f64, TrainError> {
     Ok(sum.sqrt())
 }
 
-/// On the CPU in f64 and in one order: Burn's own sum is in f32 and splits a long tensor over threads. Elsewhere on the
-/// device, so that no gradient has to leave it.
+/// In f64 and in one order: Burn's own sum is in f32 and splits a long tensor over threads.
 ///
 /// - gradient: `[number of elements]`
 fn sum_of_squares(gradient: &Tensor<1>) -> Result<f64, TrainError> {
-    if !is_cpu(&gradient.device()) {
-        let sum = (gradient.clone() * gradient.clone()).sum();
-        return sum.try_into_scalar::<f32>().map(f64::from).map_err(TrainError::device);
-    }
     let data = gradient.clone().into_data_dtype(DType::F32);
     let values = data.as_slice::<f32>().map_err(|error| TrainError::device(format!("{error:?}")))?;
     let square = |value: &f32| f64::from(*value) * f64::from(*value);

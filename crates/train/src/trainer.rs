@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use tril_model::parameters::{self, NamedGradients};
 use tril_model::{Dropout, ForwardContext, Gpt};
 
-use crate::gradient_norm::{clip, global_norm};
+use crate::gradient_norm::{clip, loss_and_norm};
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::worker_pools::WorkerPools;
@@ -101,13 +101,18 @@ impl Trainer {
     /// Takes one step.
     ///
     /// # Errors
-    /// [`TrainError::NonFinite`] before the update if loss or gradient is not finite; [`TrainError::Device`].
+    /// Before the update: [`TrainError::NonFinite`] if loss or gradient is not finite, [`TrainError::NoGradient`] if the
+    /// first gradient is zero; [`TrainError::Device`].
     pub fn step(&mut self, text: &TrainingText) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
-        let (loss, gradients) = self.gradients(text)?;
-        let finite = |what, value| finite(step, what, value);
-        finite("the loss", loss)?;
-        let grad_norm = finite("the gradient norm", global_norm(&gradients)?)?;
+        let (losses, gradients) = self.losses_and_gradients(text);
+        let (loss, grad_norm) = loss_and_norm(&losses, &gradients)?;
+        finite(step, "the loss", loss)?;
+        finite(step, "the gradient norm", grad_norm)?;
+        // A text of one token alone has a loss of zero, and nothing to learn.
+        if step == 1 && grad_norm == 0.0 && loss > 0.0 {
+            return Err(TrainError::NoGradient { loss });
+        }
         let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
         let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
         let steps = [step, self.train.steps];
@@ -123,6 +128,14 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Device`].
     pub fn gradients(&self, text: &TrainingText) -> Result<(f64, NamedGradients), TrainError> {
+        let (losses, gradients) = self.losses_and_gradients(text);
+        let (loss, _) = loss_and_norm(&losses, &gradients)?;
+        Ok((loss, gradients))
+    }
+
+    /// The loss of every target of the next step's effective batch, a tensor a micro-batch, and the gradient of their
+    /// mean. Nothing is read from the device here, so that the host can run ahead of it.
+    fn losses_and_gradients(&self, text: &TrainingText) -> (Vec<Tensor<1>>, NamedGradients) {
         let TrainConfig { batch_size, micro_batches, seed, .. } = self.train;
         let step = self.step + 1;
         let rows = batch_size / micro_batches;
@@ -137,30 +150,23 @@ impl Trainer {
             });
             self.micro_batch(batch, dropout.as_ref())
         };
-        let add = |sum: &mut Result<(f64, NamedGradients), TrainError>, result| match (&mut *sum, result) {
-            (Ok((loss, total)), Ok((share, gradients))) => {
-                *loss += share;
-                add_gradients(total, gradients);
-            }
-            (Ok(_), Err(error)) => *sum = Err(error),
-            (Err(_), _) => {}
+        let add = |(all, total): &mut (Vec<Tensor<1>>, NamedGradients), (losses, gradients)| {
+            all.push(losses);
+            add_gradients(total, gradients);
         };
-        self.pools.fold(micro_batches, Ok((0.0, BTreeMap::new())), piece, add)
+        self.pools.fold(micro_batches, (Vec::new(), BTreeMap::new()), piece, add)
     }
 
-    /// A micro-batch's share of the mean loss and of its gradient.
-    fn micro_batch(&self, batch: TrainBatch, dropout: Option<&Dropout>) -> Result<(f64, NamedGradients), TrainError> {
-        let [rows, seq_len] = batch.inputs.dims();
+    /// The losses of a micro-batch, `[rows · seq_len]`, and its share of the gradient.
+    fn micro_batch(&self, batch: TrainBatch, dropout: Option<&Dropout>) -> (Tensor<1>, NamedGradients) {
+        let [rows, _] = batch.inputs.dims();
         let share = rows as f64 / self.train.batch_size as f64;
         // Parameters of its own: passes that share some wait for each other.
         let gpt = self.gpt().valid().train();
         let context = ForwardContext { dropout, ..ForwardContext::default() };
-        let losses = gpt.losses(batch.inputs, batch.targets, context).losses; // [rows · seq_len]
+        let losses = gpt.losses(batch.inputs, batch.targets, context).losses;
         let mut gradients = (losses.clone().mean() * share).backward();
-        let gradients = parameters::take_gradients(&gpt, &mut gradients);
-        let losses = losses.try_into_vec_as::<f32>().map_err(TrainError::device)?;
-        let total: f64 = losses.iter().map(|loss| f64::from(*loss)).sum();
-        Ok((total / (self.train.batch_size * seq_len) as f64, gradients))
+        (losses.inner(), parameters::take_gradients(&gpt, &mut gradients))
     }
 }
 

@@ -106,7 +106,7 @@ impl Error {
             Self::Train(error) => error.is_user_error(),
             Self::Infer(error) => is_user_error(error),
             Self::Prove(error) => is_user_error(error),
-            Self::Device(error) => is_user_error(error),
+            Self::Device(error) => error.is_user_error(),
             Self::In { source, .. } => source.is_user_error(),
             _ => true,
         }
@@ -131,7 +131,7 @@ pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
             _ => true,
         }
     } else if let Some(error) = error.downcast_ref::<DeviceError>() {
-        !matches!(error, DeviceError::Threads(_))
+        error.is_user_error()
     } else if let Some(error) = error.downcast_ref::<std::io::Error>() {
         !files::is_disk_full(error)
     } else {

@@ -38,6 +38,7 @@
 //! [`prove`].
 
 mod chat;
+mod checkup;
 mod device;
 mod error;
 mod generate;
@@ -55,7 +56,8 @@ pub use tril_text as text;
 pub use tril_train as train;
 
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
-pub use device::{ComputeDevice, DeviceChoice, DeviceError, use_threads};
+pub use checkup::Checkup;
+pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
 pub use error::{Error, is_user_error};
 pub use generate::{
     Completion, CutCharacter, GenerateRequest, GeneratedText, RequestError, TextEvent, TextEventKind, TextGenerator,

@@ -1,0 +1,95 @@
+//! Why a device cannot be had.
+
+use super::DeviceChoice;
+
+/// Why a device cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// No device has such a name.
+    #[error("`{name}` is not a device; use auto, cpu, ndarray, wgpu[:n], vulkan[:n] or cuda[:n]")]
+    Unknown {
+        /// The name as given.
+        name: String,
+    },
+    /// WebGPU is what browsers have.
+    #[error("`webgpu` is a device of browsers; on a computer it is called wgpu")]
+    ForBrowsers,
+    /// Only GPUs are numbered.
+    #[error("`{name}`: only wgpu, vulkan and cuda have several devices to choose from")]
+    NotNumbered {
+        /// The name as given.
+        name: String,
+    },
+    /// The program was built without it.
+    #[error(
+        "{choice} is not compiled into this binary; build it with `cargo build --release --features {kind}`, or use the device cpu"
+    )]
+    NotCompiledIn {
+        /// The device.
+        choice: DeviceChoice,
+        /// The feature that brings it.
+        kind: DeviceChoice,
+    },
+    /// The machine has none.
+    #[error("{0}: no such device was found; install its driver, or use the device cpu")]
+    NotFound(DeviceChoice),
+    /// The machine has fewer.
+    #[error("{choice}: {count} found, numbered from 0; choose a lower number")]
+    NoSuchNumber {
+        /// The device.
+        choice: DeviceChoice,
+        /// How many there are.
+        count: usize,
+    },
+    /// It computes something else than the CPU does.
+    #[error(
+        "{device} computes wrongly: {what} is off by {error:.1e} of its largest value, where {allowed:.0e} is allowed. Use a newer driver, {other}or the device cpu"
+    )]
+    Wrong {
+        /// Its name and its driver's.
+        device: String,
+        /// What it was asked for.
+        what: &'static str,
+        /// The largest difference, as a share of the largest value.
+        error: f64,
+        /// What is allowed.
+        allowed: f64,
+        /// Another device that may do better, with a comma, or nothing.
+        other: &'static str,
+    },
+    /// It does not compute at all.
+    #[error("{device} fails at a small matrix product ({message}). Use a newer driver, or the device cpu")]
+    Failed {
+        /// Its name and its driver's.
+        device: String,
+        /// What was said.
+        message: String,
+    },
+    /// It gave up in the middle of something.
+    #[error(
+        "{device} failed ({message}). What was saved before is whole. If its memory ran out, make train.batch_size or the model smaller, or train.micro_batches larger; otherwise use a newer driver, or the device cpu"
+    )]
+    Lost {
+        /// Its name and its driver's.
+        device: String,
+        /// What was said.
+        message: String,
+    },
+    /// The environment names an instruction set that there is not.
+    #[error("TRIL_SIMD={value}: it can be avx512, avx2 or plain; unset it for the best")]
+    InstructionSet {
+        /// Its value.
+        value: String,
+    },
+    /// The thread pool could not be built, or was built before.
+    #[error("the thread pool could not be built: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl DeviceError {
+    /// Whether another name or another setting mends it; otherwise the device or the system failed.
+    #[must_use]
+    pub fn is_user_error(&self) -> bool {
+        !matches!(self, Self::Threads(_) | Self::Wrong { .. } | Self::Failed { .. } | Self::Lost { .. })
+    }
+}
