@@ -83,6 +83,17 @@ fn a_device_that_cannot_be_had_or_is_too_small_has_one_message_and_loses_nothing
         return;
     }
     let dir = TestDir::with_run();
+    // More than an adapter of two gigabytes has, or a buffer of any adapter.
+    let huge = "train smoke.toml --data text.txt --set data.validation_fraction=0.1 --out huge --device cpu \
+                --set train.steps=0 --set model.max_seq_len=16777216 --set model.d_model=64 --set model.window=0";
+    dir.tril(huge).assert().success();
+    let lost = dir.tril("sample huge --max-tokens 2 --device wgpu").output().expect("it runs");
+    let message = String::from_utf8_lossy(&lost.stderr);
+    assert_eq!(lost.status.code(), Some(1), "{message}");
+    for part in ["error: wgpu:0, ", "allocate", "smaller", "device cpu"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(message.lines().count() <= 2, "one message and a hint: {message}");
     let message = dir.refused("sample run --device wgpu:9");
     assert!(message.contains("wgpu:9") && message.contains("numbered from 0"), "{message}");
     let mut command = dir.tril("sample run --device wgpu");

@@ -88,6 +88,7 @@ fn skip(info: DeviceInfo, why: Option<String>) -> Examined {
 fn examine(info: DeviceInfo, device: Result<ComputeDevice, String>) -> Examined {
     // A driver may panic where an error was due.
     let seen = device.and_then(|device| {
+        note!("[trying {}…]", device.title());
         tril_text::guard(|| Checkup::of(&device).map_err(|error| error.to_string())).and_then(|seen| seen)
     });
     match seen {

@@ -29,12 +29,16 @@ fn is_ours(panic: &PanicHookInfo) -> bool {
     panic.location().is_some_and(|location| location.file().starts_with("crates/"))
 }
 
-/// Does some work. Where a device that is not the CPU makes it panic, that is an error.
+/// Does some work. Where a device that is not the CPU fails, by a panic or by an error in its driver's words, that is an
+/// error that names the device.
 pub fn of_devices_are_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| match (open::foreign_device(), FIRST.get()) {
-        (Some(device), Some(message)) => {
-            Err(DeviceError::Lost { device: device.title(), message: message.clone() }.into())
-        }
-        _ => resume_unwind(payload),
-    })
+    let done = catch_unwind(AssertUnwindSafe(work));
+    let Some(device) = open::foreign_device() else { return done.unwrap_or_else(|payload| resume_unwind(payload)) };
+    let lost = |report: &str| DeviceError::lost(device.title(), report).into();
+    match (done, FIRST.get()) {
+        (Ok(Err(error)), _) if error.chain().any(tril::is_device_failure) => Err(lost(&format!("{error:#}"))),
+        (Ok(done), _) => done,
+        (Err(_), Some(report)) => Err(lost(report)),
+        (Err(payload), None) => resume_unwind(payload),
+    }
 }

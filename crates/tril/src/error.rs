@@ -138,3 +138,27 @@ pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         !matches!(error.downcast_ref::<InferError>(), Some(InferError::Device(_)))
     }
 }
+
+/// Whether this is about a device that gave no result, in the words of what drives it.
+#[must_use]
+pub fn is_device_failure(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_infer = |error: &InferError| matches!(error, InferError::Device(_));
+    let of_train = |error: &TrainError| matches!(error, TrainError::Device(_));
+    let of_prove = |error: &ProveError| match error {
+        ProveError::Infer(error) => of_infer(error),
+        ProveError::Train(error) => of_train(error),
+        _ => false,
+    };
+    match error.downcast_ref::<Error>() {
+        Some(Error::Infer(error)) => of_infer(error),
+        Some(Error::Train(error)) => of_train(error),
+        Some(Error::Prove(error)) => of_prove(error),
+        Some(Error::In { source, .. }) => is_device_failure(&**source),
+        Some(_) => false,
+        None => {
+            error.downcast_ref().is_some_and(of_infer)
+                || error.downcast_ref().is_some_and(of_train)
+                || error.downcast_ref().is_some_and(of_prove)
+        }
+    }
+}

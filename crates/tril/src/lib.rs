@@ -58,7 +58,7 @@ pub use tril_train as train;
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
-pub use error::{Error, is_user_error};
+pub use error::{Error, is_device_failure, is_user_error};
 pub use generate::{
     Completion, CutCharacter, GenerateRequest, GeneratedText, RequestError, TextEvent, TextEventKind, TextGenerator,
 };

@@ -67,7 +67,7 @@ pub enum DeviceError {
     },
     /// It gave up in the middle of something.
     #[error(
-        "{device} failed ({message}). What was saved before is whole. If its memory ran out, make train.batch_size or the model smaller, or train.micro_batches larger; otherwise use a newer driver, or the device cpu"
+        "{device} failed ({message}). What was saved before is whole. If its memory ran out, use a smaller batch (train.batch_size, more train.micro_batches, --batch-size) or a smaller model; otherwise a newer driver, or the device cpu"
     )]
     Lost {
         /// Its name and its driver's.
@@ -87,9 +87,51 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
+    /// That a device gave up, from all that was said about it, of which only what names a cause is kept: the reports of
+    /// what drives GPUs list each operation that was skipped for it.
+    #[must_use]
+    pub fn lost(device: String, report: &str) -> Self {
+        const NO_CAUSE: [&str; 10] = [
+            "caused by",
+            "no backtrace",
+            "asked at",
+            "skipped",
+            "several failures",
+            "an error happened",
+            "an io error happened",
+            "the bytes were never written",
+            "(",
+            "reading from the device failed",
+        ];
+        let lines = report.lines().map(str::trim).filter(|line| !line.is_empty());
+        let names_a_cause = |line: &&str| {
+            let line = line.to_lowercase();
+            !NO_CAUSE.iter().any(|words| line.starts_with(words))
+        };
+        let causes: Vec<&str> = lines.clone().filter(names_a_cause).take(3).collect();
+        let message = if causes.is_empty() { lines.take(1).collect() } else { causes.join("; ") };
+        Self::Lost { device, message }
+    }
+
     /// Whether another name or another setting mends it; otherwise the device or the system failed.
     #[must_use]
     pub fn is_user_error(&self) -> bool {
         !matches!(self, Self::Threads(_) | Self::Wrong { .. } | Self::Failed { .. } | Self::Lost { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_report_the_cause_is_told() {
+        let report = "reading from the device failed: An error happened during execution\n  Caused by:\n    \
+                      skipped `MatmulEntry`: it needed memory\n    (69 older skip records were dropped)\n  Caused by:\n    \
+                      can't allocate buffer of size: 2147483648\n  No backtrace available";
+        let error = DeviceError::lost("wgpu:0".to_owned(), report).to_string();
+        assert!(error.starts_with("wgpu:0 failed (can't allocate buffer of size: 2147483648). What"), "{error}");
+        let error = DeviceError::lost("wgpu:0".to_owned(), "An error happened\n  Caused by:").to_string();
+        assert!(error.starts_with("wgpu:0 failed (An error happened). What"), "{error}");
     }
 }
