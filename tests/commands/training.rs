@@ -159,8 +159,11 @@ fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
     assert_says(
         &output,
         &[
-            &format!("{}  step-000040/model.safetensors, the last\n", sha256(&last)),
-            &format!("{}  step-{step:06}/model.safetensors, the best: sample, eval and prove read it\n", sha256(&best)),
+            &format!("sha256 of step-000040, the last:\n  {} weights\n", sha256(&last)),
+            &format!(
+                "sha256 of step-{step:06}, the best, which sample, eval and prove read:\n  {} weights\n",
+                sha256(&best)
+            ),
         ],
     );
     let sample = |name: &str| test_dir.stdout(&format!("sample {name} --max-tokens 40"));
@@ -270,4 +273,34 @@ fn a_shipped_recipe_is_found_by_its_name_and_printed_as_its_file_is() {
     assert!(test_dir.path("runs/smoke/checkpoints.json").exists());
     assert_says(&test_dir.refused("train smoek --data text.txt"), &["smoek", "smoke", "tales"]);
     assert_says(&test_dir.refused("recipes nothing"), &["nothing", "smoke", "tales"]);
+}
+
+#[test]
+fn what_people_type_first_is_understood() {
+    let test_dir = TestDir::new();
+    // A text in the place of the recipe; a run named by it; fewer steps in a word.
+    let small = "--set tokenizer.vocab_size=300 --set model.max_seq_len=16 --set train.seq_len=16 --set sample.max_tokens=5 \
+                 --set data.validation_fraction=0.1";
+    let train = format!("train text.txt --steps 3 {small}");
+    let output = test_dir.stdout(&train);
+    assert_says(&output, &["run              runs/text\n", "sha256 of step-000003", "next: tril sample runs/text"]);
+    let again = test_dir.tril(&train).output().expect("it runs");
+    let message = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_says(&message, &["runs/text is taken", "goes to runs/text-2", "tril train --resume runs/text]"]);
+    assert!(again.status.success() && test_dir.path("runs/text-2").is_dir());
+
+    // A run by its name, a prompt without a flag, flags of one letter, and the word that others use.
+    let expected = test_dir.stdout("sample runs/text --prompt the --max-tokens 6 --temperature 0");
+    for same in ["sample text the -n 6 -t 0", "generate runs/text -p the -n 6 -t 0"] {
+        assert_eq!(test_dir.stdout(same), expected, "{same}");
+    }
+    assert_says(&test_dir.refused("sample runs"), &["runs holds runs", "name one of them: runs/text, runs/text-2"]);
+    assert_says(&test_dir.refused("eval nothing text.txt"), &["no checkpoint at nothing", "hint: there are runs/text"]);
+
+    // Nothing left to do is said, and what to type to do more.
+    let done = test_dir.tril("train --resume runs/text").output().expect("it runs");
+    let message = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_says(&message, &["taken all its 3 steps", "tril train --resume runs/text --steps 6"]);
+    assert!(!String::from_utf8_lossy(&done.stdout).contains("a sample"), "it does not end as if it had trained");
+    test_dir.tril("train --resume runs/text --steps 4").assert().success();
 }

@@ -28,6 +28,7 @@ pub enum Command {
     /// Train a model on a text and save it as a checkpoint
     Train(TrainArgs),
     /// Generate text from a checkpoint
+    #[command(visible_alias = "generate")]
     Sample(Box<SampleArgs>),
     /// Write a text with a checkpoint, turn by turn
     Chat(Box<ChatArgs>),
@@ -106,14 +107,15 @@ impl ComputeArgs {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file [default: tales]
+    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file; any other file is a text, as with --data
+    /// [default: tales]
     #[arg(value_name = "RECIPE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// A UTF-8 text file, a directory of them, or the name of an embedded corpus (tales)
     #[arg(long, value_name = "FILE|DIR|NAME")]
     pub data: Option<String>,
-    /// Directory of the run [default: runs/NAME-OF-THE-RECIPE; with --resume, the run's own]
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the run [default: runs/NAME by the recipe, or by the text; with --resume, the run's own]
+    #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Replace the run that the directory holds, or with --resume what it learned after the given checkpoint
     #[arg(long)]
@@ -121,11 +123,22 @@ pub struct TrainArgs {
     /// Continue a run from its last checkpoint, or from the given checkpoint of it; with --out as a new run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// Take N steps in all: short for --set train.steps=N
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
+    pub steps: Option<u64>,
     /// Set a field of the recipe, such as model.n_layers=6; may be repeated
     #[arg(long, value_name = "SECTION.FIELD=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+impl TrainArgs {
+    /// All fields that are set.
+    pub fn fields(&self) -> Vec<String> {
+        let steps = self.steps.map(|steps| format!("train.steps={steps}"));
+        self.set.iter().cloned().chain(steps).collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -158,17 +171,21 @@ pub struct SampleArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
+    /// Text to continue, as with --prompt
+    #[arg(value_name = "PROMPT", value_parser = tril::unescape, conflicts_with_all = ["prompt", "prompt_file", "prompts"])]
+    pub text: Option<String>,
     /// Text to continue; - reads it from standard input. In all texts of a command line \n is a newline, \t a tab and \\ a
     /// backslash
-    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true, conflicts_with = "prompt_file")]
+    #[arg(short, long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true, conflicts_with = "prompt_file")]
     pub prompt: Option<String>,
     /// A file with the text to continue
     #[arg(long, value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
-    /// A file with one prompt per line, continued as one batch; - reads standard input
+    /// A file with one prompt per line, continued as one batch; of a .jsonl file, one JSON object per line; - reads
+    /// standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file"])]
     pub prompts: Option<PathBuf>,
-    /// Print one JSON object per line, and read --prompts that way: {"prompt": "Once"}, with an id, seed, sample,
+    /// Print one JSON object per line. --prompts may be such lines too: {"prompt": "Once"}, with an id, seed, sample,
     /// max_tokens, temperature or any other sampling setting of its own
     #[arg(long)]
     pub jsonl: bool,
@@ -176,7 +193,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<u16>(1..=65_535))]
     pub batch_size: u16,
     /// Generate at most this many tokens; inf goes on until Ctrl-C
-    #[arg(long, value_name = "N|inf", default_value = "500", value_parser = values::max_tokens)]
+    #[arg(short = 'n', long, value_name = "N|inf", default_value = "500", value_parser = values::max_tokens)]
     pub max_tokens: usize,
     /// Go on past the end of a text: the token that ends one is a token like others
     #[arg(long)]

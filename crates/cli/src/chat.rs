@@ -15,13 +15,13 @@ use anyhow::{Context, Result, bail};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Behavior, Config, Editor};
-use tril::{Chat, ChatError, ChatReply, FinishReason, Model, ShowPiece};
+use tril::{Chat, ChatError, ChatReply, FinishReason, ShowPiece};
 use tril_model::files;
 
 use crate::args::ChatArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
 use crate::output::text_writer;
-use crate::{interrupt, message, open, shown};
+use crate::{interrupt, message, open, runs, shown};
 
 use commands::{HELP, Input};
 use settings::Settings;
@@ -31,7 +31,7 @@ const PROMPT: &str = "> ";
 
 pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let settings = Settings::new(args.settings.clone(), args.sample_index, model.tokenizer())?;
     let chat = model.chat(args.format.clone(), settings.chat());
     // Set while nothing is being generated, so that Ctrl-C then ends the program.

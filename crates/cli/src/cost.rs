@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tril::Model;
 use tril_infer::SamplerConfig;
 use tril_model::{GptConfig, files};
 use tril_prove::Tolerance;
@@ -17,9 +16,9 @@ use tril_prove::cost::{CostOptions, CostReport, cost};
 use tril_prove::work::{attention_flops, pass_flops};
 
 use crate::args::CostArgs;
-use crate::open;
 use crate::output::Form;
 use crate::shown;
+use crate::{open, runs};
 
 /// Most new tokens where none are asked for: without a cache their cost grows with the square of the number.
 const MOST_TOKENS: usize = 1024;
@@ -50,7 +49,7 @@ pub fn run(args: &CostArgs) -> Result<ExitCode> {
         open::check_output("--svg", svg)?;
     }
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let prompt = model.tokenizer().encode_prompt(args.prompt.as_deref().unwrap_or_default());
     let prompt = prompt.map_err(|error| error.in_text("the prompt"))?;
     let (config, path) = (model.config(), model.path());

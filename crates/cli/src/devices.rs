@@ -18,7 +18,7 @@ struct DevicesOutput {
 
 pub fn run(args: &DevicesArgs) -> Result<ExitCode> {
     let output = DevicesOutput { devices: DeviceInfo::all() };
-    Form::of(args.json).print(&output, |output, out| write(output, out))?;
+    Form::of(args.json).print(&output, write)?;
     Ok(ExitCode::SUCCESS)
 }
 

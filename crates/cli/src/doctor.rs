@@ -76,7 +76,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         pass,
     };
     output.advice = advice(&output);
-    Form::of(args.json).print(&output, |output, out| write(output, out))?;
+    Form::of(args.json).print(&output, write)?;
     Ok(if pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

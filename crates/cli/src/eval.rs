@@ -4,20 +4,19 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use tril::Model;
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
-use crate::open;
 use crate::output::Form;
 use crate::shown;
+use crate::{open, runs};
 
 /// Windows evaluated at once.
 const BATCH_SIZE: usize = 12;
 
 pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let text = open::text(&args.file)?;
     let ids = tokenizer.encode(&text).map_err(|error| error.in_text(&args.file.to_string_lossy()))?;

@@ -26,16 +26,19 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
             Some("--device cpu needs nothing else".into())
         }
         Error::Receipt(ReceiptError::NoReceipt { .. }) => Some("tril sample --receipt FILE writes one".into()),
-        Error::Recipe(RecipeError::Unreadable { .. } | RecipeError::Unknown { .. }) => {
-            Some("tril recipes lists the shipped ones, which are also in configs/".into())
-        }
+        Error::Recipe(RecipeError::Unreadable { .. } | RecipeError::Unknown { .. }) => Some(
+            "tril recipes lists the shipped ones, which are also in configs/; a text that is there is taken as --data"
+                .into(),
+        ),
         Error::In { source, .. } => hint_of(&**source),
         _ => None,
     }
 }
 
 fn hint_of_model(error: &ModelError) -> Option<String> {
-    matches!(error, ModelError::Missing { .. }).then(|| "tril train makes one".into())
+    let hint =
+        || crate::runs::known().map_or_else(|| "tril train makes one".into(), |runs| format!("there are {runs}"));
+    matches!(error, ModelError::Missing { .. }).then(hint)
 }
 
 fn hint_of_training(error: &TrainError) -> Option<String> {

@@ -27,6 +27,7 @@ mod progress;
 mod prove;
 mod quantity;
 mod recipes;
+mod runs;
 mod sample;
 mod score;
 mod shown;

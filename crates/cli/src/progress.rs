@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
 use tril::{Evaluation, GenerateRequest, StepReport, TextGenerator, Tokenizer, TrainObserver, Training};
 use tril_model::Gpt;
 
+use crate::quantity;
 use crate::shown::plain;
 
 /// Most tokens of a sample that is shown while a run goes on.
@@ -37,7 +39,8 @@ impl Progress {
     pub fn new(training: &Training) -> Self {
         let (step, steps) = (training.step(), training.recipe().train.steps);
         let bar = std::io::stderr().is_terminal().then(|| {
-            let template = "{bar:24} {pos}/{len} {msg} {eta} left";
+            // The message is cut where the terminal is narrow.
+            let template = "{bar:16} {pos}/{len} {wide_msg}";
             let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
             ProgressBar::new(steps).with_position(step).with_style(style.progress_chars("━╸─"))
         });
@@ -79,6 +82,17 @@ impl Progress {
     }
 }
 
+/// A line of a sample with its margin, in as many as the terminal needs for it.
+fn lines_of_sample(line: &str) -> Vec<String> {
+    const MARGIN: &str = "  │ ";
+    let term = Term::stderr();
+    let width = if term.is_term() { usize::from(term.size().1).saturating_sub(4).max(20) } else { usize::MAX };
+    match line.is_empty() {
+        true => vec![format!("{MARGIN}\n")],
+        false => textwrap::wrap(line, width).iter().map(|part| format!("{MARGIN}{part}\n")).collect(),
+    }
+}
+
 /// Counts tokens on stderr while a text goes somewhere else than to the terminal; in a terminal the text itself shows.
 pub fn token_counter() -> ProgressBar {
     if std::io::stdout().is_terminal() {
@@ -93,8 +107,12 @@ impl TrainObserver for Progress {
         self.training = (self.training.0 + seconds, self.training.1 + tokens);
         let rate = self.training.1 as f64 / self.training.0;
         let validation = self.validation_loss.map_or(String::new(), |loss| format!(" · val {loss:.3}"));
-        let StepReport { step, loss, learning_rate, .. } = *report;
-        let message = format!("loss {loss:.3}{validation} · lr {learning_rate:.1e} · {rate:.0} tok/s ·");
+        let StepReport { step, loss, .. } = *report;
+        let left = match self.time_left(step).as_secs_f64() {
+            seconds if seconds < 1.0 => String::new(),
+            seconds => format!(" · {} left", quantity::duration(seconds)),
+        };
+        let message = format!("loss {loss:.3}{validation} · {rate:.0} tok/s{left}");
         match &self.bar {
             Some(bar) => {
                 bar.set_message(message);
@@ -102,8 +120,7 @@ impl TrainObserver for Progress {
             }
             None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
                 self.last_line = Some(Instant::now());
-                let left = HumanDuration(self.time_left(step));
-                note!("step {step}/{} {message} {left} left", self.steps);
+                note!("step {step}/{} {message}", self.steps);
             }
             None => {}
         }
@@ -129,7 +146,7 @@ impl TrainObserver for Progress {
             Ok(completion) => format!("{}{}", self.sample.prompt, completion.text),
             Err(error) => format!("[no sample: {error}]"),
         };
-        let shown: String = shown.trim().lines().map(|line| format!("  │ {line}\n")).collect();
+        let shown: String = shown.trim().lines().flat_map(lines_of_sample).collect();
         self.line(&format!("step {step}, a sample:\n{}", shown.trim_end()));
     }
 }

@@ -12,8 +12,8 @@ use tril::Model;
 use tril_prove::{OwnText, ProofOutcome, ProofReport, ProveOptions, TextOrigin, prove};
 
 use crate::args::ProveArgs;
-use crate::open;
 use crate::output::{Form, UNDECIDED};
+use crate::{open, runs};
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct ProveOutput {
 
 pub fn run(args: &ProveArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let begin = Instant::now();
     let (text, ids) = text(args, &model)?;
     let report =

@@ -28,7 +28,7 @@ use crate::output::text_writer;
 use crate::progress::token_counter;
 use crate::shown::json;
 use crate::trace::Traces;
-use crate::{interrupt, open};
+use crate::{interrupt, open, runs};
 use in_order::InOrder;
 use prompts::Prompt;
 
@@ -40,7 +40,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         open::check_output("--receipt", receipt)?;
     }
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let filters = open::filters(&args.stop, &args.hide, model.tokenizer())?;
     let prompts = prompts(args, model.tokenizer())?;
     let requests =
@@ -141,12 +141,11 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
     };
     let single =
         |text: String, name: &str| vec![Prompt { text, name: name.to_owned(), id: None, options: options.clone() }];
-    let prompts = match (&args.prompt, &args.prompt_file, &args.prompts) {
+    let prompts = match (args.prompt.as_ref().or(args.text.as_ref()), &args.prompt_file, &args.prompts) {
         (Some(text), ..) if text == "-" => single(open::text(Path::new("-"))?, "standard input"),
         (Some(text), ..) => single(text.clone(), "the prompt"),
         (None, Some(path), _) => single(open::text(path)?, &path.to_string_lossy()),
-        (None, None, Some(path)) if args.jsonl => prompts::objects(path, &options)?,
-        (None, None, Some(path)) => prompts::lines(path, &options)?,
+        (None, None, Some(path)) => prompts::read(path, args.jsonl, &options)?,
         (None, None, None) => single(String::new(), "no prompt"),
     };
     let texts = (prompts.len() as u64).saturating_mul(args.num_samples);

@@ -15,15 +15,14 @@ use anstream::AutoStream;
 use anyhow::{Context, Result, bail};
 use clap::ColorChoice;
 use serde::{Serialize, Serializer};
-use tril::Model;
 use tril_infer::{ScoreOptions, TokenScore, score};
 use tril_model::files;
 use tril_text::Tokenizer;
 
 use crate::args::ScoreArgs;
-use crate::open;
 use crate::output::Form;
 use crate::shown;
+use crate::{open, runs};
 use cells::{Cell, cells};
 
 /// Alternatives that a page names at each place.
@@ -75,7 +74,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         open::check_output("--html", page)?;
     }
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let is_stdin = args.file == Path::new("-");
     let file = if is_stdin { "standard input".to_owned() } else { args.file.display().to_string() };

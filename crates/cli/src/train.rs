@@ -1,16 +1,17 @@
 //! `tril train`: from a recipe and a text to a checkpoint.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use burn::module::Module;
 use tril::{
-    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, ResumeChanges, TextEventKind,
-    TrainOutcome, Training,
+    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, ResumeChanges, SHIPPED_RECIPES,
+    TextEventKind, TrainOutcome, Training,
 };
 use tril_data::LossFloor;
 use tril_model::Positions;
@@ -19,7 +20,7 @@ use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 use crate::args::TrainArgs;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
-use crate::{interrupt, open};
+use crate::{interrupt, open, quantity, runs};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
@@ -28,6 +29,11 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         None => begin(args, &device)?,
     };
     introduce(&training, &device)?;
+    let is_done = args.resume.is_some() && training.step() == training.recipe().train.steps;
+    if is_done {
+        tell_how_to_go_on(&training);
+    }
+    let begin = Instant::now();
 
     let stop = Arc::new(AtomicBool::new(false));
     let mut progress = Progress::new(&training);
@@ -45,15 +51,31 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         }
         TrainOutcome::Finished { evaluation, best } => {
             let mut out = TextWriter::plain(std::io::stdout().lock());
-            writeln!(out, "\n--- a sample of the trained model")?;
-            write_sample(&training, &stop, &mut out)?;
-            writeln!(out, "\n---\n")?;
+            let seconds = begin.elapsed().as_secs_f64();
+            if !is_done {
+                writeln!(out, "\n--- a sample of the trained model")?;
+                write_sample(&training, &stop, &mut out)?;
+                writeln!(out, "\n---\n")?;
+            }
             write_losses(&mut out, &evaluation, best, &training)?;
-            write_hashes(&mut out, training.dir())?;
-            writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(training.dir().path()))?;
+            if !is_done {
+                writeln!(out, "time             {}", quantity::duration(seconds))?;
+            }
+            let dir = training.dir();
+            writeln!(out, "run              {}", shown::path(dir.path()))?;
+            write_hashes(&mut out, dir)?;
+            writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(dir.path()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says that there is nothing left to do, and what to type to do more.
+fn tell_how_to_go_on(training: &Training) {
+    let (dir, steps) = (open::quoted(training.dir().path()), training.recipe().train.steps);
+    let more = (2 * steps).max(1);
+    note!("[the run has taken all its {}; to train longer:]", quantity::counted(steps, "step"));
+    note!("[{} train --resume {dir} --steps {more}]\n", open::program());
 }
 
 /// Writes the recipe's sample as it comes.
@@ -107,41 +129,61 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let CheckpointHashes { model, optimizer } = CheckpointHashes::of(&last)?;
     let which = if best.is_some() { ", the last" } else { "" };
-    writeln!(out, "sha256           {model}  {}/model.safetensors{which}", name(&last))?;
-    writeln!(out, "                 {optimizer}  {}/optimizer.safetensors{which}", name(&last))?;
+    writeln!(out, "sha256 of {}{which}:\n  {model} weights\n  {optimizer} optimizer", name(&last))?;
     if let Some(best) = best {
         let CheckpointHashes { model, .. } = CheckpointHashes::of(&best)?;
-        writeln!(
-            out,
-            "                 {model}  {}/model.safetensors, the best: sample, eval and prove read it",
-            name(&best)
-        )?;
+        writeln!(out, "sha256 of {}, the best, which sample, eval and prove read:\n  {model} weights", name(&best))?;
     }
     Ok(())
 }
 
 /// A new run.
 fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
-    let mut recipe = match &args.config {
+    let (config, data) = match &args.config {
+        Some(path) if args.data.is_none() && is_text(path) => (None, Some(path.to_string_lossy().into_owned())),
+        config => (config.as_deref(), args.data.clone()),
+    };
+    let mut recipe = match config {
         Some(path) => Recipe::open(path).map_err(tril::Error::from)?,
         None => Recipe::shipped(DEFAULT_RECIPE)?,
     };
-    open::set_fields(&mut recipe, &args.set)?;
-    if let Some(data) = &args.data {
-        recipe.data.source.clone_from(data);
+    open::set_fields(&mut recipe, &args.fields())?;
+    let of_data = data.as_deref().map(Path::new).and_then(Path::file_stem);
+    let name = config.and_then(Path::file_stem).or(of_data).unwrap_or(DEFAULT_RECIPE.as_ref()).to_owned();
+    if let Some(data) = data {
+        recipe.data.source = data;
     }
-    let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or(DEFAULT_RECIPE.as_ref());
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
-    Ok(Training::begin(recipe, &out, existing, device)?)
+    let (out, taken) = match &args.out {
+        Some(out) => (out.clone(), None),
+        None if args.force => (runs::default_of(name.as_ref()), None),
+        None => runs::for_new(name.as_ref()),
+    };
+    let training = Training::begin(recipe, &out, existing, device)?;
+    if let Some(taken) = taken {
+        let resume = format!("{} train --resume {}", open::program(), open::quoted(&taken));
+        note!(
+            "[{} is taken, so this run goes to {}; to go on with that one: {resume}]",
+            shown::path(&taken),
+            shown::path(&out)
+        );
+    }
+    Ok(training)
+}
+
+/// A file or directory that is there and no recipe: neither the name of a shipped one nor a TOML file.
+fn is_text(path: &Path) -> bool {
+    let is_shipped = SHIPPED_RECIPES.iter().any(|(name, _)| path.as_os_str() == *name);
+    let is_toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    !is_shipped && !is_toml && path.exists()
 }
 
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
-    let changes = ResumeChanges { set: args.set.clone(), source: args.data.clone(), dir: args.out.clone(), existing };
+    let changes = ResumeChanges { set: args.fields(), source: args.data.clone(), dir: args.out.clone(), existing };
     Training::resume(path, &changes, device).map_err(|error| match error {
-        tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.set.contains(origin) => {
+        tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.fields().contains(origin) => {
             anyhow!("--set {error}")
         }
         error => error.into(),
@@ -153,27 +195,28 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
     let (recipe, text) = (training.recipe(), training.corpus());
     let Recipe { model, train, .. } = recipe;
     let positions = match model.positions {
-        Positions::Learned => "learned positions",
-        Positions::Rotary => "rotary positions",
+        Positions::Learned => "learned",
+        Positions::Rotary => "rotary",
     };
     let window = model.window().map_or(String::new(), |window| format!(", window {window}"));
     let parameters = training.model()?.gpt().num_params() as f64 / 1e6;
     let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
     note!("device   {device}");
     note!(
-        "text     {}: {} tokens to train on, {} to validate on ({} {kind} tokens)",
+        "text     {}: {} tokens to train on, {} to validate on",
         on_one_line(&text.name),
         text.train.ids.len(),
         text.validation.ids.len(),
-        model.vocab_size
     );
+    note!("tokens   {} of kind {kind}", model.vocab_size);
     note!(
-        "model    {parameters:.2} M parameters: {} layers, d_model {}, {} heads, {positions}{window}",
-        model.n_layers,
+        "model    {parameters:.2} M parameters: {}, d_model {}, {}, {positions}{window}",
+        quantity::counted(model.n_layers, "layer"),
         model.d_model,
-        model.n_heads
+        quantity::counted(model.n_heads, "head"),
     );
-    note!("train    {} steps of {} × {} tokens, seed {}", train.steps, train.batch_size, train.seq_len, train.seed);
+    let steps = quantity::counted(train.steps, "step");
+    note!("train    {steps} of {} × {} tokens, seed {}", train.batch_size, train.seq_len, train.seed);
     for doubt in training.doubts() {
         note!("note     {doubt}");
     }

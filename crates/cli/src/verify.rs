@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tril::{Model, Receipt, ReceiptCheck};
+use tril::{Receipt, ReceiptCheck};
 use tril_prove::{Tolerance, Verdict};
 
 use crate::args::VerifyArgs;
-use crate::open;
 use crate::output::{Form, UNDECIDED};
+use crate::{open, runs};
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let name = if is_stdin { "standard input".to_owned() } else { args.receipt.display().to_string() };
     let receipt = Receipt::parse(&open::text(&args.receipt)?, &name).map_err(tril::Error::from)?;
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = runs::model(&args.checkpoint, &device)?;
     let begin = Instant::now();
     let tolerance = args.tolerance.map_or(Tolerance::EqualBits, Tolerance::Within);
     let check = receipt.check(&model, &device, tolerance).with_context(|| name.clone())?;

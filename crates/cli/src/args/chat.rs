@@ -29,7 +29,7 @@ pub struct ChatArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ChatFlags {
     /// Generate at most this many tokens an answer; inf goes on until Ctrl-C
-    #[arg(long, value_name = "N|inf", default_value = "200", value_parser = max_tokens)]
+    #[arg(short = 'n', long, value_name = "N|inf", default_value = "200", value_parser = max_tokens)]
     pub max_tokens: usize,
     /// What to do when the context is full; with rotary positions and a window it never is
     #[arg(long, value_name = "WHAT", default_value = "recompute")]

@@ -37,7 +37,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub ban_id: Vec<u32>,
     /// 0 always takes the most probable token; 1 draws from the model's own distribution
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    #[arg(short, long, value_name = "T", default_value_t = 0.8)]
     pub temperature: f64,
     /// Draw only from the K most probable tokens; 0 keeps all
     #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>(0..=u64::MAX))]

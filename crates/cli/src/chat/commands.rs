@@ -60,11 +60,19 @@ impl Input {
             "set" => set(rest),
             "save" if rest.trim().is_empty() => Err("/save: name the file to write".into()),
             "save" => Ok(Self::Save(PathBuf::from(rest.trim()))),
-            _ => Err(format!(
-                "/{name} is not a command; /help lists them, and // at the start of a line types one slash"
-            )),
+            _ => Err(not_a_command(name)),
         }
     }
+}
+
+/// The commands by their names.
+const NAMES: [&str; 7] = ["undo", "regen", "edit", "set", "save", "help", "quit"];
+
+fn not_a_command(name: &str) -> String {
+    let nearest = NAMES.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let meant = nearest.filter(|known| strsim::damerau_levenshtein(known, name) <= known.len() / 2);
+    let meant = meant.map(|known| format!(" (is /{known} meant?)")).unwrap_or_default();
+    format!("/{name} is not a command{meant}; /help lists them, and // at the start of a line types one slash")
 }
 
 fn set(rest: &str) -> Result<Input, String> {
@@ -108,7 +116,9 @@ mod tests {
             let message = Input::parse(line).expect_err("no sense");
             assert!(message.contains(part), "{line}: {message}");
         };
-        told("/udno", "/udno is not a command; /help");
+        told("/udno", "/udno is not a command (is /undo meant?); /help");
+        told("/hlp", "is /help meant?");
+        told("/usr/bin", "/usr/bin is not a command; /help");
         told("/", "/ is not a command");
         told("/undo 2", "/undo takes no argument");
         told("/save", "name the file");

@@ -31,27 +31,27 @@ struct Line {
     sampler: Map<String, Value>,
 }
 
-/// A prompt a line; an empty line is an empty prompt.
-///
-/// # Errors
-/// For a file that cannot be read or holds no line.
-pub fn lines(path: &Path, options: &GenerateOptions) -> Result<Vec<Prompt>> {
-    let prompt =
-        |(name, text): (String, &str)| Prompt { text: text.to_owned(), name, id: None, options: options.clone() };
-    let text = open::text(path)?;
-    Ok(named_lines(path, &text)?.map(prompt).collect())
-}
-
-/// An object a line: `prompt`, and where it differs from the command line `seed`, `sample`, `max_tokens` and any setting
-/// of the sampler; `id` comes back with the text.
+/// The prompts of a file: an object a line where its name ends in `.jsonl` or `.ndjson`, or where JSON lines are asked for
+/// and its first line begins as an object does; else a prompt a line.
 ///
 /// # Errors
 /// For a file that cannot be read or holds no line, and for the first line that is no such object.
-pub fn objects(path: &Path, options: &GenerateOptions) -> Result<Vec<Prompt>> {
+pub fn read(path: &Path, json_lines: bool, options: &GenerateOptions) -> Result<Vec<Prompt>> {
     let text = open::text(path)?;
-    named_lines(path, &text)?.map(|(name, line)| object(&name, line, options)).collect()
+    let is_named =
+        path.extension().is_some_and(|end| ["jsonl", "ndjson"].iter().any(|name| end.eq_ignore_ascii_case(name)));
+    let lines = named_lines(path, &text)?;
+    if is_named || json_lines && text.trim_start().starts_with('{') {
+        return lines.map(|(name, line)| object(&name, line, options)).collect();
+    }
+    // A prompt a line; an empty line is an empty prompt.
+    let prompt =
+        |(name, text): (String, &str)| Prompt { text: text.to_owned(), name, id: None, options: options.clone() };
+    Ok(lines.map(prompt).collect())
 }
 
+/// `prompt`, and where it differs from the command line `seed`, `sample`, `max_tokens` and any setting of the sampler; `id`
+/// comes back with the text.
 fn object(name: &str, line: &str, options: &GenerateOptions) -> Result<Prompt> {
     let Line { prompt, id, sample, max_tokens, sampler } = serde_json::from_str(line)
         .with_context(|| format!("{name}: it must be an object such as {{\"prompt\": \"Once\", \"seed\": 7}}"))?;

@@ -91,7 +91,7 @@ mod tests {
             (|x, w| x.matmul(w) * 0.0, NAMES[0]),
             (|x, w| x.matmul(w) * f32::NAN, NAMES[0]),
             // Right values, wrong gradients.
-            (|x, w| x.clone().detach().matmul(w.clone()) + (x.clone() - x.detach()).sum(), NAMES[2]),
+            (|x, w| x.clone().detach().matmul(w.clone()) + (x.clone() - x.detach()).sum().reshape([1, 1]), NAMES[2]),
             (|x, w| x.matmul(w.clone() * 2.0 - w.detach()), NAMES[3]),
         ];
         for (fault, name) in faults {

@@ -1,0 +1,94 @@
+//! What people call a run: a path, or a name under `runs/`, where runs go that are given no place.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use tril::{ComputeDevice, Model};
+use tril_model::checkpoint;
+use tril_train::{RunDir, TrainError};
+
+use crate::open::quoted;
+use crate::shown;
+
+/// Where runs go that are given no place.
+const RUNS: &str = "runs";
+
+/// At most so many runs are named in a message.
+const MAX_NAMED: usize = 8;
+
+/// The directory of a new run of this name: `runs/NAME`, or where that is taken with the next number, `runs/NAME-2`; and
+/// the one that is taken.
+pub fn for_new(name: &Path) -> (PathBuf, Option<PathBuf>) {
+    let first = default_of(name);
+    if !is_taken(&first) {
+        return (first, None);
+    }
+    let numbered = |number: u32| {
+        let mut name = first.clone().into_os_string();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    };
+    let free = (2..).map(numbered).find(|path| !is_taken(path)).unwrap_or_else(|| first.clone());
+    (free, Some(first))
+}
+
+/// The directory of a run of this name.
+pub fn default_of(name: &Path) -> PathBuf {
+    Path::new(RUNS).join(name)
+}
+
+fn is_taken(path: &Path) -> bool {
+    match path.read_dir() {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => path.symlink_metadata().is_ok(),
+    }
+}
+
+/// Opens the model that a user means: a path, or the name of a run under `runs/`.
+///
+/// # Errors
+/// Where there is none; a directory of several runs is told with their names.
+pub fn model(path: &Path, device: &ComputeDevice) -> Result<Model> {
+    Ok(Model::open(meant(path)?, device)?)
+}
+
+fn meant(path: &Path) -> Result<PathBuf> {
+    if !path.exists() {
+        let named = Path::new(RUNS).join(path);
+        if path.is_relative() && named.is_dir() {
+            note!("[{} is taken for {}]", shown::path(path), shown::path(&named));
+            return Ok(named);
+        }
+        return Ok(path.to_owned());
+    }
+    let runs = runs_in(path);
+    if !runs.is_empty() && !holds_a_model(path) {
+        bail!("{} holds runs, and is none itself; name one of them: {}", path.display(), listed(&runs));
+    }
+    Ok(path.to_owned())
+}
+
+/// Whether a directory is a run with a checkpoint, a checkpoint or a model in Hugging Face layout.
+fn holds_a_model(dir: &Path) -> bool {
+    dir.join(checkpoint::CONFIG).is_file() || matches!(RunDir::check_free(dir, false), Err(TrainError::Occupied(_)))
+}
+
+/// The runs and checkpoints that lie in a directory, in the order of their names.
+pub fn runs_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = dir.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = entries.filter(|path| path.is_dir() && holds_a_model(path)).collect();
+    runs.sort();
+    runs
+}
+
+/// The runs under `runs/`, for a message to somebody who names none of them.
+pub fn known() -> Option<String> {
+    let runs = runs_in(Path::new(RUNS));
+    (!runs.is_empty()).then(|| listed(&runs))
+}
+
+fn listed(runs: &[PathBuf]) -> String {
+    let named: Vec<String> = runs.iter().take(MAX_NAMED).map(|run| quoted(run)).collect();
+    let more = if runs.len() > MAX_NAMED { format!(", … ({} in all)", runs.len()) } else { String::new() };
+    named.join(", ") + &more
+}
