@@ -48,6 +48,20 @@ fn every_proof_holds_for_every_kind_of_model_or_does_not_apply() {
 }
 
 #[test]
+fn sums_that_are_cut_in_two_differ_where_the_proofs_find_equal_bits() {
+    for (name, config) in all_configs() {
+        let gpt = model(config, &burn::tensor::Device::flex());
+        let report = prove(&gpt, &ids(40, gpt.config()), &options(&gpt)).expect("a text that can be proved on");
+        let control = report.control.expect("this model can cut its sums");
+        assert!(control.differs() && control.positions == 40, "{name}: {control:?}");
+        assert!(
+            control.max_ulps > 0 && control.max_difference > 0.0 && control.max_difference < 1e-4,
+            "{name}: {control:?}"
+        );
+    }
+}
+
+#[test]
 fn a_proof_on_the_cpu_demands_equal_bits_and_finds_them() {
     let (_, device) = devices().remove(0);
     let gpt = model(llama_config(), &device);

@@ -174,11 +174,9 @@ fn a_recipe_that_is_no_toml_is_refused_with_its_line() {
 fn a_recipe_that_cannot_be_read_is_named() {
     let test_dir = TestDir::new();
     let expected = ["give the path of a TOML file", "configs/"];
-    for (path, reason) in [("none.toml", "os error"), (".", "os error")] {
-        let message = test_dir.refused(&format!("train {path} --out run"));
-        assert_says(&message, &[path, reason]);
-        assert_says(&message, &expected);
-    }
+    let message = test_dir.refused("train none.toml --out run");
+    assert_says(&message, &["none.toml", "os error"]);
+    assert_says(&message, &expected);
     test_dir.write("binary.toml", b"\xff\xfe");
     assert_says(&test_dir.refused("train binary.toml --out run"), &["binary.toml", "UTF-8"]);
 }

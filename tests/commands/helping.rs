@@ -15,6 +15,16 @@ fn help_groups_the_commands_and_each_command_ends_with_examples() {
 }
 
 #[test]
+fn the_version_tells_what_is_compiled_in_and_found() {
+    let test_dir = TestDir::empty();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(test_dir.stdout("-V"), format!("tril {version}\n"));
+    let long = stdout(test_dir.tril("--version").env("TRIL_SIMD", "plain"));
+    assert!(long.starts_with(&format!("tril {version}\ninstruction set  plain\ndevices          cpu")), "{long}");
+    assert!(!test_dir.stdout("man").contains("instruction set"), "a man page is for every machine");
+}
+
+#[test]
 fn completions_and_man_pages_know_every_command() {
     let test_dir = TestDir::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -23,6 +33,6 @@ fn completions_and_man_pages_know_every_command() {
     assert_says(&test_dir.refused("completions tcsh"), &["tcsh", "bash"]);
     assert_says(&test_dir.stdout("man"), &[".TH tril 1", "tril\\-verify(1)"]);
     let written = test_dir.stdout("man pages/man1");
-    assert_eq!(written.lines().count(), 13, "{written}");
+    assert_eq!(written.lines().count(), 15, "{written}");
     assert_says(&test_dir.read("pages/man1/tril-sample.1"), &[".TH tril-sample 1", "Examples:", "max\\-tokens"]);
 }

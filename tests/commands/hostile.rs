@@ -55,6 +55,7 @@ fn names_of_files_and_directories_are_shown_and_not_obeyed() {
         &["prove", run, "--json"],
         &["cost", run, "--max-tokens", "4"],
         &["train", "smoke.toml", "--data", text, "--out", "new", "--set", "data.validation_fraction=0.1"],
+        &["train", text, "--steps", "2", "--out", "newer", "--set", "data.validation_fraction=0.1"],
         &["train", "--resume", run, "--data", text, "--set", "train.steps=8"],
     ];
     for arguments in done {
@@ -74,7 +75,6 @@ fn names_of_files_and_directories_are_shown_and_not_obeyed() {
         &["eval", run, EVIL],
         &["verify", run, text],
         &["train", EVIL],
-        &["train", text],
         &["train", "--data", EVIL],
         &["train", "--set", EVIL],
         &["train", "smoke.toml", "--data", text, "--out", run],

@@ -37,6 +37,7 @@ fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
     for line in output.lines() {
         assert!(line.chars().count() <= 100 && line == line.trim_end(), "`{line}`");
     }
+    assert_says(&output, &["Control: what must differ", "the head's sums cut in two", " differ seen\n"]);
     let rows = output.lines().filter(|line| line.starts_with("  ") && line.ends_with(" pass"));
     let columns: Vec<_> = rows.map(|line| line.chars().count()).collect();
     assert_eq!(columns.len(), 15, "{output}");
@@ -54,6 +55,7 @@ fn the_json_has_the_numbers_of_every_proof() {
     assert!(report["threads"].as_u64() >= Some(1) && report["device"].as_str().is_some(), "{report}");
     assert!(report["checkpoint"].as_str().is_some_and(|path| path.ends_with("step-000006")), "{report}");
     assert_eq!(proofs(&report).len(), 15);
+    assert!(report["control"]["positions_that_differ"].as_u64() > Some(0), "{report}");
     for proof in proofs(&report) {
         assert_eq!(proof["outcome"], "pass", "{proof}");
         assert!(proof["positions"].as_u64() > Some(0) && proof["cases"].as_u64() > Some(0), "{proof}");
@@ -181,6 +183,7 @@ fn a_model_in_which_nothing_moves_leaves_claims_open_and_fails_none() {
     let table = String::from_utf8(output.stdout).expect("UTF-8");
     assert_eq!(output.status.code(), Some(3), "{table}");
     assert_says(&table, &[" 0 fail, 4 open,", "neither shown nor refuted", "no replaced token moved any logit"]);
+    assert_says(&table, &[" 0 differ ", "equal bits show nothing"]);
     assert!(!table.contains("FAIL") && !table.contains("is not true of this checkpoint"), "{table}");
     assert!(!table.contains("No position sees a later token"), "what is open is not among what is shown: {table}");
     let output = test_dir.tril("prove run --json").output().expect("it runs");

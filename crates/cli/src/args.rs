@@ -49,7 +49,7 @@ pub enum Command {
     Bench(BenchCommand),
     /// List the devices that there are, and which this program can use
     Devices(DevicesArgs),
-    /// Check that this installation works, on every device, and say what to do where it does not
+    /// Check that this installation works on every device
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),

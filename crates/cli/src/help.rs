@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Arg, Command, CommandFactory};
+use tril::{ComputeDevice, DeviceChoice};
 use tril_model::files;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
@@ -75,6 +76,15 @@ pub fn command() -> Command {
     command
         .after_help(groups.join("\n\n"))
         .help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}")
+}
+
+/// What `--version` says after the name; once a process, as it is never freed.
+pub fn version() -> &'static str {
+    // The release script knows the commit.
+    let commit = option_env!("TRIL_COMMIT").map_or(String::new(), |commit| format!(" ({commit})"));
+    let set = ComputeDevice::cpu().instruction_set().unwrap_or("TRIL_SIMD names none");
+    let devices = DeviceChoice::compiled_in().join(", ");
+    format!("{}{commit}\ninstruction set  {set}\ndevices          {devices}", env!("CARGO_PKG_VERSION")).leak()
 }
 
 /// A number below zero after a flag is its value, so that the message is about what it may be.

@@ -42,7 +42,7 @@ use clap::FromArgMatches;
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     panics::tell_those_that_are_ours();
-    let parsed = help::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let parsed = help::command().long_version(help::version()).try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
     let command = parsed.unwrap_or_else(|error| refuse(&error)).command;
     let done = panics::of_devices_are_errors(|| run(command));
     match done {

@@ -70,7 +70,9 @@ fn meant(path: &Path) -> Result<PathBuf> {
 
 /// Whether a directory is a run with a checkpoint, a checkpoint or a model in Hugging Face layout.
 fn holds_a_model(dir: &Path) -> bool {
-    dir.join(checkpoint::CONFIG).is_file() || matches!(RunDir::check_free(dir, false), Err(TrainError::Occupied(_)))
+    // A damaged run is one too.
+    let is_run = !matches!(RunDir::check_free(dir, false), Ok(()) | Err(TrainError::Foreign(_)));
+    dir.join(checkpoint::CONFIG).is_file() || is_run
 }
 
 /// The runs and checkpoints that lie in a directory, in the order of their names.

@@ -210,6 +210,18 @@ impl Gpt {
         linear(hidden, self.head(), None)
     }
 
+    /// The same numbers but for rounding: each logit's sum over `d_model` is cut in two, and the halves are added at the end,
+    /// as kernels do that split a long sum for the sake of speed. A control for whoever compares bits: these differ.
+    ///
+    /// - hidden: `[batch_size, seq_len, d_model]`
+    /// - returns: logits, `[batch_size, seq_len, vocab_size]`
+    pub fn unembed_in_halves(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let ([_, _, d_model], head) = (hidden.dims(), self.head());
+        let half = |start, len| linear(hidden.clone().narrow(2, start, len), head.clone().narrow(0, start, len), None);
+        let middle = d_model / 2;
+        if middle == 0 { self.unembed(hidden) } else { half(0, middle) + half(middle, d_model - middle) }
+    }
+
     /// What the model would predict if the blocks that are still to come added nothing: the last norm and the head,
     /// applied to the residual stream anywhere (the logit lens, nostalgebraist 2020). Of the residual stream after the
     /// last block these are the logits.

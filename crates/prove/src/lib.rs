@@ -15,7 +15,7 @@ pub mod work;
 
 pub use error::ProveError;
 pub use prove::{
-    Limits, ModelUnderTest, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds, TextOrigin,
-    Tolerance, prove, ulp_distance,
+    Control, Limits, ModelUnderTest, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds,
+    TextOrigin, Tolerance, prove, ulp_distance,
 };
 pub use verify::{Failure, Fault, TokenClaim, Transcript, Verdict, Verification, verify};

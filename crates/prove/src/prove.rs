@@ -10,6 +10,7 @@ mod batch_invariance;
 mod cache_equivalence;
 mod causality;
 mod compare;
+mod control;
 mod gradients;
 mod model_runner;
 mod model_under_test;
@@ -22,6 +23,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub(crate) use compare::allowed_difference;
 pub use compare::ulp_distance;
+pub use control::Control;
 pub use model_under_test::ModelUnderTest;
 pub use options::{Limits, ProveOptions, Tolerance};
 pub use own_text::{OwnText, TextOrigin};
@@ -54,10 +56,16 @@ pub fn prove<S: ModelUnderTest>(model: &S, ids: &[u32], options: &ProveOptions) 
     let chosen = segments.chosen();
     let prover = Prover::new(model, options, &chosen)?;
     let mut comparisons = prover.empty_rows()?;
+    let mut control = Some(Control::default());
     for segment in &chosen {
         let parallel = prover.runner.parallel(&[segment.ids])?;
         for comparison in &mut comparisons {
             prover.prove(comparison, *segment, &parallel)?;
+        }
+        if let Some(filled) = &mut control
+            && !filled.add(&prover.runner, *segment, &parallel)?
+        {
+            control = None;
         }
     }
     let row = |comparison: Comparison| {
@@ -72,6 +80,7 @@ pub fn prove<S: ModelUnderTest>(model: &S, ids: &[u32], options: &ProveOptions) 
         tolerance: options.tolerance,
         score_factor: f64::from(options.scale) * f64::from(options.scale),
         thread_counts: options.threads.clone(),
+        control,
         proofs: comparisons.into_iter().map(row).collect(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Result, Write};
 
-use tril_prove::{Proof, ProofId, ProofOutcome, Tolerance};
+use tril_prove::{Control, Proof, ProofId, ProofOutcome, Tolerance};
 
 use super::ProveOutput;
 use crate::shown;
@@ -30,6 +30,9 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
             writeln!(out, "{claim} {}", title(claim))?;
         }
         write_row(finding, proof, out)?;
+    }
+    if let Some(control) = &report.control {
+        write_control(control, out)?;
     }
     out.write_all(LEGEND.as_bytes())?;
     write_summary(finding, out)
@@ -84,6 +87,23 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
         out,
         "  {label:<29} {cases:>24} {positions:>8} {difference:>7} {ulps:>5} {first:>7} {demand:>7} {outcome:>4}"
     )
+}
+
+/// The row that must differ, beside those that must not.
+fn write_control(control: &Control, out: &mut impl Write) -> Result<()> {
+    let Control { positions, positions_that_differ, max_difference, max_ulps } = control;
+    let differ = format!("{positions_that_differ} differ");
+    let (difference, outcome) = (scientific(*max_difference), if control.differs() { "seen" } else { "open" });
+    writeln!(out, "Control: what must differ")?;
+    writeln!(
+        out,
+        "  {:<29} {differ:>24} {positions:>8} {difference:>7} {max_ulps:>5} {:>7} {:>7} {outcome:>4}",
+        "the head's sums cut in two", "-", "differ"
+    )?;
+    if !control.differs() {
+        writeln!(out, "  The sums come out the same in either order: on this text, equal bits show nothing.")?;
+    }
+    Ok(())
 }
 
 fn label(finding: &ProveOutput, id: ProofId) -> String {

@@ -68,6 +68,11 @@ impl<'a, S: ModelUnderTest> ModelRunner<'a, S> {
         rows(self.pass(sequences))
     }
 
+    /// The same with the head's sums cut in two, where the model can do that.
+    pub fn in_halves(&self, sequences: &[&[u32]]) -> Result<Option<Rows>, InferError> {
+        self.model.logits_in_halves(self.model.embed(self.input(sequences), 0)).map(rows).transpose()
+    }
+
     /// Adds one chunk to a cache and returns its logits.
     pub fn chunk(&self, sequences: &[&[u32]], cache: &mut S::Cache) -> Result<Rows, InferError> {
         rows(self.pass_cached(sequences, cache))

@@ -30,6 +30,15 @@ pub trait ModelUnderTest: LanguageModel {
     /// - returns: `[batch_size, seq_len, vocab_size]`
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut Self::Cache>) -> Tensor<3>;
 
+    /// The same, with the head's sums cut in two, so that bits differ where sums are long; `None` where the model has no such
+    /// thing.
+    ///
+    /// - embedded: `[batch_size, seq_len, d_model]`
+    /// - returns: `[batch_size, seq_len, vocab_size]`
+    fn logits_in_halves(&self, _embedded: Tensor<3>) -> Option<Tensor<3>> {
+        None
+    }
+
     /// The same model on the device with gradients.
     #[must_use]
     fn with_gradients(&self) -> Self
@@ -65,6 +74,10 @@ impl ModelUnderTest for Gpt {
 
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
         self.unembed(self.hidden_from(embedded, cache.map_or_else(ForwardContext::default, ForwardContext::cached)))
+    }
+
+    fn logits_in_halves(&self, embedded: Tensor<3>) -> Option<Tensor<3>> {
+        Some(self.unembed_in_halves(self.hidden_from(embedded, ForwardContext::default())))
     }
 
     fn with_gradients(&self) -> Self {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Control;
 use crate::Tolerance;
 
 /// One proof; a row of the report.
@@ -188,6 +189,8 @@ pub struct ProofReport {
     pub score_factor: f64,
     /// Numbers of threads that were compared.
     pub thread_counts: Vec<usize>,
+    /// What must differ; `None` for a model that has no such thing.
+    pub control: Option<Control>,
     /// One row a proof, in the order of [`ProofId::ALL`].
     pub proofs: Vec<Proof>,
 }

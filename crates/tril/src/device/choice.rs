@@ -38,6 +38,19 @@ impl DeviceChoice {
     /// The CPU.
     pub const CPU: Self = Self { kind: Kind::Cpu, index: None };
 
+    /// The names of the devices that this program can use where they are present.
+    #[must_use]
+    pub fn compiled_in() -> Vec<&'static str> {
+        let features = [
+            ("cpu", true),
+            ("ndarray", cfg!(feature = "ndarray")),
+            ("wgpu", cfg!(feature = "wgpu")),
+            ("vulkan", cfg!(feature = "vulkan")),
+            ("cuda", cfg!(feature = "cuda")),
+        ];
+        features.into_iter().filter_map(|(name, is_in)| is_in.then_some(name)).collect()
+    }
+
     /// The kind alone.
     pub(super) fn kind_alone(self) -> Self {
         Self { index: None, ..self }
