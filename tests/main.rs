@@ -17,7 +17,7 @@
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
-//! | `commands` | the binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C |
+//! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by

@@ -13,6 +13,7 @@ mod args;
 mod bench;
 mod chat;
 mod cost;
+mod data;
 mod ending;
 mod eval;
 mod help;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Data(command) => data::run(&command),
         args::Command::Recipes(args) => recipes::run(&args),
         args::Command::Bench(command) => bench::run(&command),
         args::Command::Completions(args) => help::completions(&args),

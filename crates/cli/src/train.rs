@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
 use tril::{
     ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, ResumeChanges, TextEventKind,
@@ -130,6 +130,7 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
     if let Some(data) = &args.data {
         recipe.data.source.clone_from(data);
     }
+    open::set_documents(&mut recipe.data, &args.documents);
     let name = args.config.as_deref().and_then(Path::file_stem).unwrap_or(DEFAULT_RECIPE.as_ref());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
@@ -139,6 +140,9 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
+    if args.documents.field.is_some() || args.documents.separator.is_some() {
+        bail!("--resume: a run keeps its documents; --field and --separator are for a new run");
+    }
     let changes = ResumeChanges { set: args.set.clone(), source: args.data.clone(), dir: args.out.clone(), existing };
     Training::resume(path, &changes, device).map_err(|error| match error {
         tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.set.contains(origin) => {

@@ -43,13 +43,18 @@ pub fn lines(path: &Path, options: &GenerateOptions) -> Result<Vec<Prompt>> {
 }
 
 /// An object a line: `prompt`, and where it differs from the command line `seed`, `sample`, `max_tokens` and any setting
-/// of the sampler; `id` comes back with the text.
+/// of the sampler; `id` comes back with the text. Empty lines are none.
 ///
 /// # Errors
 /// For a file that cannot be read or holds no line, and for the first line that is no such object.
 pub fn objects(path: &Path, options: &GenerateOptions) -> Result<Vec<Prompt>> {
     let text = open::text(path)?;
-    named_lines(path, &text)?.map(|(name, line)| object(&name, line, options)).collect()
+    let lines = named_lines(path, &text)?.filter(|(_, line)| !line.trim().is_empty());
+    let prompts: Vec<Prompt> = lines.map(|(name, line)| object(&name, line, options)).collect::<Result<_>>()?;
+    if prompts.is_empty() {
+        bail!("{}: all its lines are empty; write one object per line", path.display());
+    }
+    Ok(prompts)
 }
 
 fn object(name: &str, line: &str, options: &GenerateOptions) -> Result<Prompt> {
