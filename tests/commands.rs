@@ -1,4 +1,4 @@
-//! The binary as a user meets it: train, sample, verify, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses
+//! The binary as a user meets it: train, sample, data, verify, eval, score, prove, cost, bench, resume, Ctrl-C. What it refuses
 //! is in `bad_input`.
 //!
 //! | module | what it holds the binary to |
@@ -7,6 +7,10 @@
 //! | `training` | what `train` prints and leaves behind |
 //! | `divergence` | a run whose numbers are no numbers any more stops, and what was saved is safe |
 //! | `bits` | the hashes that `train` prints: what they are of, and what they do not depend on |
+//! | `documents` | what a document is, and that training and `eval` measure the same whatever it is |
+//! | `foreign` | tokenizer files of others: what they cannot write is told, continuations are written as one |
+//! | `encodings` | texts with marks, in UTF-16, packed, through pipes and links: the same run; what is none is named |
+//! | `data` | what `data` counts of a text, and that what it proposes can be run |
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
@@ -25,9 +29,13 @@ mod benching;
 mod bits;
 mod chatting;
 mod costing;
+mod data;
 mod divergence;
+mod documents;
+mod encodings;
 mod endless;
 mod evaluation;
+mod foreign;
 mod helping;
 mod hiding;
 mod hostile;

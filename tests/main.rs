@@ -18,7 +18,7 @@
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `gpu` | with `--features wgpu`: what is computed there is what the CPU computes, and every command works |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
-//! | `commands` | the binary as a user meets it: train, sample, eval, score, prove, cost, bench, resume, Ctrl-C |
+//! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by

@@ -177,8 +177,10 @@ fn a_recipe_that_cannot_be_read_is_named() {
     let message = test_dir.refused("train none.toml --out run");
     assert_says(&message, &["none.toml", "os error"]);
     assert_says(&message, &expected);
-    test_dir.write("binary.toml", b"\xff\xfe");
-    assert_says(&test_dir.refused("train binary.toml --out run"), &["binary.toml", "UTF-8"]);
+    test_dir.write("binary.toml", b"\xff\xff");
+    assert_says(&test_dir.refused("train binary.toml --out run"), &["binary.toml", "not UTF-8 text at byte 0"]);
+    test_dir.write("binary.toml", b"\xff\xfea");
+    assert_says(&test_dir.refused("train binary.toml --out run"), &["binary.toml", "UTF-16 with half a character"]);
 }
 
 #[test]

@@ -33,10 +33,8 @@ fn an_empty_text_is_refused() {
         &test_dir.refused(&train_on("empty.txt").replace("run", "new")),
         &["empty.txt", "empty", "give a file"],
     );
-    for command in ["eval", "score"] {
-        let message = test_dir.refused(&format!("{command} run empty.txt"));
-        assert_says(&message, &["empty.txt", "0 tokens", "give a longer text"]);
-    }
+    assert_says(&test_dir.refused("score run empty.txt"), &["empty.txt", "0 tokens", "give a longer text"]);
+    assert_says(&test_dir.refused("eval run empty.txt"), &["empty.txt", "empty", "give a file"]);
 }
 
 #[test]
@@ -135,7 +133,7 @@ fn a_prompt_file_that_cannot_be_read_is_named() {
 #[test]
 fn a_directory_where_a_text_file_is_wanted_is_refused_as_a_directory() {
     let test_dir = TestDir::with_run();
-    for command in ["eval run run", "sample run --prompt-file run"] {
+    for command in ["score run run", "sample run --prompt-file run"] {
         assert_says(&test_dir.refused(command), &["run", "directory"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers out of any range, texts that nothing can write, settings that undo each other.
 
-use crate::commands::test_dir::{TRAIN, TestDir, assert_says, stdout, tokens_of_receipt};
+use crate::commands::test_dir::{TRAIN, TRAIN_DOCUMENTS, TestDir, assert_says, stdout, tokens_of_receipt};
 
 /// What is wrong for every whole number, and what is wrong for most.
 const NO_WHOLE_NUMBERS: [&str; 9] =
@@ -141,7 +141,7 @@ fn a_stop_text_that_the_vocabulary_cannot_write_is_named() {
 #[test]
 fn the_end_of_a_text_can_be_gone_past_and_the_receipt_says_so() {
     let test_dir = TestDir::new();
-    test_dir.stdout(&format!("{TRAIN} --set tokenizer.end_of_text=true"));
+    test_dir.stdout(TRAIN_DOCUMENTS);
     let sample = "sample run --max-tokens 60 --temperature 3 --receipt receipt.json --logit-bias 40=3";
     test_dir.stdout(sample);
     assert!(tokens_of_receipt(&test_dir) < 60, "the premise: the text ends by itself");

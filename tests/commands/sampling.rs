@@ -224,7 +224,7 @@ fn no_tokens_are_as_many_as_were_asked_for() {
 #[test]
 fn the_last_line_tells_of_several_samples_which_were_stopped_by_what() {
     let test_dir = TestDir::new();
-    test_dir.stdout(&format!("{TRAIN} --set tokenizer.end_of_text=true"));
+    test_dir.stdout(TRAIN_DOCUMENTS);
     let tokenizer: Value = serde_json::from_str(&test_dir.read("run/step-000006/tokenizer.json")).expect("JSON");
     let end_of_text = tokenizer["added_tokens"][0]["id"].as_u64().expect("an id");
     // So that a text of 60 tokens ends or meets an e or neither.

@@ -13,6 +13,11 @@ use tempfile::TempDir;
 /// Trains on `text.txt` into `run`, in well under a second.
 pub const TRAIN: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1";
 
+/// The same with documents, which end in a token of their own: what stands between them has no character that they
+/// lack.
+pub const TRAIN_DOCUMENTS: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
+    --set tokenizer.end_of_text=true --separator (0).\\n";
+
 /// Far longer than any command of these tests takes, so that one that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 

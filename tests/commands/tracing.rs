@@ -112,7 +112,7 @@ fn several_samples_are_traced_one_after_another() {
 #[test]
 fn the_token_that_ends_a_text_is_traced_and_not_appended_and_so_is_a_stop_text() {
     let test_dir = TestDir::new();
-    test_dir.stdout(&format!("{TRAIN} --set tokenizer.end_of_text=true"));
+    test_dir.stdout(TRAIN_DOCUMENTS);
     let id = trained_end_of_text(&test_dir);
     let ended = trace(&test_dir, &format!("--logit-bias {id}=2"));
     assert!(ended.contains("→ \"<|endoftext|>\""), "{ended}");

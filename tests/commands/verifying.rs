@@ -91,7 +91,7 @@ fn a_text_past_the_end_of_its_context_takes_several_passes() {
 #[test]
 fn end_of_text_and_stop_texts_are_checked_as_ends() {
     let test_dir = TestDir::new();
-    test_dir.stdout(&format!("{TRAIN} --set tokenizer.end_of_text=true"));
+    test_dir.stdout(TRAIN_DOCUMENTS);
     let vocab_size = tokenizer(&test_dir)["model"]["vocab"].as_object().expect("a vocabulary").len();
     let ended = receipt(&test_dir, &format!("--logit-bias {vocab_size}=2"));
     assert_eq!(ended["prompts"][0]["samples"][0]["finish"], "end_of_text", "{ended}");
@@ -485,7 +485,7 @@ fn what_is_no_receipt_is_refused_with_what_to_do() {
         test_dir.refused("verify run bad.json")
     };
     assert_says(&refused(b""), &["bad.json", "not a receipt", "tril sample --receipt"]);
-    assert_says(&refused(b"\xff\xfe"), &["bad.json", "not UTF-8"]);
+    assert_says(&refused(b"\xff\xff"), &["bad.json", "not UTF-8"]);
     assert_says(&refused(b"a story"), &["bad.json", "not a receipt", "line 1"]);
     assert_says(&refused(b"[1, 2]"), &["bad.json", "not a receipt", "tril_receipt"]);
     assert_says(&refused(b"{\"id\": 1}"), &["bad.json", "not a receipt", "tril_receipt"]);

@@ -147,6 +147,11 @@ fn tokenizers() {
                 assert!(tokens.iter().all(|(_, range)| range.end <= text.len()), "{tokens:?}");
                 let ids: Vec<u32> = tokens.iter().map(|(id, _)| *id).collect();
                 let _ = tokenizer.decode(&ids);
+                let (before, after) = ids.split_at(ids.len() / 2);
+                let _ = tokenizer.decode_after(before, after);
+                let spelt = tokenizer.encode_with_bytes(text).expect("as without the bytes");
+                assert!(spelt.iter().map(|(_, bytes)| bytes).sum::<usize>() <= text.len(), "{spelt:?}");
+                let _ = tokenizer.unknown_characters(text).expect("as without the bytes");
                 let mut stream = tril::text::TextStream::new(&tokenizer);
                 let _ = ids.iter().try_for_each(|id| stream.push(*id).map(drop));
                 let _ = stream.finish();
@@ -159,8 +164,13 @@ fn tokenizers() {
 #[test]
 fn checkpoints_and_their_headers() {
     let (dir, device) = (tempfile::tempdir().expect("a directory"), ComputeDevice::cpu());
-    let files =
-        ["step-000006/config.json", "step-000006/model.safetensors", "step-000006/tokenizer.json", "checkpoints.json"];
+    let files = [
+        "step-000006/config.json",
+        "step-000006/generation_config.json",
+        "step-000006/model.safetensors",
+        "step-000006/tokenizer.json",
+        "checkpoints.json",
+    ];
     fuzz("checkpoints", 400, |draws| {
         mutated_run(dir.path(), &files, draws);
         let Ok(model) = Model::open(dir.path(), &device) else { return };

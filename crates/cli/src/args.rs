@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod data;
 mod sampling;
 mod values;
 
@@ -12,6 +13,7 @@ use tril::DeviceChoice;
 use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
+pub use data::{DataCommand, StatsArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
 
@@ -42,6 +44,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
+    /// Look at a text before training on it
+    #[command(subcommand)]
+    Data(DataCommand),
     /// List the shipped recipes, or print one
     Recipes(RecipesArgs),
     /// Measure how fast this machine trains and generates
@@ -111,9 +116,11 @@ pub struct TrainArgs {
     /// [default: tales]
     #[arg(value_name = "RECIPE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
-    /// A UTF-8 text file, a directory of them, or the name of an embedded corpus (tales)
+    /// A text file, a directory of them, - for standard input, or the name of an embedded corpus (tales)
     #[arg(long, value_name = "FILE|DIR|NAME")]
     pub data: Option<String>,
+    #[command(flatten)]
+    pub documents: DocumentArgs,
     /// Directory of the run [default: runs/NAME by the recipe, or by the text; with --resume, the run's own]
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -139,6 +146,17 @@ impl TrainArgs {
         let steps = self.steps.map(|steps| format!("train.steps={steps}"));
         self.set.iter().cloned().chain(steps).collect()
     }
+}
+
+/// What a document of a text is.
+#[derive(Debug, Args)]
+pub struct DocumentArgs {
+    /// The text is lines of JSON, and this field of each is a document, such as text
+    #[arg(long, value_name = "NAME", conflicts_with = "separator")]
+    pub field: Option<String>,
+    /// The text holds several documents, and this stands between two of them, such as \n\n
+    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
+    pub separator: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -233,9 +251,11 @@ pub struct EvalArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A UTF-8 text file; - reads standard input
-    #[arg(value_name = "FILE")]
+    /// A text file, or a directory of them, each a document; - reads standard input
+    #[arg(value_name = "FILE|DIR")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub documents: DocumentArgs,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -248,7 +268,7 @@ pub struct ScoreArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A UTF-8 text file; - reads standard input
+    /// A text file; - reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Print one JSON object
@@ -269,7 +289,7 @@ pub struct ProveArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A UTF-8 file with the text to prove it on; - reads standard input [default: the model writes one]
+    /// A file with the text to prove it on; - reads standard input [default: the model writes one]
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub text: Option<PathBuf>,
     /// The text to prove it on

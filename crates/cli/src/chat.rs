@@ -202,7 +202,8 @@ impl Lines {
                 }
                 let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
                 let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-                let line = std::str::from_utf8(bytes).ok();
+                let mark: &[u8] = if *n_lines == 1 { "\u{feff}".as_bytes() } else { b"" };
+                let line = std::str::from_utf8(bytes.strip_prefix(mark).unwrap_or(bytes)).ok();
                 let line =
                     line.with_context(|| format!("line {n_lines} of standard input is not UTF-8 and was skipped"))?;
                 Ok(Some(line.to_owned()))

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use tril::{Corpus, DataConfig, Recipe};
+use tril_data::{DocumentFormat, Encoded, encode_side};
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
@@ -18,10 +20,22 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
     let model = runs::model(&args.checkpoint, &device)?;
     let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
-    let text = open::text(&args.file)?;
-    let ids = tokenizer.encode(&text).map_err(|error| error.in_text(&args.file.to_string_lossy()))?;
-    let bytes = tokenizer.predicted_bytes(text.len(), &ids);
-    let evaluation = evaluate(gpt, &ids, bytes, gpt.config().max_seq_len, BATCH_SIZE)
+    let mut data = DataConfig::default();
+    open::set_documents(&mut data, &args.documents);
+    if data.format().is_ok_and(|format| format == DocumentFormat::Files)
+        && let Ok(Recipe { data: learnt, .. }) = Recipe::open(path.join("config.toml"))
+        && learnt.format().is_ok_and(|format| format != DocumentFormat::Files)
+    {
+        let flags = open::document_flags(&learnt.field, &learnt.separator);
+        note!("[this model has learnt documents; to measure them as training did, add{flags}]");
+    }
+    let corpus = Corpus::open_path(&args.file, &data.format().map_err(tril::Error::from)?)?;
+    let Encoded { ids, predicted_bytes, unknown, .. } = encode_side(tokenizer, &corpus.pieces())?;
+    open::note_unknown(&args.file.to_string_lossy(), &unknown);
+    if ids.len() > 1 && predicted_bytes == 0 {
+        bail!("{}: no token of this checkpoint spells any of it, so there is nothing to measure", args.file.display());
+    }
+    let evaluation = evaluate(gpt, &ids, predicted_bytes, gpt.config().max_seq_len, BATCH_SIZE)
         .with_context(|| args.file.display().to_string())?;
     if !evaluation.loss.is_finite() {
         let loss = evaluation.loss;

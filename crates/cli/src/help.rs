@@ -14,7 +14,7 @@ use crate::shown::TextWriter;
 
 /// What the commands are for, and which they are.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Learn", &["train", "recipes"]),
+    ("Learn", &["train", "data", "recipes"]),
     ("Write", &["sample", "chat"]),
     ("Look inside", &["score"]),
     ("Prove", &["prove", "verify"]),
@@ -23,12 +23,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
   tril train --data notes.txt --out runs/notes   # your own text
   tril train --resume runs/notes --set train.steps=2000",
+    ),
+    (
+        "data",
+        "  tril data stats notes.txt                      # what it is made of, and a command to train on it
+  tril data stats lines.jsonl --field text --tokenizer runs/tales",
     ),
     ("recipes", "  tril recipes\n  tril recipes tales > my.toml"),
     (

@@ -13,6 +13,7 @@ mod args;
 mod bench;
 mod chat;
 mod cost;
+mod data;
 mod devices;
 mod doctor;
 mod ending;
@@ -42,7 +43,10 @@ use clap::FromArgMatches;
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     panics::tell_those_that_are_ours();
-    let parsed = help::command().long_version(help::version()).try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let parsed = help::command()
+        .long_version(help::version())
+        .try_get_matches()
+        .and_then(|matches| args::Cli::from_arg_matches(&matches));
     let command = parsed.unwrap_or_else(|error| refuse(&error)).command;
     let done = panics::of_devices_are_errors(|| run(command));
     match done {
@@ -69,6 +73,7 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Data(command) => data::run(&command),
         args::Command::Recipes(args) => recipes::run(&args),
         args::Command::Bench(command) => bench::run(&command),
         args::Command::Devices(args) => devices::run(&args),

@@ -1,15 +1,15 @@
 //! What commands open before they begin: a device with its threads, a text, the settings of what is shown.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
-use tril::{ComputeDevice, HiddenParts, Recipe, StopTexts, Tokenizer};
+use tril::{ComputeDevice, DataConfig, HiddenParts, Recipe, StopTexts, Tokenizer};
+use tril_data::read_text;
 use tril_model::{ModelError, files};
-use tril_text::TextError;
+use tril_text::UnknownCharacters;
 
-use crate::args::ComputeArgs;
+use crate::args::{ComputeArgs, DocumentArgs};
 use crate::shown::on_one_line;
 
 /// So many threads anybody may have, to see on few cores too that their number changes nothing.
@@ -46,6 +46,28 @@ pub fn set_fields(recipe: &mut Recipe, items: &[String]) -> Result<()> {
     items.iter().try_for_each(|item| recipe.set(item).map_err(|error| anyhow!("--set {error}")))
 }
 
+/// Takes what the command line says of documents in place of what is there.
+pub fn set_documents(data: &mut DataConfig, args: &DocumentArgs) {
+    let DocumentArgs { field, separator } = args;
+    if field.is_some() || separator.is_some() {
+        data.field = field.clone().unwrap_or_default();
+        data.separator = separator.clone().unwrap_or_default();
+    }
+}
+
+/// The flags that cut a text into these documents, as they can be typed into a shell; empty where there are none.
+pub fn document_flags(field: &str, separator: &str) -> String {
+    let flag = |name: &str, value: &str| {
+        let escaped = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t");
+        format!(" {name}={}", quoted(Path::new(&escaped)))
+    };
+    match (field, separator) {
+        ("", "") => String::new(),
+        ("", separator) => flag("--separator", separator),
+        (field, _) => flag("--field", field),
+    }
+}
+
 /// What is left out of texts that are shown: stop texts, and markers of hidden parts, a start and an end in turn. A stop
 /// text that the vocabulary cannot write is named; a hidden part may end in one, to go on to the end.
 ///
@@ -64,19 +86,20 @@ pub fn filters(stop: &[String], markers: &[String], tokenizer: &Tokenizer) -> Re
     Ok((StopTexts::new(stop).context("--stop")?, hidden))
 }
 
-/// Reads a UTF-8 text from a file, or from standard input if the path is `-`.
+/// Reads a text from a file, or from standard input if the path is `-`, in any form that a corpus may have.
 pub fn text(path: &Path) -> Result<String> {
-    let from_stdin = path == Path::new("-");
-    let bytes = if from_stdin {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
-        bytes
-    } else {
-        std::fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_owned(), source })?
-    };
-    let name = if from_stdin { Path::new("standard input") } else { path };
-    String::from_utf8(bytes)
-        .map_err(|error| TextError::NotUtf8 { path: name.to_owned(), offset: error.utf8_error().valid_up_to() }.into())
+    Ok(read_text(path)?)
+}
+
+/// Says which characters of a text its tokens do not tell apart.
+pub fn note_unknown(name: &str, unknown: &UnknownCharacters) {
+    if unknown.count() > 0 {
+        let count = unknown.count();
+        note!(
+            "[{}: {count} characters are unknown to the tokenizer, {unknown}: one token stands for them all]",
+            on_one_line(name)
+        );
+    }
 }
 
 /// Refuses a file that could not be written, before anything is computed for it.

@@ -167,6 +167,9 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
 fn request(prompt: &Prompt, model: &Model, (stop, hidden): &(StopTexts, HiddenParts)) -> Result<GenerateRequest> {
     let request = GenerateRequest::new(&prompt.text, model.tokenizer());
     let request = request.map_err(|error| error.in_text(&prompt.name))?;
+    if model.tokenizer().has_unknown(&request.prompt_ids) {
+        open::note_unknown(&prompt.name, &model.tokenizer().unknown_characters(&prompt.text)?);
+    }
     prompt.options.sampler.check(model.config().vocab_size).with_context(|| prompt.name.clone())?;
     Ok(GenerateRequest { options: prompt.options.clone(), stop: stop.clone(), hidden: hidden.clone(), ..request })
 }

@@ -84,7 +84,8 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let seq_len = gpt.config().max_seq_len;
     let alternatives = if args.html.is_some() { ALTERNATIVES } else { 1 };
     let scores = score(gpt, &ids, &ScoreOptions { seq_len, alternatives }).with_context(|| file.clone())?;
-    let bytes = tokenizer.predicted_bytes(text.len(), &ids);
+    let bytes = tokenizer.spelt_bytes(&tokens).iter().skip(1).map(|(_, bytes)| bytes).sum();
+    open::note_unknown(&file, &tokenizer.unknown_characters(&text)?);
     let summary = Summary::of(&scores, bytes, seq_len);
     if !summary.loss.is_finite() {
         let loss = summary.loss;

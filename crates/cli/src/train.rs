@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
 use tril::{
     ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, ResumeChanges, SHIPPED_RECIPES,
@@ -153,6 +153,7 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
     if let Some(data) = data {
         recipe.data.source = data;
     }
+    open::set_documents(&mut recipe.data, &args.documents);
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
     let (out, taken) = match &args.out {
         Some(out) => (out.clone(), None),
@@ -181,6 +182,9 @@ fn is_text(path: &Path) -> bool {
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
+    if args.documents.field.is_some() || args.documents.separator.is_some() {
+        bail!("--resume: a run keeps its documents; --field and --separator are for a new run");
+    }
     let changes = ResumeChanges { set: args.fields(), source: args.data.clone(), dir: args.out.clone(), existing };
     Training::resume(path, &changes, device).map_err(|error| match error {
         tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.fields().contains(origin) => {

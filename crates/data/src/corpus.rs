@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use tril_text::TextError;
 
 use crate::error::DataError;
+use crate::format::DocumentFormat;
+use crate::read::{STANDARD_INPUT, read_text};
+use crate::split::Piece;
 use crate::tales;
 
 /// Names of the embedded corpora.
@@ -20,6 +23,9 @@ pub struct Corpus {
     pub name: String,
     /// The documents, in order.
     pub documents: Vec<Document>,
+    /// Whether documents end in it: those of a directory, lines of JSON, what a separator separates, stories. A whole file
+    /// is a text of which nobody knows where its parts end.
+    pub has_documents: bool,
     /// What a directory holds and was left out, each with its reason.
     pub skipped: Vec<String>,
 }
@@ -45,37 +51,89 @@ impl Document {
 
 impl Corpus {
     /// Opens `source`: the name of an embedded corpus (`tales`), or the path of a UTF-8 file or of a directory of
-    /// them. A name wins over a path that is spelt like it; write `./tales` for a file of that name.
+    /// them; `-` is standard input. A name wins over a path that is spelt like it; write `./tales` for a file of that name.
     ///
     /// A directory is read recursively and in order of the paths; each file is a document. Files and directories whose
-    /// names begin with a dot are skipped, so are empty files and links to directories. Links that lead nowhere and what is
-    /// no regular file, such as a pipe, are skipped and named in `skipped`.
+    /// names begin with a dot are skipped, and so are empty files. Links to directories, links that lead nowhere and what is
+    /// no regular file, such as a pipe, are skipped and named in `skipped`. What a single path leads to is read, a pipe too.
+    /// How files become text, [`read_text`] says.
     ///
     /// # Errors
     ///
     /// `UnknownCorpus`, `Unreadable`, `EmptyFile`, `EmptyDirectory`, `NotUtf8`; `Tales` if the embedded grammar is
     /// damaged.
     pub fn open(source: &str) -> Result<Self, DataError> {
+        Self::open_as(source, &DocumentFormat::Files)
+    }
+
+    /// As [`Corpus::open`], cut into documents as `format` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Corpus::open`]; `JsonLine`, `NoDocuments`; `EmbeddedFormat` for an embedded corpus, which has its documents.
+    pub fn open_as(source: &str, format: &DocumentFormat) -> Result<Self, DataError> {
         if source == "tales" {
-            return Ok(Self::new(source, tales_documents()?));
+            return match format {
+                DocumentFormat::Files => Ok(Self::new(source, tales_documents()?)),
+                _ => Err(DataError::EmbeddedFormat { name: source.to_owned() }),
+            };
         }
-        let path = Path::new(source);
-        let metadata = fs::metadata(path).map_err(|error| missing(source, error))?;
+        match Self::open_path(Path::new(source), format) {
+            Err(DataError::Text(TextError::Unreadable { path, source: error })) if path == Path::new(source) => {
+                Err(missing(source, error))
+            }
+            opened => opened,
+        }
+    }
+
+    /// As [`Corpus::open_as`], of a file or a directory and never of a name; `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// As [`Corpus::open_as`].
+    pub fn open_path(path: &Path, format: &DocumentFormat) -> Result<Self, DataError> {
+        let is_stdin = path == Path::new("-");
+        let is_dir = !is_stdin && fs::metadata(path).map_err(unreadable(path))?.is_dir();
         let mut skipped = Vec::new();
-        let documents = if metadata.is_dir() { read_directory(path, &mut skipped)? } else { vec![read_file(path)?] };
-        let name = path.file_name().map_or_else(|| source.to_string(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, documents, skipped })
+        let documents =
+            if is_dir { read_directory(path, format, &mut skipped)? } else { read_documents(path, format)? };
+        let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+        let name = if is_stdin { STANDARD_INPUT.to_owned() } else { name.into_owned() };
+        let has_documents = is_dir || *format != DocumentFormat::Files;
+        Ok(Self { name, documents, has_documents, skipped })
     }
 
     /// A corpus of texts that are in memory.
     pub fn new(name: impl Into<String>, documents: Vec<Document>) -> Self {
-        Self { name: name.into(), documents, skipped: Vec::new() }
+        Self { name: name.into(), documents, has_documents: true, skipped: Vec::new() }
     }
 
     /// The texts of the documents, in order: what [`tril_text::Tokenizer::build`] learns from.
     #[must_use]
     pub fn texts(&self) -> Vec<&str> {
         self.documents.iter().map(|document| document.text.as_str()).collect()
+    }
+
+    /// Its beginning, about so many bytes of it, for an estimate.
+    #[must_use]
+    pub fn beginning(&self, bytes: usize) -> Self {
+        let mut left = bytes;
+        let mut documents = Vec::new();
+        for Document { origin, text, .. } in &self.documents {
+            if left == 0 {
+                break;
+            }
+            let end = text.floor_char_boundary(left);
+            documents.push(Document::new(origin.as_str(), &text[..end]));
+            left -= left.min(text.len());
+        }
+        Self { name: self.name.clone(), documents, has_documents: self.has_documents, skipped: Vec::new() }
+    }
+
+    /// All documents as whole pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece<'_>> {
+        self.documents.iter().map(|document| Piece::whole(document, self.has_documents)).collect()
     }
 
     /// Length of the corpus text in bytes.
@@ -105,16 +163,25 @@ fn missing(source: &str, error: io::Error) -> DataError {
     }
 }
 
-fn read_directory(directory: &Path, skipped: &mut Vec<String>) -> Result<Vec<Document>, DataError> {
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> TextError {
+    let path = path.to_path_buf();
+    move |source| TextError::Unreadable { path: path.clone(), source }
+}
+
+fn read_directory(
+    directory: &Path,
+    format: &DocumentFormat,
+    skipped: &mut Vec<String>,
+) -> Result<Vec<Document>, DataError> {
     let mut paths = Vec::new();
     collect_files(directory, &mut paths, skipped)?;
     paths.sort();
     skipped.sort();
     let mut documents = Vec::new();
     for path in paths {
-        match read_file(&path) {
-            Err(DataError::EmptyFile { .. }) => {}
-            document => documents.push(document?),
+        match read_documents(&path, format) {
+            Err(DataError::EmptyFile { .. } | DataError::NoDocuments { .. }) => {}
+            more => documents.extend(more?),
         }
     }
     if documents.is_empty() {
@@ -126,10 +193,6 @@ fn read_directory(directory: &Path, skipped: &mut Vec<String>) -> Result<Vec<Doc
 /// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
 /// lead in a circle and are left alone.
 fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>, skipped: &mut Vec<String>) -> Result<(), DataError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| TextError::Unreadable { path, source }
-    };
     for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
         let entry = entry.map_err(unreadable(directory))?;
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -142,7 +205,9 @@ fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>, skipped: &mut Vec<S
         }
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => paths.push(path),
-            Ok(metadata) if metadata.is_dir() => {}
+            Ok(metadata) if metadata.is_dir() => {
+                skipped.push(format!("{}: a link to a directory, and left out", path.display()));
+            }
             Ok(_) => skipped.push(format!("{}: no regular file, and left out", path.display())),
             Err(error) if path.is_symlink() && leads_nowhere(&error) => {
                 skipped.push(format!("{}: a link that leads nowhere, and left out", path.display()));
@@ -159,12 +224,13 @@ fn leads_nowhere(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || format!("{:?}", error.kind()) == "FilesystemLoop"
 }
 
-fn read_file(path: &Path) -> Result<Document, DataError> {
-    let bytes = fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_path_buf(), source })?;
-    if bytes.is_empty() {
-        return Err(DataError::EmptyFile { path: path.to_path_buf() });
+/// The documents of a file, or of standard input if the path is `-`.
+fn read_documents(path: &Path, format: &DocumentFormat) -> Result<Vec<Document>, DataError> {
+    let text = read_text(path)?;
+    let path = if path == Path::new("-") { PathBuf::from(STANDARD_INPUT) } else { path.to_path_buf() };
+    if text.is_empty() {
+        return Err(DataError::EmptyFile { path });
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|error| TextError::NotUtf8 { path: path.to_path_buf(), offset: error.utf8_error().valid_up_to() })?;
-    Ok(Document::new(path.display().to_string(), text))
+    let documents = format.documents(&path.display().to_string(), text)?;
+    if documents.is_empty() { Err(DataError::NoDocuments { path }) } else { Ok(documents) }
 }

@@ -12,9 +12,25 @@ pub enum DataError {
     /// A file cannot be read or is not UTF-8.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A packed file cannot be unpacked.
+    #[error("{}: cannot be unpacked as {format}: {reason}; get the file anew, or unpack it yourself", path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// gzip or zstd.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A corpus file has no byte in it.
     #[error("{}: the file is empty; give a file with text", path.display())]
     EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A text that is to be cut into documents has none.
+    #[error("{}: no document in it that is not empty; check the field or separator", path.display())]
+    NoDocuments {
         /// The file.
         path: PathBuf,
     },
@@ -33,6 +49,23 @@ pub enum DataError {
         name: String,
         /// The names of the embedded corpora.
         known: String,
+    },
+    /// Documents are to be cut in two ways at once.
+    #[error("both a field of JSON lines and a separator are given; a text has its documents in one of the two")]
+    TwoFormats,
+    /// A line of JSON holds no document.
+    #[error("{origin}: {reason}")]
+    JsonLine {
+        /// The file and the line.
+        origin: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// The embedded stories are documents as they are.
+    #[error("corpus `{name}`: its stories are documents already; leave out the field or separator")]
+    EmbeddedFormat {
+        /// Name of the corpus.
+        name: String,
     },
     /// The embedded corpus could not be generated.
     #[error(transparent)]

@@ -20,10 +20,18 @@
 mod corpus;
 mod encoded_corpus;
 mod error;
+mod format;
+mod oddities;
+mod read;
 mod split;
+mod stats;
 pub mod tales;
 
 pub use corpus::{Corpus, Document};
 pub use encoded_corpus::{EncodedCorpus, LossFloor};
 pub use error::DataError;
+pub use format::DocumentFormat;
+pub use oddities::Oddities;
+pub use read::read_text;
 pub use split::{Encoded, Piece, Split, encode_side};
+pub use stats::{ScriptCount, TextStats};

@@ -1,8 +1,8 @@
 //! Which text trains and which validates, and each side as token ids.
 
-use tril_text::{Position, TextError, Tokenizer};
+use tril_text::{Position, TextError, Tokenizer, UnknownCharacters};
 
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, Document};
 use crate::error::DataError;
 
 /// A corpus in two parts; train ++ validation is the corpus text.
@@ -23,7 +23,8 @@ pub struct Piece<'a> {
     pub start: Position,
     /// The text.
     pub text: &'a str,
-    /// Whether the document ends with this piece; end of text belongs only there.
+    /// Whether a document ends with this piece; end of text belongs only there. Nowhere in a whole file, and nowhere where no
+    /// document ends in the training part.
     pub ends_document: bool,
     /// −ln p of the document in nats where it is known; none for a part of a document.
     pub nats: Option<f64>,
@@ -34,12 +35,16 @@ pub struct Piece<'a> {
 pub struct Encoded {
     /// The ids of all pieces, in order, with end of text after each document if the tokenizer has it.
     pub ids: Vec<u32>,
-    /// Length of the text in bytes.
+    /// Bytes of the text that the ids spell: all of them, but for what a tokenizer from a file drops or does not know.
     pub bytes: usize,
+    /// The same of all ids but the first: what a loss over them is about.
+    pub predicted_bytes: usize,
     /// Length of the text in characters.
     pub chars: usize,
     /// −ln p of the text in nats, if it is known of every piece.
     pub nats: Option<f64>,
+    /// Characters for which a token stands that says no more of them.
+    pub unknown: UnknownCharacters,
 }
 
 /// Encodes one side of a split, each piece by itself.
@@ -48,15 +53,25 @@ pub struct Encoded {
 ///
 /// As [`Tokenizer::encode`]; unknown characters are reported by their place in the document.
 pub fn encode_side(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Encoded, TextError> {
-    let mut ids = Vec::new();
+    let (mut ids, mut bytes, mut first) = (Vec::new(), 0, None);
+    let mut unknown = UnknownCharacters::default();
     for piece in pieces {
-        let encoded =
-            if piece.ends_document { tokenizer.encode_document(piece.text) } else { tokenizer.encode(piece.text) };
-        ids.extend(encoded.map_err(|error| located(error, piece))?);
+        let begin = ids.len();
+        for (id, spelt) in tokenizer.encode_with_bytes(piece.text).map_err(|error| located(error, piece))? {
+            first.get_or_insert(spelt);
+            bytes += spelt;
+            ids.push(id);
+        }
+        if tokenizer.has_unknown(&ids[begin..]) {
+            unknown.add(tokenizer.unknown_characters(piece.text).map_err(|error| located(error, piece))?);
+        }
+        ids.extend(tokenizer.end_of_text().filter(|_| piece.ends_document));
     }
     Ok(Encoded {
         ids,
-        bytes: pieces.iter().map(|piece| piece.text.len()).sum(),
+        bytes,
+        predicted_bytes: bytes - first.unwrap_or(0),
+        unknown,
         chars: pieces.iter().map(|piece| piece.text.chars().count()).sum(),
         nats: if pieces.is_empty() { None } else { pieces.iter().map(|piece| piece.nats).sum() },
     })
@@ -85,13 +100,7 @@ impl<'a> Split<'a> {
         let mut split = Self { train: Vec::new(), validation: Vec::new() };
         let mut begin = 0;
         for (document, length) in corpus.documents.iter().zip(lengths) {
-            let whole = Piece {
-                origin: &document.origin,
-                start: Position::START,
-                text: &document.text,
-                ends_document: true,
-                nats: document.nats,
-            };
+            let whole = Piece::whole(document, corpus.has_documents);
             let end = begin + length;
             if end <= cut {
                 split.train.push(whole);
@@ -104,7 +113,19 @@ impl<'a> Split<'a> {
             }
             begin = end;
         }
+        // What stands nowhere in the training text cannot be learnt, and would only be measured.
+        if !split.train.iter().any(|piece| piece.ends_document) {
+            split.validation.iter_mut().for_each(|piece| piece.ends_document = false);
+        }
         Ok(split)
+    }
+}
+
+impl<'a> Piece<'a> {
+    /// A whole document, which ends where the corpus has documents.
+    pub(crate) fn whole(document: &'a Document, ends_document: bool) -> Self {
+        let Document { origin, text, nats } = document;
+        Self { origin, start: Position::START, text, ends_document, nats: *nats }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{Gpt, GptConfig, ModelError, files, hugging_face, memory};
 pub const CONFIG: &str = "config.json";
 /// The tokenizer, in the Hugging Face format. This crate never opens it.
 pub const TOKENIZER: &str = "tokenizer.json";
+/// What texts begin and end with, as ids, in the form of Hugging Face; may be absent. This crate never opens it.
+pub const GENERATION: &str = "generation_config.json";
 /// The parameters, and nothing else.
 pub const WEIGHTS: &str = "model.safetensors";
 

@@ -26,7 +26,17 @@ pub enum TextError {
         /// Offset of the first byte that is not UTF-8, counted from 0.
         offset: usize,
     },
-    /// Text has characters that a tokenizer of kind `char` never saw.
+    /// A text is not in UTF-8, and what it is in is known.
+    #[error("{}: {what}; convert it (`iconv -f {from} -t UTF-8`) or leave it out", path.display())]
+    OtherEncoding {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+        /// What `iconv` calls that.
+        from: &'static str,
+    },
+    /// Text has characters that a tokenizer cannot write.
     #[error(
         "{origin}: {at}: the vocabulary lacks {characters}; remove what it lacks, or train with tokenizer kind `byte` \
          or `bpe`, which can write any text"
@@ -79,6 +89,14 @@ pub enum TextError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A generation_config.json does not say what texts begin and end with.
+    #[error("{}: not a usable generation_config.json: {reason}; restore it from a copy, or remove it", path.display())]
+    InvalidBounds {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A stop text without a character in it.
     #[error("a stop text is empty, so everything would stop before it begins; give at least one character")]
     EmptyStopText,
@@ -118,6 +136,16 @@ impl TextError {
                 Self::UnknownCharacters { origin: name.to_owned(), at, characters }
             }
             other => other,
+        }
+    }
+
+    /// What is wrong with the encoding of a file, without its name: for a message that names it.
+    #[must_use]
+    pub fn encoding_fault(&self) -> String {
+        match self {
+            Self::NotUtf8 { offset, .. } => format!("not UTF-8 text at byte {offset}"),
+            Self::OtherEncoding { what, .. } => what.clone(),
+            other => other.to_string(),
         }
     }
 

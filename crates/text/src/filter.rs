@@ -77,6 +77,14 @@ impl<T: Borrow<Tokenizer>> TextFilter<T> {
         Self { stream: TextStream::new(tokenizer), watches: Watches { stops, hidden, counter, seen } }
     }
 
+    /// The same for tokens that follow these, the ids of `before`: how the first is written depends on them.
+    ///
+    /// # Errors
+    /// As [`TextStream::after`].
+    pub fn after_ids(self, before: &[u32]) -> Result<Self, TextError> {
+        Ok(Self { stream: TextStream::after(self.stream.into_tokenizer(), before)?, ..self })
+    }
+
     /// Takes the next token.
     ///
     /// # Errors

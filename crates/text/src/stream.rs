@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use crate::error::TextError;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, after_common};
 
 /// Decodes ids one at a time. All pieces together, and what [`TextStream::finish`] returns, are the text that
 /// [`Tokenizer::decode`] gives for all the ids at once.
@@ -33,6 +33,30 @@ impl<T: Borrow<Tokenizer>> TextStream<T> {
             State::Context { ids: Vec::new(), told: String::new(), n_told: 0 }
         };
         Self { tokenizer, state }
+    }
+
+    /// Starts decoding ids that follow others, whose text is known: all pieces together are what
+    /// [`Tokenizer::decode_after`] gives.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownId` for an id beyond the vocabulary; `Library` if a tokenizer from a file cannot decode.
+    pub fn after(tokenizer: T, before: &[u32]) -> Result<Self, TextError> {
+        let mut stream = Self::new(tokenizer);
+        if let State::Context { ids, told, n_told } = &mut stream.state {
+            let tokenizer: &Tokenizer = stream.tokenizer.borrow();
+            *ids = tokenizer.context(before);
+            let text = tokenizer.decode(ids)?;
+            // A replacement character at the end may become a character with the next id.
+            text.trim_end_matches(char::REPLACEMENT_CHARACTER).clone_into(told);
+            *n_told = ids.len();
+        }
+        Ok(stream)
+    }
+
+    /// The tokenizer that it was made with.
+    pub(crate) fn into_tokenizer(self) -> T {
+        self.tokenizer
     }
 
     /// Takes the next id and returns the text that is certain now and was not before; never an empty one.
@@ -80,8 +104,7 @@ impl<T: Borrow<Tokenizer>> TextStream<T> {
             State::Bytes(pending) => Ok(String::from_utf8_lossy(&pending).into_owned()),
             State::Context { ids, told, .. } => {
                 let all = self.tokenizer.borrow().decode(&ids)?;
-                let common = all.chars().zip(told.chars()).take_while(|(a, b)| a == b);
-                Ok(all[common.map(|(a, _)| a.len_utf8()).sum()..].to_string())
+                Ok(after_common(&all, &told).to_string())
             }
         }
     }

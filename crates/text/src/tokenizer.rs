@@ -1,29 +1,37 @@
 //! Text ⇄ token ids. One wrapper around the `tokenizers` library for every kind, stored as a standard tokenizer.json.
-//! How tokenizers are made is in `build`, what an id stands for in `table`, decoding as ids arrive in `stream`.
+//! How tokenizers are made is in `build`, encoding in `encode`, what an id stands for in `table`, decoding as ids arrive in
+//! `stream`.
 
+mod bounds;
 mod build;
 mod check;
 mod chunks;
+mod encode;
+mod losses;
 mod table;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tokenizers::{ModelWrapper, PreTokenizerWrapper};
 
-use crate::error::{Position, TextError};
+use crate::error::TextError;
 use crate::guard::guard;
-use chunks::{Cuts, chunks};
+use crate::plain::text_from_bytes;
+pub use bounds::TextBounds;
+use chunks::Cuts;
+pub use losses::UnknownCharacters;
 use table::TokenTable;
 
 /// The end-of-text token that this toolkit writes.
 const END_OF_TEXT: &str = "<|endoftext|>";
 /// Names by which an end-of-text token is known in a tokenizer.json, best first.
 const END_OF_TEXT_NAMES: [&str; 4] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>"];
+/// How many ids before another can change how that one is written: more than a character has bytes.
+const CONTEXT: usize = 8;
 /// How many unknown characters an error message names.
 const MAX_NAMED: usize = 8;
 
@@ -80,8 +88,14 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     table: TokenTable,
     end_of_text: Option<u32>,
+    /// What an empty prompt stands for, where a model has learnt no text that begins as others do.
+    start: Option<u32>,
     /// The only characters that can be encoded, where a character that is not among them would vanish silently.
     alphabet: Option<HashSet<char>>,
+    /// Whether other characters that it lacks vanish too, so that each text has to be looked through.
+    drops_characters: bool,
+    /// The token that stands for characters that the vocabulary lacks.
+    unknown: Option<u32>,
     cuts: Cuts,
     /// The file that it was read from, for messages.
     origin: Option<PathBuf>,
@@ -121,9 +135,9 @@ impl Tokenizer {
     /// `Unreadable`, and what [`Tokenizer::from_json`] returns.
     pub fn open(path: &Path) -> Result<Self, TextError> {
         let bytes = fs::read(path).map_err(|source| TextError::Unreadable { path: path.to_path_buf(), source })?;
-        let json = String::from_utf8(bytes).map_err(|error| TextError::InvalidTokenizer {
+        let json = text_from_bytes(bytes, path).map_err(|error| TextError::InvalidTokenizer {
             path: path.to_path_buf(),
-            reason: format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()),
+            reason: error.encoding_fault(),
         })?;
         Self::from_json(&json, path)
     }
@@ -192,97 +206,23 @@ impl Tokenizer {
         self.table.len()
     }
 
+    /// The same tokenizer for a model that has learnt these bounds of texts.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownId` for an id beyond the vocabulary.
+    pub fn with_bounds(self, bounds: TextBounds) -> Result<Self, TextError> {
+        let TextBounds { bos_token_id: start, eos_token_id: end_of_text } = bounds;
+        start.into_iter().chain(end_of_text).try_for_each(|id| self.table.entry(id).map(|_| ()))?;
+        Ok(Self { start, end_of_text, ..self })
+    }
+
     /// Id of the token that closes documents: the first special token of the vocabulary that is named
-    /// `<|endoftext|>`, `<|end_of_text|>`, `</s>` or `<eos>`, in this order. None if there is no such special token.
+    /// `<|endoftext|>`, `<|end_of_text|>`, `</s>` or `<eos>`, in this order. None if there is no such special token, or if
+    /// the model has not learnt it ([`Tokenizer::with_bounds`]).
     #[must_use]
     pub fn end_of_text(&self) -> Option<u32> {
         self.end_of_text
-    }
-
-    /// The ids of `text`, and no others: no special token is added, and text that looks like a special token (a
-    /// document that quotes `<|endoftext|>`) is encoded as the text that it is.
-    ///
-    /// # Errors
-    ///
-    /// `UnknownCharacters` if a `char` vocabulary lacks a character of `text`; `Library` if a tokenizer from a file
-    /// refuses the text.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        self.check_characters(text)?;
-        let mut ids = Vec::new();
-        for chunk in chunks(text, self.cuts) {
-            let encoding = self.library("encode", |inner| inner.encode_fast(chunk, false))?;
-            ids.extend_from_slice(encoding.get_ids());
-        }
-        Ok(ids)
-    }
-
-    /// [`Tokenizer::encode`], with the bytes of `text` that each id stands for.
-    ///
-    /// Where tokens are bytes of the text (every kind that this toolkit makes) the ranges follow one another and cover
-    /// the text; one may begin or end within a character. Where a tokenizer from a file changes the text first, they are
-    /// the library's: whole characters, which several ids may share, with gaps for what it drops.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tokenizer::encode`].
-    pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>, TextError> {
-        let ids = self.encode(text)?;
-        if self.spells(&ids, text) {
-            let ends = ids.iter().scan(0, |end, id| {
-                *end += self.byte_len(*id);
-                Some(*end)
-            });
-            return Ok(ids.iter().zip(ends).map(|(id, end)| (*id, end - self.byte_len(*id)..end)).collect());
-        }
-        let mut ranges = Vec::with_capacity(ids.len());
-        let mut begin = 0;
-        for chunk in chunks(text, self.cuts) {
-            let encoding = self.library("encode", |inner| inner.encode(chunk, false))?;
-            // A pipeline from a file may count a character that it has made itself.
-            let within = |at: usize| (begin + at).min(text.len());
-            let whole = |from: usize, to: usize| {
-                text.floor_char_boundary(within(from))..text.ceil_char_boundary(within(to.max(from)))
-            };
-            ranges.extend(encoding.get_offsets().iter().map(|(from, to)| whole(*from, *to)));
-            begin += chunk.len();
-        }
-        Ok(ids.into_iter().zip(ranges).collect())
-    }
-
-    /// Whether the bytes of the ids, one after another, are the text.
-    fn spells(&self, ids: &[u32], text: &str) -> bool {
-        let mut left = text.as_bytes();
-        let mut takes = |id: &u32| {
-            let rest = self.table.get(*id).and_then(|entry| left.strip_prefix(entry.bytes.as_slice()));
-            rest.inspect(|rest| left = rest).is_some()
-        };
-        ids.iter().all(&mut takes) && left.is_empty()
-    }
-
-    /// The ids of `text` as a whole document: [`Tokenizer::encode`], and then [`Tokenizer::end_of_text`] if the
-    /// vocabulary has that token.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tokenizer::encode`].
-    pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let mut ids = self.encode(text)?;
-        ids.extend(self.end_of_text);
-        Ok(ids)
-    }
-
-    /// The ids that a prompt stands for. An empty one begins where a document would: after end-of-text, else after a
-    /// newline, and in a vocabulary without either after its first token.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tokenizer::encode`].
-    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>, TextError> {
-        match self.end_of_text {
-            _ if !prompt.is_empty() => self.encode(prompt),
-            Some(id) => Ok(vec![id]),
-            None => Ok(self.encode("\n").unwrap_or_else(|_| vec![0])),
-        }
     }
 
     /// The text of `ids`, without special tokens. Bytes that are no UTF-8 become U+FFFD.
@@ -304,10 +244,31 @@ impl Tokenizer {
         self.table.get(id).map_or(0, |entry| entry.bytes.len())
     }
 
-    /// How many bytes of a text all its tokens but the first stand for: what a loss over it predicts.
+    /// The text of `ids` that follow others: some tokenizers write a space before each word but the first of a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::decode`].
+    pub fn decode_after(&self, before: &[u32], ids: &[u32]) -> Result<String, TextError> {
+        if self.concatenates() {
+            return self.decode(ids);
+        }
+        let tail = self.context(before);
+        let (told, all) = (self.decode(&tail)?, self.decode(&[&tail, ids].concat())?);
+        Ok(after_common(&all, told.trim_end_matches(char::REPLACEMENT_CHARACTER)).to_owned())
+    }
+
+    /// The last ids of a text that can change how the next one is written.
+    pub(crate) fn context(&self, ids: &[u32]) -> Vec<u32> {
+        let mut tail: Vec<u32> = ids.iter().rev().filter(|id| !self.is_special(**id)).take(CONTEXT).copied().collect();
+        tail.reverse();
+        tail
+    }
+
+    /// Whether a token is some bytes of a character and not all of them.
     #[must_use]
-    pub fn predicted_bytes(&self, text_bytes: usize, ids: &[u32]) -> usize {
-        text_bytes.saturating_sub(ids.first().map_or(0, |first| self.byte_len(*first)))
+    pub fn is_part_of_character(&self, id: u32) -> bool {
+        self.table.get(id).is_some_and(|entry| std::str::from_utf8(&entry.bytes).is_err())
     }
 
     /// The token by itself, for display: its text, the name of a special token, `<0xE4>` for a byte that is no
@@ -365,25 +326,9 @@ impl Tokenizer {
             inner.get_vocab(false).keys().filter_map(single).collect()
         });
         let cuts = Cuts::of(&inner);
-        Ok(Self { inner, table, end_of_text, alphabet, cuts, origin: None })
-    }
-
-    fn check_characters(&self, text: &str) -> Result<(), TextError> {
-        let Some(alphabet) = &self.alphabet else { return Ok(()) };
-        // White space between words is no token's, where a pipeline cuts a text into words.
-        let cuts_words = self.inner.get_pre_tokenizer().is_some();
-        let is_unknown = |character: &char| !(alphabet.contains(character) || cuts_words && character.is_whitespace());
-        let Some(first) = text.find(|character| is_unknown(&character)) else { return Ok(()) };
-        let mut seen = HashSet::new();
-        let unknown: Vec<char> = text[first..].chars().filter(is_unknown).filter(|&c| seen.insert(c)).collect();
-        let named: Vec<String> =
-            unknown.iter().take(MAX_NAMED).map(|&c| format!("{c:?} (U+{:04X})", u32::from(c))).collect();
-        let mut characters = named.join(", ");
-        if unknown.len() > MAX_NAMED {
-            characters.push_str(&format!(" and {} more", unknown.len() - MAX_NAMED));
-        }
-        let at = Position::START.after(&text[..first]);
-        Err(TextError::UnknownCharacters { origin: "the text".to_string(), at, characters })
+        let drops_characters = alphabet.is_none() && losses::drops_characters(&inner);
+        let unknown = losses::unknown_token(&inner);
+        Ok(Self { inner, table, end_of_text, start: None, alphabet, drops_characters, unknown, cuts, origin: None })
     }
 }
 
@@ -445,6 +390,12 @@ fn drops_unknown_characters(tokenizer: &tokenizers::Tokenizer) -> bool {
         && keeps_characters
         && tokenizer.get_normalizer().is_none()
         && tokenizer.get_added_tokens_decoder().values().all(|token| token.special)
+}
+
+/// What follows the beginning that two texts share.
+pub(crate) fn after_common<'a>(all: &'a str, told: &str) -> &'a str {
+    let common = all.chars().zip(told.chars()).take_while(|(a, b)| a == b);
+    &all[common.map(|(a, _)| a.len_utf8()).sum()..]
 }
 
 /// Text where the bytes are UTF-8, `<0xE4>` for each byte where they are not.

@@ -26,7 +26,7 @@ pub use evaluate::{Evaluation, evaluate};
 pub use hashes::{CheckpointHashes, model_sha256};
 pub use metrics::{MetricsFile, MetricsRecord};
 pub use run::{TrainObserver, TrainOutcome, TrainingRun, train};
-pub use run_dir::{BestCheckpoint, RunDir, TrainProgress};
+pub use run_dir::{BestCheckpoint, RunDir, TextFiles, TrainProgress};
 pub use schedule::learning_rate;
 pub use trainer::{StepReport, Trainer};
 pub use worker_pools::WorkerPools;

@@ -27,8 +27,15 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// [`TrainProgress`], beside the model in a checkpoint.
 const PROGRESS: &str = "train.json";
 /// All files of a checkpoint. The one by which it is known is the last, so that it goes last when they are removed.
-const CHECKPOINT_FILES: [&str; 6] =
-    [checkpoint::CONFIG, checkpoint::TOKENIZER, checkpoint::WEIGHTS, OPTIMIZER, RECIPE, PROGRESS];
+const CHECKPOINT_FILES: [&str; 7] = [
+    checkpoint::CONFIG,
+    checkpoint::TOKENIZER,
+    checkpoint::GENERATION,
+    checkpoint::WEIGHTS,
+    OPTIMIZER,
+    RECIPE,
+    PROGRESS,
+];
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -50,12 +57,21 @@ pub struct TrainProgress {
     pub text_key: u64,
 }
 
+/// What a checkpoint says of text: files that this crate never opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextFiles {
+    /// [`checkpoint::TOKENIZER`].
+    pub tokenizer: Vec<u8>,
+    /// [`checkpoint::GENERATION`]; runs of earlier releases have none.
+    pub generation: Option<Vec<u8>>,
+}
+
 /// The directory of one run, which no other process writes to while this is there.
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
     recipe: String,
-    tokenizer: Vec<u8>,
+    text: TextFiles,
     index: Index,
     _lock: Lock,
 }
@@ -65,7 +81,7 @@ impl RunDir {
     ///
     /// # Errors
     /// As [`RunDir::check_free`]; [`TrainError::Busy`]; [`TrainError::Model`] for what the file system refuses.
-    pub fn create(path: &Path, recipe: String, tokenizer: Vec<u8>, replace: bool) -> Result<Self, TrainError> {
+    pub fn create(path: &Path, recipe: String, text: TextFiles, replace: bool) -> Result<Self, TrainError> {
         Self::check_free(path, replace)?;
         std::fs::create_dir_all(path).map_err(|source| io("create", path, source))?;
         let _lock = take_lock(path)?;
@@ -75,7 +91,7 @@ impl RunDir {
         let index = Index::default();
         index.write(path)?;
         index.remove_others(path)?;
-        let dir = Self { path: path.to_owned(), recipe, tokenizer, index, _lock };
+        let dir = Self { path: path.to_owned(), recipe, text, index, _lock };
         files::write_file(&dir.metrics(), b"")?;
         files::write_file(&path.join(RECIPE), dir.recipe.as_bytes())?;
         Ok(dir)
@@ -144,7 +160,9 @@ impl RunDir {
         }
         let recipe = String::from_utf8_lossy(&read_part(&from.join(RECIPE))?).into_owned();
         let tokenizer = read_part(&from.join(checkpoint::TOKENIZER))?;
-        Ok((Self { path: run, recipe, tokenizer, index, _lock }, from))
+        let generation = from.join(checkpoint::GENERATION);
+        let generation = generation.exists().then(|| files::read(&generation)).transpose()?;
+        Ok((Self { path: run, recipe, text: TextFiles { tokenizer, generation }, index, _lock }, from))
     }
 
     /// Begins another run at `path` as a copy of this one as it stood at a checkpoint.
@@ -160,7 +178,7 @@ impl RunDir {
         path: &Path,
         replace: bool,
     ) -> Result<Self, TrainError> {
-        let mut branch = Self::create(path, self.recipe.clone(), self.tokenizer.clone(), replace)?;
+        let mut branch = Self::create(path, self.recipe.clone(), self.text.clone(), replace)?;
         if self.metrics().exists() {
             let metrics = lines_to(&files::read(&self.metrics())?, progress.step);
             files::write_file(&branch.metrics(), metrics.as_bytes())?;
@@ -168,8 +186,10 @@ impl RunDir {
         let best = progress.best.map(|best| best.step).filter(|step| *step < progress.step);
         let best = best.map(|step| (self.checkpoint(step), step)).filter(|(path, _)| is_checkpoint(path));
         for (source, step) in best.into_iter().chain([(from.to_owned(), progress.step)]) {
-            let copies = CHECKPOINT_FILES.map(|name| Ok((name, files::read(&source.join(name))?)));
-            let copies = copies.into_iter().collect::<Result<Vec<_>, ModelError>>()?;
+            let is_there = |name: &&str| *name != checkpoint::GENERATION || source.join(name).exists();
+            let names = CHECKPOINT_FILES.into_iter().filter(is_there);
+            let copies = names.map(|name| Ok((name, files::read(&source.join(name))?)));
+            let copies = copies.collect::<Result<Vec<_>, ModelError>>()?;
             files::write_dir(&branch.checkpoint(step), &copies)?;
         }
         branch.refer(progress)?;
@@ -216,6 +236,11 @@ impl RunDir {
         self.recipe = recipe;
     }
 
+    /// Changes what checkpoints say texts begin and end with.
+    pub fn set_generation(&mut self, generation: Vec<u8>) {
+        self.text.generation = Some(generation);
+    }
+
     /// Where the metrics are.
     pub fn metrics(&self) -> PathBuf {
         self.path.join(METRICS)
@@ -237,7 +262,8 @@ impl RunDir {
             return Err(TrainError::Foreign(target));
         }
         let mut files = checkpoint::model_files(&trainer.model())?;
-        files.push((checkpoint::TOKENIZER, self.tokenizer.clone()));
+        files.push((checkpoint::TOKENIZER, self.text.tokenizer.clone()));
+        files.extend(self.text.generation.clone().map(|generation| (checkpoint::GENERATION, generation)));
         files.push((OPTIMIZER, tensor_file::tensors_to_bytes(&trainer.optimizer().tensors())?));
         files.push((RECIPE, self.recipe.clone().into_bytes()));
         files.push((PROGRESS, to_json(PROGRESS, progress)?));

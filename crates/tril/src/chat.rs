@@ -220,6 +220,7 @@ impl Chat {
             // A text that may go on is not cut within a character: its tokens come again.
             cut_character: CutCharacter::LeaveOut,
         };
+        let before = request.prompt_ids.clone();
         let mut generator = self.model.generator();
         let number = generator.add(request)?;
         let mut answer = Passage::default();
@@ -255,7 +256,7 @@ impl Chat {
         }
         let Some(generated) = generated else { unreachable!("a request that did not fail has finished") };
         let tokens = answer.ids.len();
-        answer.ids = cut(self.model.tokenizer(), answer.ids, &answer.text)?;
+        answer.ids = cut(self.model.tokenizer(), &before, answer.ids, &answer.text)?;
         self.before_last = std::mem::replace(&mut self.prefix_cache, generated.prefix_cache);
         let ends_text = generated.finish == FinishReason::EndOfText;
         self.turns.push(Turn { line: line.to_owned(), said, answer, sample_index: index, ends_text });
@@ -286,10 +287,10 @@ impl Turn {
     }
 }
 
-/// Ids that say `text`, the beginning of what `ids` say: as many of them as are part of it, and the rest encoded anew.
-fn cut(tokenizer: &Tokenizer, mut ids: Vec<u32>, text: &str) -> Result<Vec<u32>, TextError> {
+/// Ids that say `text` after those before, the beginning of what `ids` say: as many of them as are part of it, and the rest encoded anew.
+fn cut(tokenizer: &Tokenizer, before: &[u32], mut ids: Vec<u32>, text: &str) -> Result<Vec<u32>, TextError> {
     loop {
-        let said = tokenizer.decode(&ids)?;
+        let said = tokenizer.decode_after(before, &ids)?;
         if let Some(rest) = text.strip_prefix(said.as_str()) {
             ids.extend(if rest.is_empty() { vec![] } else { tokenizer.encode(rest)? });
             return Ok(ids);

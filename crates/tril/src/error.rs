@@ -72,6 +72,11 @@ pub enum Error {
         /// What it has.
         tokens: usize,
     },
+    /// The held-out text is unknown to the tokenizer from its first token to its last.
+    #[error(
+        "no token of the tokenizer spells any of the validation text, so there is nothing to measure: give it a tokenizer that knows the text; kinds `byte` and `bpe` write any"
+    )]
+    NothingSpelt,
     /// A run is to go on as what it is not.
     #[error("{0}")]
     CannotResume(String),

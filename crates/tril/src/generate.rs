@@ -279,6 +279,14 @@ impl<M: LanguageModel> TextGenerator<M> {
                 Ok(number) => {
                     let tokenizer = Arc::clone(&self.tokenizer);
                     let filter = TextFilter::new(tokenizer, &asked.stop, &asked.hidden, &asked.prompt);
+                    let filter = match filter.after_ids(&asked.prompt_ids) {
+                        Ok(filter) => filter,
+                        Err(error) => {
+                            self.batch.remove(number);
+                            self.fail(request, error.into());
+                            continue;
+                        }
+                    };
                     let cut_character = asked.cut_character;
                     self.in_work.insert(number, Text { request, filter, cut_character, tokens: 0, logprob: 0.0 });
                 }

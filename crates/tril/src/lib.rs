@@ -37,6 +37,7 @@
 //! The crates below are re-exported by what they are about: [`text`], [`data`], [`model`], [`train`], [`infer`] and
 //! [`prove`].
 
+mod advice;
 mod chat;
 mod checkup;
 mod device;
@@ -55,6 +56,7 @@ pub use tril_prove as prove;
 pub use tril_text as text;
 pub use tril_train as train;
 
+pub use advice::Advice;
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};

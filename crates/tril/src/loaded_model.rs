@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tril_infer::{ScoreOptions, TokenScore, score};
 use tril_model::{Gpt, GptConfig, checkpoint};
-use tril_text::Tokenizer;
+use tril_text::{TextBounds, TextError, Tokenizer};
 use tril_train::RunDir;
 
 use crate::chat::{Chat, ChatFormat, ChatSettings};
@@ -29,8 +29,7 @@ impl Model {
     pub fn open(path: impl AsRef<Path>, device: &ComputeDevice) -> Result<Self, Error> {
         let path = RunDir::find_checkpoint(path.as_ref())?;
         let gpt = checkpoint::load_model(&path, device.inner())?;
-        let tokenizer = Tokenizer::open(&path.join(checkpoint::TOKENIZER))?;
-        Self::new(gpt, Arc::new(tokenizer), path)
+        Self::new(gpt, Arc::new(open_tokenizer(&path)?), path)
     }
 
     /// A model that is in memory already.
@@ -106,5 +105,19 @@ impl Model {
         let scores = score(&self.gpt, &ids, &ScoreOptions { seq_len: self.config().max_seq_len, alternatives })?;
         let scores = std::iter::once(None).chain(scores.into_iter().map(Some));
         Ok(ids.into_iter().zip(scores).collect())
+    }
+}
+
+/// The tokenizer of a checkpoint, with what its model has learnt that texts begin and end with, where that is said.
+fn open_tokenizer(dir: &Path) -> Result<Tokenizer, TextError> {
+    let tokenizer = Tokenizer::open(&dir.join(checkpoint::TOKENIZER))?;
+    let path = dir.join(checkpoint::GENERATION);
+    match std::fs::read(&path) {
+        Ok(json) => {
+            let bounds = TextBounds::from_json(&json, &path, &tokenizer)?;
+            tokenizer.with_bounds(bounds).map_err(|error| TextError::InvalidBounds { path, reason: error.to_string() })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(tokenizer),
+        Err(source) => Err(TextError::Unreadable { path, source }),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tril_infer::{CacheMode, FinishReason, GenerateOptions, GeneratedToken, Overflow, SampledToken, SamplerConfig};
 use tril_model::{ModelError, files};
 use tril_prove::{TokenClaim, Transcript};
-use tril_text::{TextError, Tokenizer};
+use tril_text::{TextError, Tokenizer, text_from_bytes};
 
 pub use check::{ReceiptCheck, SampleCheck};
 
@@ -230,7 +230,8 @@ impl ReceiptRecorder {
             let Some(finished) = finished else { continue };
             let prompt = PromptText::new(&request.prompt, &request.prompt_ids, tokenizer);
             let settings = ReceiptSettings::of(&request.options);
-            let sample = ReceiptSample::new(request.options.sample_index, tokens, finished, tokenizer)?;
+            let (index, before) = (request.options.sample_index, &request.prompt_ids);
+            let sample = ReceiptSample::new(index, before, tokens, finished, tokenizer)?;
             let unwritable =
                 |source: serde_json::Error| ModelError::Serialize { what: "settings", source: source.into() };
             let key = prompt.key(&settings).map_err(unwritable)?;
@@ -266,8 +267,7 @@ impl Receipt {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ReceiptError> {
         let path: PathBuf = path.as_ref().to_owned();
         let text = std::fs::read(&path).map_err(|source| TextError::Unreadable { path: path.clone(), source })?;
-        let text = String::from_utf8(text)
-            .map_err(|error| TextError::NotUtf8 { path: path.clone(), offset: error.utf8_error().valid_up_to() })?;
+        let text = text_from_bytes(text, &path)?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -352,6 +352,7 @@ impl std::fmt::Display for Machine {
 impl ReceiptSample {
     fn new(
         sample_index: u64,
+        before: &[u32],
         tokens: &[GeneratedToken],
         finished: &GeneratedText,
         tokenizer: &Tokenizer,
@@ -359,7 +360,7 @@ impl ReceiptSample {
         let ids: Vec<u32> = tokens.iter().map(|token| token.sampled.token).collect();
         Ok(Self {
             sample_index,
-            text: tokenizer.decode(&ids)?,
+            text: tokenizer.decode_after(before, &ids)?,
             finish: finished.finish,
             stop_text: finished.stop_text.clone(),
             stop: finished.stop_token.as_ref().map(|token| ReceiptToken::new(&token.sampled, tokenizer)),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use tril_data::{Corpus, DataError, DocumentFormat};
 use tril_model::{GptConfig, ModelError, Positions, memory};
-use tril_text::TokenizerConfig;
+use tril_text::{TokenizerConfig, text_from_bytes};
 use tril_train::{OptimizerConfig, TrainConfig};
 
 /// The recipe that runs when none is named.
@@ -93,13 +94,35 @@ pub struct Recipe {
 pub struct DataConfig {
     /// Name of an embedded corpus, or path of a file or directory.
     pub source: String,
+    /// For lines of JSON: the field that is the text of a document; empty for plain text.
+    pub field: String,
+    /// For documents in one text: what stands between them; empty where each file is one.
+    pub separator: String,
     /// Share of the text, at its end, that is held out: above 0, below 1.
     pub validation_fraction: f64,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { source: "tales".into(), validation_fraction: 0.1 }
+        Self { source: "tales".into(), field: String::new(), separator: String::new(), validation_fraction: 0.1 }
+    }
+}
+
+impl DataConfig {
+    /// How the text is cut into documents.
+    ///
+    /// # Errors
+    /// [`DataError::TwoFormats`].
+    pub fn format(&self) -> Result<DocumentFormat, DataError> {
+        DocumentFormat::new(&self.field, &self.separator)
+    }
+
+    /// Opens the text.
+    ///
+    /// # Errors
+    /// As [`Corpus::open_as`].
+    pub fn open(&self) -> Result<Corpus, DataError> {
+        Corpus::open_as(&self.source, &self.format()?)
     }
 }
 
@@ -142,6 +165,7 @@ impl Recipe {
     /// [`RecipeError::Toml`]; [`RecipeError::Field`] for an unknown section or field (the nearest known one is named) or
     /// a value of another type.
     pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
+        let text = text.trim_start_matches('\u{feff}');
         let mut table: Table =
             text.parse().map_err(|error| RecipeError::Toml { origin: origin.to_owned(), detail: plain(&error) })?;
         let wrong = |detail: String| RecipeError::Field { origin: origin.to_owned(), detail };
@@ -162,7 +186,11 @@ impl Recipe {
             return Self::shipped(name);
         }
         let unreadable = |source| RecipeError::Unreadable { path: path.to_owned(), source };
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, &path.display().to_string())
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let text = text_from_bytes(bytes, path);
+        let invalid = |fault: String| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, fault));
+        let text = text.map_err(|error| invalid(error.encoding_fault()))?;
+        Self::parse(&text, &path.display().to_string())
     }
 
     /// Changes one field, as in `model.n_layers=6`. The value is read as TOML; what is no TOML is text, so quotes may be

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tril_data::{Corpus, EncodedCorpus};
+use tril_data::{Corpus, DocumentFormat, EncodedCorpus, Oddities};
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig, checkpoint};
-use tril_text::Tokenizer;
+use tril_text::{TextBounds, Tokenizer};
 use tril_train::{
-    BestCheckpoint, Evaluation, RunDir, StepReport, TrainError, TrainObserver, TrainOutcome, Trainer, TrainingRun,
-    TrainingText, learning_rate,
+    BestCheckpoint, Evaluation, RunDir, StepReport, TextFiles, TrainError, TrainObserver, TrainOutcome, Trainer,
+    TrainingRun, TrainingText, learning_rate,
 };
 
 use crate::generate::GenerateRequest;
 use crate::recipe::{Recipe, SampleConfig};
-use crate::{ComputeDevice, Error, Model};
+use crate::{ComputeDevice, Error, Model, advice};
 
 /// A run that is ready to go on.
 pub struct Training {
@@ -77,7 +77,7 @@ impl Training {
     ) -> Result<Self, Error> {
         // Said before the text is read, which may take long.
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        let corpus = Corpus::open(&recipe.data.source)?;
+        let corpus = recipe.data.open()?;
         Self::begin_on(&corpus, recipe, dir, existing, device)
     }
 
@@ -105,12 +105,20 @@ impl Training {
         let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
         let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
         check_validation(&text)?;
+        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
         // Everything that could be refused has been by now: nothing of an earlier run is touched before.
         let replace = existing == ExistingRun::Replace;
-        let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, tokenizer.to_json()?.into_bytes(), replace)?;
+        let generation = Some(bounds.to_json()?.into_bytes());
+        let files = TextFiles { tokenizer: tokenizer.to_json()?.into_bytes(), generation };
+        let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, files, replace)?;
         let mut begun = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None);
-        begun.doubts.extend(corpus.skipped.iter().cloned());
+        let odd = corpus.documents.iter().map(|document| Oddities::of(&document.text));
+        let odd = odd.fold(Oddities::default(), Oddities::and).doubts();
+        let fit = advice::doubts(&begun.recipe, &begun.corpus, &begun.tokenizer);
+        let documents = doubts_of_documents(corpus, &begun);
+        begun.doubts.extend(fit.into_iter().chain(documents).chain(odd).chain(corpus.skipped.iter().cloned()));
         Ok(begun)
     }
 
@@ -174,13 +182,15 @@ impl Training {
                 recipe.train.steps, progress.step
             ));
         }
-        let corpus = Corpus::open(&recipe.data.source).map_err(|source| Error::TextMoved { source })?;
+        let corpus = recipe.data.open().map_err(|source| Error::TextMoved { source })?;
         let text = EncodedCorpus::new(&corpus, &tokenizer, recipe.data.validation_fraction)?;
         let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
         if training.key() != progress.text_key {
             return Err(TrainError::OtherText.into());
         }
         check_validation(&text)?;
+        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
         let doubt = doubt_of_schedule(&stored, &recipe, progress.step);
         let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
@@ -188,8 +198,10 @@ impl Training {
             dir = dir.branch(&from, &progress, new, replace)?;
         }
         dir.set_recipe(recipe.to_toml()?);
+        dir.set_generation(bounds.to_json()?.into_bytes());
         let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best);
-        resumed.doubts.extend(doubt.into_iter().chain(corpus.skipped));
+        let documents = doubts_of_documents(&corpus, &resumed);
+        resumed.doubts.extend(doubt.into_iter().chain(documents).chain(corpus.skipped));
         Ok(resumed)
     }
 
@@ -210,10 +222,11 @@ impl Training {
             config: recipe.train.clone(),
             training,
             validation: corpus.validation.ids.clone(),
-            validation_bytes: tokenizer.predicted_bytes(corpus.validation.bytes, &corpus.validation.ids),
+            validation_bytes: corpus.validation.predicted_bytes,
             best,
         };
-        let doubts = recipe.doubts();
+        let mut doubts = recipe.doubts();
+        doubts.extend(doubt_of_unknown(&corpus));
         Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample, doubts }
     }
 
@@ -293,9 +306,47 @@ fn doubt_of_schedule(stored: &Recipe, recipe: &Recipe, step: u64) -> Option<Stri
     })
 }
 
+/// What to say of characters that one token stands for, whatever they are.
+fn doubt_of_unknown(corpus: &EncodedCorpus) -> Option<String> {
+    let mut unknown = corpus.train.unknown.clone();
+    unknown.add(corpus.validation.unknown.clone());
+    (unknown.count() > 0).then(|| {
+        format!(
+            "the tokenizer does not know {} characters of the text, {unknown}: one token stands for them all, the model cannot write them, and bits per byte leave them out; kinds `byte` and `bpe` write any text",
+            unknown.count()
+        )
+    })
+}
+
+/// What to say where documents were asked for and the model cannot learn where they end, or where lines of JSON are read as
+/// plain text.
+fn doubts_of_documents(corpus: &Corpus, training: &Training) -> Vec<String> {
+    let Recipe { data, tokenizer, .. } = &training.recipe;
+    let mut doubts = Vec::new();
+    let is_asked_for = data.format().is_ok_and(|format| format != DocumentFormat::Files);
+    if is_asked_for && training.tokenizer.end_of_text().is_none() {
+        doubts.push(match tokenizer.end_of_text {
+            false => format!(
+                "{} documents follow one another without a mark: tokenizer.end_of_text=true has a token end each",
+                corpus.documents.len()
+            ),
+            true => "no document ends in the training part, so the model cannot learn where documents end".to_owned(),
+        });
+    }
+    let is_named_json = |name: &str| name.ends_with(".jsonl") || name.ends_with(".ndjson");
+    if data.field.is_empty() && is_named_json(&data.source) {
+        doubts.push(format!(
+            "{} is read as plain text; with data.field=text the field `text` of each line would be a document",
+            corpus.name
+        ));
+    }
+    doubts
+}
+
 fn check_validation(text: &EncodedCorpus) -> Result<(), Error> {
     match text.validation.ids.len() {
         tokens @ 0..2 => Err(Error::NothingToValidate { tokens }),
+        _ if text.validation.predicted_bytes == 0 => Err(Error::NothingSpelt),
         _ => Ok(()),
     }
 }

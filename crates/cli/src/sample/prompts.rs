@@ -42,7 +42,12 @@ pub fn read(path: &Path, json_lines: bool, options: &GenerateOptions) -> Result<
         path.extension().is_some_and(|end| ["jsonl", "ndjson"].iter().any(|name| end.eq_ignore_ascii_case(name)));
     let lines = named_lines(path, &text)?;
     if is_named || json_lines && text.trim_start().starts_with('{') {
-        return lines.map(|(name, line)| object(&name, line, options)).collect();
+        let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+        let prompts: Vec<Prompt> = lines.map(|(name, line)| object(&name, line, options)).collect::<Result<_>>()?;
+        if prompts.is_empty() {
+            bail!("{}: all its lines are empty; write one object per line", path.display());
+        }
+        return Ok(prompts);
     }
     // A prompt a line; an empty line is an empty prompt.
     let prompt =

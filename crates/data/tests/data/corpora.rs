@@ -11,15 +11,16 @@ fn open(path: &Path) -> Result<Corpus, DataError> {
 }
 
 #[test]
-fn a_file_is_one_document_byte_for_byte() {
+fn a_file_is_one_document_as_it_is_but_for_a_byte_order_mark() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("poem.txt");
     fs::write(&path, "\u{feff}first\r\nsecond 句\n").unwrap();
     let corpus = open(&path).unwrap();
     assert_eq!(corpus.name, "poem.txt");
-    assert_eq!(corpus.texts(), ["\u{feff}first\r\nsecond 句\n"]);
+    assert_eq!(corpus.texts(), ["first\r\nsecond 句\n"]);
     assert_eq!(corpus.documents[0].nats, None);
-    assert_eq!(corpus.text_len(), 21);
+    assert_eq!(corpus.text_len(), 18);
+    assert!(!corpus.has_documents);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(super) fn by_pairs(
             .show_progress(false)
             .build(),
     );
-    let pieces: Vec<&str> = documents.iter().flat_map(|text| chunks(text, Cuts::BeforeNewlines)).collect();
+    let pieces: Vec<&str> = documents.iter().flat_map(|text| chunks(text, Cuts::BetweenWords)).collect();
     tokenizer.train(&mut trainer, pieces.into_iter()).map_err(TextError::library("build"))?;
     Ok(tokenizer)
 }

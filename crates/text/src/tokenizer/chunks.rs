@@ -10,9 +10,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub(super) enum Cuts {
     /// Between any two characters: each character is a word by itself.
     Anywhere,
-    /// Before a newline that follows a character that is no white space. In GPT-2's pattern no word ends in white
-    /// space but begins with another character, and no word but one of white space looks at what follows it.
-    BeforeNewlines,
+    /// Where [`is_border`] finds a border between two words of GPT-2's pattern.
+    BetweenWords,
     /// Not known: the text goes through whole.
     Nowhere,
 }
@@ -27,7 +26,7 @@ impl Cuts {
             None if plain && has_single_characters_only(tokenizer) => Self::Anywhere,
             Some(PreTokenizerWrapper::ByteLevel(level)) if plain && !level.add_prefix_space => {
                 if level.use_regex {
-                    Self::BeforeNewlines
+                    Self::BetweenWords
                 } else if has_single_characters_only(tokenizer) {
                     Self::Anywhere
                 } else {
@@ -74,11 +73,34 @@ fn chunk_len(text: &str, cuts: Cuts, chunk_bytes: usize) -> usize {
     match cuts {
         Cuts::Anywhere => from,
         Cuts::Nowhere => text.len(),
-        Cuts::BeforeNewlines => text[from..]
-            .match_indices('\n')
-            .map(|(at, _)| from + at)
-            .find(|&at| text[..at].chars().next_back().is_some_and(|before| !before.is_whitespace()))
-            .unwrap_or(text.len()),
+        Cuts::BetweenWords => border_after(text, from).unwrap_or(text.len()),
+    }
+}
+
+/// The first place from `from` on where two words border on each other, whatever stands around.
+fn border_after(text: &str, from: usize) -> Option<usize> {
+    let mut before = text[..from].chars().next_back();
+    let mut characters = text[from..].char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let next = characters.peek().map(|(_, next)| *next);
+        if before.is_some_and(|before| is_border(before, character, next)) {
+            return Some(from + at);
+        }
+        before = Some(character);
+    }
+    None
+}
+
+/// Whether a word of GPT-2's pattern begins at a character, whatever stands around the three: no word ends in white space but
+/// begins with another character, and none but one of white space looks at what follows it. So there is a border before a
+/// newline or a single space after other characters, and where ideographs, which are letters, meet punctuation.
+fn is_border(before: char, character: char, next: Option<char>) -> bool {
+    let is_ideograph = |character: char| ('\u{4e00}'..='\u{9fa5}').contains(&character);
+    let is_stop = |character: char| ['，', '。', '、', '；', '：', '！', '？'].contains(&character);
+    match character {
+        '\n' => !before.is_whitespace(),
+        ' ' => !before.is_whitespace() && next.is_some_and(|next| !next.is_whitespace()),
+        _ => is_ideograph(before) && is_stop(character) || is_stop(before) && is_ideograph(character),
     }
 }
 
@@ -87,8 +109,15 @@ mod tests {
     use super::*;
     use crate::tokenizer::{Tokenizer, TokenizerConfig, TokenizerKind};
 
-    /// Lines with white space of every sort around newlines, few enough that byte pairs learn them by heart.
-    const AWKWARD: [&str; 3] = ["x \n\ny\n", "it's 3\n \n\t\nq", "詞：明。\r\nI \u{2003}\nJ!\n'll \n"];
+    /// Lines with white space of every sort around newlines, and texts without any, few enough that byte pairs learn them by
+    /// heart.
+    const AWKWARD: [&str; 5] = [
+        "x \n\ny\n",
+        "it's 3\n \n\t\nq",
+        "詞：明。\r\nI \u{2003}\nJ!\n'll \n",
+        "it's one line,  with 3 spaces 'll \u{3000}z \t. ",
+        "明月幾時有，把酒問青天。。 不知x，y、3天上'，",
+    ];
 
     #[test]
     fn chunks_of_any_length_give_the_ids_of_the_whole_text() {
@@ -114,7 +143,10 @@ mod tests {
     fn a_long_text_is_encoded_in_several_chunks_and_an_empty_one_in_none() {
         let text = "x \n\ny\n".repeat(CHUNK_BYTES);
         assert!(chunks(&text, Cuts::Anywhere).count() >= 5);
-        assert!(chunks(&text, Cuts::BeforeNewlines).count() >= 5);
+        assert!(chunks(&text, Cuts::BetweenWords).count() >= 5);
+        for line in ["a word and ", "明月幾時有，"] {
+            assert!(chunks(&line.repeat(CHUNK_BYTES), Cuts::BetweenWords).count() >= 5, "{line} without an end");
+        }
         assert_eq!(chunks(&text, Cuts::Nowhere).count(), 1);
         assert_eq!(chunks("", Cuts::Nowhere).count(), 0);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::shared::{MADE, ODD_TEXTS, build, config};
 use serde_json::{Value, json};
-use tril_text::{TextError, Tokenizer, TokenizerConfig, TokenizerKind};
+use tril_text::{TextError, TextStream, Tokenizer, TokenizerConfig, TokenizerKind};
 
 /// A tokenizer.json around `model`.
 pub fn pipeline(model: Value, pre_tokenizer: Value, decoder: Value, special: &[(u32, &str)]) -> String {
@@ -236,7 +236,7 @@ fn files_that_break_the_library_are_refused_with_their_names_and_the_part() {
         assert!(message.contains(&*path.to_string_lossy()) && message.contains(expected), "{name}: {message}");
         seen += 1;
     }
-    assert_eq!(seen + 2, std::fs::read_dir(directory).expect("fixtures").count(), "each is looked at");
+    assert_eq!(seen + 3, std::fs::read_dir(directory).expect("fixtures").count(), "each is looked at");
 }
 
 #[test]
@@ -257,4 +257,69 @@ fn characters_that_would_vanish_are_refused_also_where_words_are_cut() {
     tokenizer.encode("A B\n C").expect("white space is no token's");
     let message = tokenizer.encode("A \u{732b}").expect_err("it would vanish").to_string();
     assert!(message.contains("U+732B"), "{message}");
+}
+
+fn fixture(name: &str) -> Tokenizer {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
+    Tokenizer::open(&Path::new(directory).join(name).with_extension("json")).expect("sound")
+}
+
+#[test]
+fn a_continuation_is_written_as_one_at_once_and_in_a_stream() {
+    for tokenizer in [fixture("unigram"), sentence_pieces()] {
+        let text = "the the a";
+        let ids = tokenizer.encode(text).expect("known");
+        assert_eq!(tokenizer.decode(&ids).expect("known"), text);
+        for cut in 0..=ids.len() {
+            let (before, after) = ids.split_at(cut);
+            let begin = tokenizer.decode(before).expect("known");
+            let rest = tokenizer.decode_after(before, after).expect("known");
+            assert_eq!(begin + &rest, text, "cut after {cut}");
+            let mut stream = TextStream::after(&tokenizer, before).expect("known");
+            let pieces: String = after.iter().filter_map(|id| stream.push(*id).expect("known")).collect();
+            assert_eq!(pieces + &stream.finish().expect("whole"), rest, "cut after {cut}");
+        }
+    }
+    let tokenizer = sentence_pieces();
+    let ids = tokenizer.encode("a猫").expect("bytes");
+    let (before, after) = ids.split_at(ids.len() - 2);
+    assert_eq!(
+        tokenizer.decode_after(before, after).expect("known"),
+        "猫",
+        "a character that both write belongs to the second"
+    );
+    let end = tokenizer.end_of_text().expect("it has one");
+    assert_eq!(tokenizer.decode_after(&[end], &[265]).expect("known"), "the", "after the end of a text another begins");
+}
+
+#[test]
+fn bytes_are_counted_where_a_token_spells_them() {
+    let tokenizer = fixture("unigram");
+    let spelt = |text: &str| tokenizer.encode_with_bytes(text).expect("encoded").iter().map(|(_, n)| n).sum::<usize>();
+    assert_eq!(spelt("the mat saw"), 11);
+    assert_eq!(spelt("the \u{436}\u{443}\u{43a} saw"), 8, "nobody spells the three letters");
+    let unknown = tokenizer.unknown_characters("the \u{436}\u{443}\u{436} \u{1f980}").expect("encoded");
+    assert_eq!((unknown.count(), unknown.to_string().as_str()), (4, "'ж' (U+0436), 'у' (U+0443), '🦀' (U+1F980)"));
+    let words = fixture("bpe_ws_nounk");
+    let bytes: Vec<(u32, usize)> = words.encode_with_bytes("The cat  sat.").expect("encoded");
+    assert_eq!(bytes, [(69, 3), (63, 3), (57, 3), (0, 1)], "white space between words is nobody's");
+}
+
+#[test]
+fn characters_that_vanish_are_refused_whatever_cuts_the_words() {
+    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
+    let mut model = letters(Value::Null);
+    model["vocab"]["▁"] = json!(3);
+    let tokenizer = read(&pipeline(model, metaspace.clone(), metaspace, &[])).expect("sound");
+    tokenizer.encode("ab ba b").expect("all known");
+    let error = tokenizer.encode("ab\nab éa").expect_err("it would vanish").to_string();
+    assert!(error.starts_with("the text: line 2, column 4: ") && error.contains("'é' (U+00E9)"), "{error}");
+}
+
+#[test]
+fn a_prompt_of_nothing_but_white_space_begins_where_an_empty_one_does() {
+    let tokenizer = fixture("bpe_ws_nounk");
+    for prompt in ["", " ", "\n \t"] {
+        assert_eq!(tokenizer.encode_prompt(prompt).expect("something"), [0]);
+    }
 }

@@ -70,7 +70,7 @@ impl Receipt {
             let stops = StopTexts::new(&self.stop_texts)?;
             for (prompt, continued, sample) in self.samples() {
                 let verification = verify(model.gpt(), &continued.transcript(sample), tolerance)?;
-                let text = fault_of_text(sample, &stops, model.tokenizer());
+                let text = fault_of_text(sample, &continued.prompt.ids(), &stops, model.tokenizer());
                 let verdict = if text.is_some() { Verdict::Fail } else { verification.verdict() };
                 let (tokens, &ReceiptSample { sample_index, finish, .. }) = (sample.tokens.len(), sample);
                 samples.push(SampleCheck { prompt, sample_index, tokens, finish, verdict, text, verification });
@@ -121,15 +121,15 @@ impl Receipt {
 }
 
 /// What is wrong with a sample's text or with the stop text that is said to have ended it.
-fn fault_of_text(sample: &ReceiptSample, stops: &StopTexts, tokenizer: &Tokenizer) -> Option<String> {
+fn fault_of_text(sample: &ReceiptSample, before: &[u32], stops: &StopTexts, tokenizer: &Tokenizer) -> Option<String> {
     let ids: Vec<u32> = sample.tokens.iter().map(|token| token.id).collect();
     // What the vocabulary lacks is found by the check of the ids.
-    let text = tokenizer.decode(&ids).ok()?;
+    let text = tokenizer.decode_after(before, &ids).ok()?;
     if text != sample.text {
         return Some("its text does not match its tokens".to_owned());
     }
     let (stop, at_end) =
-        first_stop(&ids, stops, tokenizer)?.map_or((None, true), |(stop, left)| (Some(stop), left == 0));
+        first_stop(before, &ids, stops, tokenizer)?.map_or((None, true), |(stop, left)| (Some(stop), left == 0));
     let (stop, said) = (stop.as_deref(), sample.stop_text.as_deref());
     match (sample.finish, stop) {
         (FinishReason::StopText, stop) if stop != said => Some(format!(
@@ -146,8 +146,13 @@ fn fault_of_text(sample: &ReceiptSample, stops: &StopTexts, tokenizer: &Tokenize
 
 /// The stop text that appears first, as where texts are generated, and how many tokens come after it. None if the tokens
 /// have no text.
-fn first_stop(ids: &[u32], stops: &StopTexts, tokenizer: &Tokenizer) -> Option<Option<(String, usize)>> {
-    let (mut text, mut watch) = (TextStream::new(tokenizer), stops.watch());
+fn first_stop(
+    before: &[u32],
+    ids: &[u32],
+    stops: &StopTexts,
+    tokenizer: &Tokenizer,
+) -> Option<Option<(String, usize)>> {
+    let (mut text, mut watch) = (TextStream::after(tokenizer, before).ok()?, stops.watch());
     for (place, id) in ids.iter().enumerate() {
         let Some(piece) = text.push(*id).ok()? else { continue };
         if let Some(stop) = watch.push(&piece).stop {

@@ -1,0 +1,138 @@
+//! The text of a file, a pipe or standard input, compressed or not.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::FrameDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use tril_text::{TextError, text_from_bytes};
+
+use crate::error::DataError;
+
+/// What messages call it.
+pub(crate) const STANDARD_INPUT: &str = "standard input";
+const GZIP: &[u8] = b"\x1F\x8B";
+const ZSTD: &[u8] = b"\x28\xB5\x2F\xFD";
+
+/// Reads a text: of a file or a pipe, or of standard input if the path is `-`; gzip and zstd are known by how they begin,
+/// encodings as [`text_from_bytes`] says.
+///
+/// # Errors
+///
+/// `Unreadable`, `Compressed`, `NotUtf8`, `OtherEncoding`.
+pub fn read_text(path: &Path) -> Result<String, DataError> {
+    let (bytes, path) = read_bytes(path)?;
+    Ok(text_from_bytes(bytes, &path)?)
+}
+
+/// What a file holds when it is unpacked, and what messages call it.
+pub(crate) fn read_bytes(path: &Path) -> Result<(Vec<u8>, PathBuf), DataError> {
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { PathBuf::from(STANDARD_INPUT) } else { path.to_path_buf() };
+    let unreadable = |source| TextError::Unreadable { path: name.clone(), source };
+    let mut bytes = Vec::new();
+    let read = if is_stdin {
+        io::stdin().lock().read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(unreadable)?;
+    let unpacked = if bytes.starts_with(GZIP) {
+        let mut unpacked = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice())
+            .read_to_end(&mut unpacked)
+            .map(|_| unpacked)
+            .map_err(|error| ("gzip", error.to_string()))
+    } else if bytes.starts_with(ZSTD) {
+        unzstd(&bytes).map_err(|error| ("zstd", error))
+    } else {
+        Ok(bytes)
+    };
+    match unpacked {
+        Ok(bytes) => Ok((bytes, name)),
+        Err((format, reason)) => Err(DataError::Compressed { path: name, format, reason }),
+    }
+}
+
+/// All frames, one after another; the error is a reason for a message.
+fn unzstd(mut bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut unpacked = Vec::new();
+    let mut decoder = FrameDecoder::new();
+    while !bytes.is_empty() {
+        match decoder.reset(&mut bytes) {
+            Ok(()) => {}
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                bytes = bytes.get(length as usize..).ok_or("it is cut off")?;
+                continue;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        while !decoder.is_finished() {
+            let blocks = ruzstd::decoding::BlockDecodingStrategy::UptoBytes(1 << 20);
+            decoder.decode_blocks(&mut bytes, blocks).map_err(|error| error.to_string())?;
+            decoder.collect_to_writer(&mut unpacked).map_err(|error| error.to_string())?;
+        }
+        decoder.collect_to_writer(&mut unpacked).map_err(|error| error.to_string())?;
+        let (said, found) = (decoder.get_checksum_from_data(), decoder.get_calculated_checksum());
+        if said.is_some() && said != found {
+            return Err("its checksum does not match what it holds".to_owned());
+        }
+    }
+    Ok(unpacked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<String, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a");
+        std::fs::write(&path, bytes).expect("written");
+        read_text(&path).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), "a"))
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).expect("packed");
+        encoder.finish().expect("packed")
+    }
+
+    fn zstd(text: &str) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn packed_texts_are_unpacked_all_parts_of_them() {
+        let text = "\u{feff}two lines\nof text 猫\n".repeat(5000);
+        let plain = text.trim_start_matches('\u{feff}');
+        for pack in [gzip, zstd] {
+            let packed = pack(&text);
+            assert!(packed.len() < text.len() / 10);
+            assert_eq!(read(&packed).as_deref(), Ok(plain));
+            let parts = [pack(&text[..100 + 3]), pack(&text[100 + 3..])].concat();
+            assert_eq!(read(&parts).as_deref(), Ok(plain), "two parts in one file");
+        }
+        let skippable = [&b"\x50\x2A\x4D\x18\x03\0\0\0abc"[..], &zstd("b")].concat();
+        assert_eq!(read(&[zstd("a"), skippable].concat()).as_deref(), Ok("ab"));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_damaged_is_refused_as_what_it_is() {
+        let text: String = (0..9000).map(|i| format!("{i} ")).collect();
+        for (name, packed) in [("gzip", gzip(&text)), ("zstd", zstd(&text))] {
+            for cut in [5, packed.len() / 2, packed.len() - 1] {
+                let error = read(&packed[..cut]).expect_err("it is cut off");
+                assert!(error.starts_with(&format!("a: cannot be unpacked as {name}: ")), "{error}");
+            }
+            let mut damaged = packed.clone();
+            let middle = damaged.len() / 2;
+            damaged[middle] ^= 0x55;
+            assert!(read(&damaged).is_err(), "{name}");
+        }
+    }
+}
