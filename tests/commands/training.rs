@@ -304,3 +304,15 @@ fn what_people_type_first_is_understood() {
     assert!(!String::from_utf8_lossy(&done.stdout).contains("a sample"), "it does not end as if it had trained");
     test_dir.tril("train --resume runs/text --steps 4").assert().success();
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_would_be_and_writes_nothing() {
+    let test_dir = TestDir::new();
+    let before = Tree::read(&test_dir.path("."));
+    let dry = "train smoke.toml --data text.txt --set data.validation_fraction=0.1 --steps 500 --dry-run";
+    let output = test_dir.stdout(dry);
+    assert_says(&output, &["500 steps of 4 × 16 tokens: ", " passes over the text", "time     about ", "memory   "]);
+    assert_says(&output, &["run      runs/smoke (nothing is written there yet)"]);
+    assert!(Tree::read(&test_dir.path(".")) == before, "nothing is written");
+    assert_says(&test_dir.refused("train smoke.toml --data none.txt --dry-run"), &["none.txt"]);
+}

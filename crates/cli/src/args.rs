@@ -130,6 +130,9 @@ pub struct TrainArgs {
     /// Continue a run from its last checkpoint, or from the given checkpoint of it; with --out as a new run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// Say what the run would be and about how long it would take, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
     /// Take N steps in all: short for --set train.steps=N
     #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     pub steps: Option<u64>,

@@ -1,7 +1,7 @@
 //! `tril train`: from a recipe and a text to a checkpoint.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
 use tril::{
-    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, ResumeChanges, SHIPPED_RECIPES,
-    TextEventKind, TrainOutcome, Training,
+    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, Rehearsal, ResumeChanges,
+    SHIPPED_RECIPES, TextEventKind, TrainOutcome, Training,
 };
 use tril_data::LossFloor;
 use tril_model::Positions;
@@ -24,6 +24,9 @@ use crate::{interrupt, open, quantity, runs};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
+    if args.dry_run {
+        return rehearse(args, &device);
+    }
     let mut training = match &args.resume {
         Some(path) => resume(args, path, &device)?,
         None => begin(args, &device)?,
@@ -58,13 +61,14 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
                 writeln!(out, "\n---\n")?;
             }
             write_losses(&mut out, &evaluation, best, &training)?;
-            if !is_done {
-                writeln!(out, "time             {}", quantity::duration(seconds))?;
-            }
             let dir = training.dir();
             writeln!(out, "run              {}", shown::path(dir.path()))?;
             write_hashes(&mut out, dir)?;
             writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(dir.path()))?;
+            if !is_done {
+                // No result tells the time.
+                note!("[trained in {}]", quantity::duration(seconds));
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -137,8 +141,8 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// A new run.
-fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
+/// The recipe and the name of a new run.
+fn recipe(args: &TrainArgs) -> Result<(Recipe, PathBuf)> {
     let (config, data) = match &args.config {
         Some(path) if args.data.is_none() && is_text(path) => (None, Some(path.to_string_lossy().into_owned())),
         config => (config.as_deref(), args.data.clone()),
@@ -154,11 +158,49 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
         recipe.data.source = data;
     }
     open::set_documents(&mut recipe.data, &args.documents);
+    Ok((recipe, name.into()))
+}
+
+/// What a run would be.
+fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
+    let (recipe, name) = recipe(args)?;
+    let out = args.out.clone().unwrap_or_else(|| runs::for_new(&name).0);
+    let Rehearsal {
+        recipe, text, train_tokens, validation_tokens, params, memory_bytes, passes, seconds, doubts, ..
+    } = Rehearsal::of(recipe, device)?;
+    let mut lines = TextWriter::plain(std::io::stdout().lock());
+    let Recipe { model, train, .. } = &recipe;
+    writeln!(lines, "device   {device}")?;
+    writeln!(
+        lines,
+        "text     {}: {train_tokens} tokens to train on, {validation_tokens} to validate on",
+        on_one_line(&text)
+    )?;
+    writeln!(lines, "tokens   {} of kind {}", model.vocab_size, format!("{:?}", recipe.tokenizer.kind).to_lowercase())?;
+    writeln!(lines, "model    {:.2} M parameters", params as f64 / 1e6)?;
+    let steps = quantity::counted(train.steps, "step");
+    writeln!(
+        lines,
+        "train    {steps} of {} × {} tokens: {passes:.1} passes over the text",
+        train.batch_size, train.seq_len
+    )?;
+    writeln!(lines, "memory   {} at least", quantity::bytes(memory_bytes))?;
+    writeln!(lines, "time     about {}", quantity::duration(seconds))?;
+    for doubt in &doubts {
+        writeln!(lines, "note     {doubt}")?;
+    }
+    writeln!(lines, "run      {} (nothing is written there yet)", shown::path(&out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A new run.
+fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
+    let (recipe, name) = recipe(args)?;
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
     let (out, taken) = match &args.out {
         Some(out) => (out.clone(), None),
-        None if args.force => (runs::default_of(name.as_ref()), None),
-        None => runs::for_new(name.as_ref()),
+        None if args.force => (runs::default_of(&name), None),
+        None => runs::for_new(&name),
     };
     let training = Training::begin(recipe, &out, existing, device)?;
     if let Some(taken) = taken {

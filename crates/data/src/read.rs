@@ -15,6 +15,11 @@ use crate::error::DataError;
 pub(crate) const STANDARD_INPUT: &str = "standard input";
 const GZIP: &[u8] = b"\x1F\x8B";
 const ZSTD: &[u8] = b"\x28\xB5\x2F\xFD";
+/// A text may unpack to so much, and beyond that to so many times its packed size: no text is packed better, and a file that
+/// is made to fill the memory is.
+const UNPACKED: usize = 256 << 20;
+const UNPACKED_TIMES: usize = 100;
+const TOO_LARGE: &str = "it would unpack to far more than a text of its size does";
 
 /// Reads a text: of a file or a pipe, or of standard input if the path is `-`; gzip and zstd are known by how they begin,
 /// encodings as [`text_from_bytes`] says.
@@ -40,11 +45,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<(Vec<u8>, PathBuf), DataError> {
     };
     read.map_err(unreadable)?;
     let unpacked = if bytes.starts_with(GZIP) {
-        let mut unpacked = Vec::new();
-        MultiGzDecoder::new(bytes.as_slice())
-            .read_to_end(&mut unpacked)
-            .map(|_| unpacked)
-            .map_err(|error| ("gzip", error.to_string()))
+        ungzip(&bytes).map_err(|error| ("gzip", error))
     } else if bytes.starts_with(ZSTD) {
         unzstd(&bytes).map_err(|error| ("zstd", error))
     } else {
@@ -56,9 +57,21 @@ pub(crate) fn read_bytes(path: &Path) -> Result<(Vec<u8>, PathBuf), DataError> {
     }
 }
 
+fn most_unpacked(bytes: &[u8]) -> usize {
+    UNPACKED + UNPACKED_TIMES * bytes.len()
+}
+
+/// All members, one after another; the error is a reason for a message.
+fn ungzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let (most, mut unpacked) = (most_unpacked(bytes), Vec::new());
+    let mut reader = MultiGzDecoder::new(bytes).take(most as u64 + 1);
+    reader.read_to_end(&mut unpacked).map_err(|error| error.to_string())?;
+    if unpacked.len() > most { Err(TOO_LARGE.to_owned()) } else { Ok(unpacked) }
+}
+
 /// All frames, one after another; the error is a reason for a message.
 fn unzstd(mut bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut unpacked = Vec::new();
+    let (most, mut unpacked) = (most_unpacked(bytes), Vec::new());
     let mut decoder = FrameDecoder::new();
     while !bytes.is_empty() {
         match decoder.reset(&mut bytes) {
@@ -73,6 +86,9 @@ fn unzstd(mut bytes: &[u8]) -> Result<Vec<u8>, String> {
             let blocks = ruzstd::decoding::BlockDecodingStrategy::UptoBytes(1 << 20);
             decoder.decode_blocks(&mut bytes, blocks).map_err(|error| error.to_string())?;
             decoder.collect_to_writer(&mut unpacked).map_err(|error| error.to_string())?;
+            if unpacked.len() > most {
+                return Err(TOO_LARGE.to_owned());
+            }
         }
         decoder.collect_to_writer(&mut unpacked).map_err(|error| error.to_string())?;
         let (said, found) = (decoder.get_checksum_from_data(), decoder.get_calculated_checksum());
@@ -119,6 +135,16 @@ mod tests {
         }
         let skippable = [&b"\x50\x2A\x4D\x18\x03\0\0\0abc"[..], &zstd("b")].concat();
         assert_eq!(read(&[zstd("a"), skippable].concat()).as_deref(), Ok("ab"));
+    }
+
+    #[test]
+    fn what_unpacks_to_far_more_than_a_text_does_is_refused() {
+        let zeros = "0".repeat(UNPACKED + (96 << 20));
+        for packed in [gzip(&zeros), zstd(&zeros)] {
+            assert!(UNPACKED_TIMES * packed.len() < 96 << 20, "packed too badly for this test: {}", packed.len());
+            let error = read(&packed).expect_err("too large");
+            assert!(error.ends_with(TOO_LARGE), "{error}");
+        }
     }
 
     #[test]

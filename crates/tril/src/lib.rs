@@ -38,6 +38,7 @@
 //! [`prove`].
 
 mod advice;
+mod beginning;
 mod chat;
 mod checkup;
 mod device;
@@ -46,6 +47,7 @@ mod generate;
 mod loaded_model;
 mod receipt;
 mod recipe;
+mod rehearsal;
 mod training;
 mod unescape;
 
@@ -70,6 +72,7 @@ pub use receipt::{
     ReceiptSample, ReceiptSettings, ReceiptToken, SampleCheck,
 };
 pub use recipe::{DEFAULT_RECIPE, DataConfig, Recipe, RecipeError, SHIPPED_RECIPES, SampleConfig, shipped_recipe};
+pub use rehearsal::Rehearsal;
 pub use training::{ExistingRun, Quiet, ResumeChanges, Training};
 pub use unescape::unescape;
 

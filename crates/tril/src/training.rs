@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tril_data::{Corpus, DocumentFormat, EncodedCorpus, Oddities};
-use tril_infer::{GenerateOptions, SamplerConfig};
-use tril_model::{Gpt, GptConfig, checkpoint};
+use tril_data::{Corpus, EncodedCorpus};
+use tril_model::{Gpt, checkpoint};
 use tril_text::{TextBounds, Tokenizer};
 use tril_train::{
     BestCheckpoint, Evaluation, RunDir, StepReport, TextFiles, TrainError, TrainObserver, TrainOutcome, Trainer,
     TrainingRun, TrainingText, learning_rate,
 };
 
+use crate::beginning::{Beginning, check_validation, doubt_of_unknown, doubts_of_documents, sample};
 use crate::generate::GenerateRequest;
-use crate::recipe::{Recipe, SampleConfig};
-use crate::{ComputeDevice, Error, Model, advice};
+use crate::recipe::Recipe;
+use crate::{ComputeDevice, Error, Model};
 
 /// A run that is ready to go on.
 pub struct Training {
@@ -87,38 +87,22 @@ impl Training {
     /// As [`Training::begin`].
     pub fn begin_on(
         corpus: &Corpus,
-        mut recipe: Recipe,
+        recipe: Recipe,
         dir: impl AsRef<Path>,
         existing: ExistingRun,
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
-        let text = EncodedCorpus::new(corpus, &tokenizer, recipe.data.validation_fraction)?;
-        let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
-        if asked != 0 && asked != tokens {
-            return Err(Error::VocabSize { asked, tokens });
-        }
-        recipe.model = GptConfig { vocab_size: tokens, ..recipe.model }.resolve()?;
-        recipe.check_memory()?;
-        let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device.inner())?;
-        let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
-        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
-        check_validation(&text)?;
-        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
-        let tokenizer = tokenizer.with_bounds(bounds)?;
-        let sample = sample(&recipe, &tokenizer)?;
+        let beginning = Beginning::of(corpus, recipe, device)?;
+        let doubts = beginning.doubts(corpus);
+        let Beginning { recipe, trainer, training, text, tokenizer, bounds, sample } = beginning;
         // Everything that could be refused has been by now: nothing of an earlier run is touched before.
         let replace = existing == ExistingRun::Replace;
         let generation = Some(bounds.to_json()?.into_bytes());
         let files = TextFiles { tokenizer: tokenizer.to_json()?.into_bytes(), generation };
         let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, files, replace)?;
         let mut begun = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None);
-        let odd = corpus.documents.iter().map(|document| Oddities::of(&document.text));
-        let odd = odd.fold(Oddities::default(), Oddities::and).doubts();
-        let fit = advice::doubts(&begun.recipe, &begun.corpus, &begun.tokenizer);
-        let documents = doubts_of_documents(corpus, &begun);
-        begun.doubts.extend(fit.into_iter().chain(documents).chain(odd).chain(corpus.skipped.iter().cloned()));
+        begun.doubts = doubts;
         Ok(begun)
     }
 
@@ -200,7 +184,7 @@ impl Training {
         dir.set_recipe(recipe.to_toml()?);
         dir.set_generation(bounds.to_json()?.into_bytes());
         let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best);
-        let documents = doubts_of_documents(&corpus, &resumed);
+        let documents = doubts_of_documents(&corpus, &resumed.recipe, &resumed.tokenizer);
         resumed.doubts.extend(doubt.into_iter().chain(documents).chain(corpus.skipped));
         Ok(resumed)
     }
@@ -304,58 +288,4 @@ fn doubt_of_schedule(stored: &Recipe, recipe: &Recipe, step: u64) -> Option<Stri
             step + 1
         )
     })
-}
-
-/// What to say of characters that one token stands for, whatever they are.
-fn doubt_of_unknown(corpus: &EncodedCorpus) -> Option<String> {
-    let mut unknown = corpus.train.unknown.clone();
-    unknown.add(corpus.validation.unknown.clone());
-    (unknown.count() > 0).then(|| {
-        format!(
-            "the tokenizer does not know {} characters of the text, {unknown}: one token stands for them all, the model cannot write them, and bits per byte leave them out; kinds `byte` and `bpe` write any text",
-            unknown.count()
-        )
-    })
-}
-
-/// What to say where documents were asked for and the model cannot learn where they end, or where lines of JSON are read as
-/// plain text.
-fn doubts_of_documents(corpus: &Corpus, training: &Training) -> Vec<String> {
-    let Recipe { data, tokenizer, .. } = &training.recipe;
-    let mut doubts = Vec::new();
-    let is_asked_for = data.format().is_ok_and(|format| format != DocumentFormat::Files);
-    if is_asked_for && training.tokenizer.end_of_text().is_none() {
-        doubts.push(match tokenizer.end_of_text {
-            false => format!(
-                "{} documents follow one another without a mark: tokenizer.end_of_text=true has a token end each",
-                corpus.documents.len()
-            ),
-            true => "no document ends in the training part, so the model cannot learn where documents end".to_owned(),
-        });
-    }
-    let is_named_json = |name: &str| name.ends_with(".jsonl") || name.ends_with(".ndjson");
-    if data.field.is_empty() && is_named_json(&data.source) {
-        doubts.push(format!(
-            "{} is read as plain text; with data.field=text the field `text` of each line would be a document",
-            corpus.name
-        ));
-    }
-    doubts
-}
-
-fn check_validation(text: &EncodedCorpus) -> Result<(), Error> {
-    match text.validation.ids.len() {
-        tokens @ 0..2 => Err(Error::NothingToValidate { tokens }),
-        _ if text.validation.predicted_bytes == 0 => Err(Error::NothingSpelt),
-        _ => Ok(()),
-    }
-}
-
-fn sample(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<GenerateRequest, Error> {
-    let SampleConfig { prompt, max_tokens, temperature, top_k, seed, .. } = &recipe.sample;
-    let sampler = SamplerConfig { temperature: *temperature, top_k: *top_k, seed: *seed, ..SamplerConfig::default() };
-    sampler.check(tokenizer.vocab_size()).map_err(|error| Error::from(error).at("[sample]"))?;
-    let request = GenerateRequest::new(prompt, tokenizer).map_err(|error| error.in_text("[sample] prompt"))?;
-    let options = GenerateOptions { sampler, max_tokens: *max_tokens, ..request.options };
-    Ok(GenerateRequest { options, ..request })
 }

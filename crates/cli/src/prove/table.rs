@@ -71,11 +71,7 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
         None => format!("{} {}", proof.cases, proof.id.cases()),
     };
     let difference = proof.max_difference.map_or("-".to_owned(), scientific);
-    let ulps = match proof.max_ulps {
-        None => "-".to_owned(),
-        Some(ulps) if ulps < 100_000 => ulps.to_string(),
-        Some(ulps) => scientific(f64::from(ulps)),
-    };
+    let ulps = proof.max_ulps.map_or("-".to_owned(), in_ulps);
     let first = proof.first_difference.map_or("-".to_owned(), |position| position.to_string());
     let demand = match (proof.tolerance, proof.id) {
         (Some(tolerance), _) => format!("≤{}", scientific(tolerance)),
@@ -94,16 +90,22 @@ fn write_control(control: &Control, out: &mut impl Write) -> Result<()> {
     let Control { positions, positions_that_differ, max_difference, max_ulps } = control;
     let differ = format!("{positions_that_differ} differ");
     let (difference, outcome) = (scientific(*max_difference), if control.differs() { "seen" } else { "open" });
+    let ulps = in_ulps(*max_ulps);
     writeln!(out, "Control: what must differ")?;
     writeln!(
         out,
-        "  {:<29} {differ:>24} {positions:>8} {difference:>7} {max_ulps:>5} {:>7} {:>7} {outcome:>4}",
+        "  {:<29} {differ:>24} {positions:>8} {difference:>7} {ulps:>5} {:>7} {:>7} {outcome:>4}",
         "the head's sums cut in two", "-", "differ"
     )?;
     if !control.differs() {
         writeln!(out, "  The sums come out the same in either order: on this text, equal bits show nothing.")?;
     }
     Ok(())
+}
+
+/// A distance in at most five characters.
+fn in_ulps(ulps: u32) -> String {
+    if ulps < 100_000 { ulps.to_string() } else { format!("{:.0e}", f64::from(ulps)) }
 }
 
 fn label(finding: &ProveOutput, id: ProofId) -> String {

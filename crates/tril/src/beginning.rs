@@ -1,0 +1,112 @@
+//! What a run begins with, made from a recipe and a text: all that can be refused is refused here, and nothing is written.
+
+use tril_data::{Corpus, DocumentFormat, EncodedCorpus, Oddities};
+use tril_infer::{GenerateOptions, SamplerConfig};
+use tril_model::{Gpt, GptConfig};
+use tril_text::{TextBounds, Tokenizer};
+use tril_train::{Trainer, TrainingText};
+
+use crate::advice;
+use crate::generate::GenerateRequest;
+use crate::recipe::{Recipe, SampleConfig};
+use crate::{ComputeDevice, Error};
+
+/// All parts of a run but its directory.
+pub(crate) struct Beginning {
+    /// With the vocabulary that the text has, and every field as it is used.
+    pub recipe: Recipe,
+    pub trainer: Trainer,
+    pub training: TrainingText,
+    pub text: EncodedCorpus,
+    pub tokenizer: Tokenizer,
+    pub bounds: TextBounds,
+    pub sample: GenerateRequest,
+}
+
+impl Beginning {
+    /// # Errors
+    /// As [`crate::Training::begin_on`].
+    pub fn of(corpus: &Corpus, mut recipe: Recipe, device: &ComputeDevice) -> Result<Self, Error> {
+        let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
+        let text = EncodedCorpus::new(corpus, &tokenizer, recipe.data.validation_fraction)?;
+        let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
+        if asked != 0 && asked != tokens {
+            return Err(Error::VocabSize { asked, tokens });
+        }
+        recipe.model = GptConfig { vocab_size: tokens, ..recipe.model }.resolve()?;
+        recipe.check_memory()?;
+        let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device.inner())?;
+        let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
+        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+        check_validation(&text)?;
+        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        let tokenizer = tokenizer.with_bounds(bounds)?;
+        let sample = sample(&recipe, &tokenizer)?;
+        Ok(Self { recipe, trainer, training, text, tokenizer, bounds, sample })
+    }
+
+    /// What is allowed and seldom meant, each in a sentence: of the recipe, of the text, and of both together.
+    pub fn doubts(&self, corpus: &Corpus) -> Vec<String> {
+        let Self { recipe, text, tokenizer, .. } = self;
+        let odd = corpus.documents.iter().map(|document| Oddities::of(&document.text));
+        let odd = odd.fold(Oddities::default(), Oddities::and).doubts();
+        let fit = advice::doubts(recipe, text, tokenizer);
+        let documents = doubts_of_documents(corpus, recipe, tokenizer);
+        let all = recipe.doubts().into_iter().chain(doubt_of_unknown(text)).chain(fit).chain(documents).chain(odd);
+        all.chain(corpus.skipped.iter().cloned()).collect()
+    }
+}
+
+/// What to say where documents were asked for and the model cannot learn where they end, or where lines of JSON are read as
+/// plain text.
+pub(crate) fn doubts_of_documents(corpus: &Corpus, recipe: &Recipe, built: &Tokenizer) -> Vec<String> {
+    let Recipe { data, tokenizer, .. } = recipe;
+    let mut doubts = Vec::new();
+    let is_asked_for = data.format().is_ok_and(|format| format != DocumentFormat::Files);
+    if is_asked_for && built.end_of_text().is_none() {
+        doubts.push(match tokenizer.end_of_text {
+            false => format!(
+                "{} documents follow one another without a mark: tokenizer.end_of_text=true has a token end each",
+                corpus.documents.len()
+            ),
+            true => "no document ends in the training part, so the model cannot learn where documents end".to_owned(),
+        });
+    }
+    let is_named_json = |name: &str| name.ends_with(".jsonl") || name.ends_with(".ndjson");
+    if data.field.is_empty() && is_named_json(&data.source) {
+        doubts.push(format!(
+            "{} is read as plain text; with data.field=text the field `text` of each line would be a document",
+            corpus.name
+        ));
+    }
+    doubts
+}
+
+pub(crate) fn check_validation(text: &EncodedCorpus) -> Result<(), Error> {
+    match text.validation.ids.len() {
+        tokens @ 0..2 => Err(Error::NothingToValidate { tokens }),
+        _ if text.validation.predicted_bytes == 0 => Err(Error::NothingSpelt),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn sample(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<GenerateRequest, Error> {
+    let SampleConfig { prompt, max_tokens, temperature, top_k, seed, .. } = &recipe.sample;
+    let sampler = SamplerConfig { temperature: *temperature, top_k: *top_k, seed: *seed, ..SamplerConfig::default() };
+    sampler.check(tokenizer.vocab_size()).map_err(|error| Error::from(error).at("[sample]"))?;
+    let request = GenerateRequest::new(prompt, tokenizer).map_err(|error| error.in_text("[sample] prompt"))?;
+    let options = GenerateOptions { sampler, max_tokens: *max_tokens, ..request.options };
+    Ok(GenerateRequest { options, ..request })
+}
+
+/// What to say of characters that one token stands for, whatever they are.
+pub(crate) fn doubt_of_unknown(corpus: &EncodedCorpus) -> Option<String> {
+    let mut unknown = corpus.train.unknown.clone();
+    unknown.add(corpus.validation.unknown.clone());
+    (unknown.count() > 0).then(|| {
+        format!(
+            "the tokenizer does not know {} characters of the text, {unknown}: one token stands for them all, the model cannot write them, and bits per byte leave them out; kinds `byte` and `bpe` write any text",
+            unknown.count()
+        )
+    })
+}
