@@ -137,7 +137,7 @@ impl Tokenizer {
     pub(super) fn check_covered(&self, text: &str, ranges: &[Range<usize>]) -> Result<(), TextError> {
         let mut end = 0;
         let mut uncovered = Vec::new();
-        for range in ranges.iter().cloned().chain([text.len()..text.len()]) {
+        for range in ranges.iter().cloned().chain(std::iter::once(text.len()..text.len())) {
             if range.start > end {
                 let missing = text[end..range.start].char_indices().filter(|(_, one)| !one.is_whitespace());
                 uncovered.extend(missing.map(|(at, one)| (end + at, one)));
@@ -149,10 +149,11 @@ impl Tokenizer {
         }
         let kinds: BTreeSet<char> = text.chars().collect();
         let vanishing: BTreeSet<char> = kinds.into_iter().filter(|one| self.vanishes(*one)).collect();
-        let (mut lost, blank): (Vec<(usize, char)>, Vec<(usize, char)>) =
-            text.char_indices().filter(|(_, one)| vanishing.contains(one)).partition(|(_, one)| !one.is_whitespace());
+        let mut lost: Vec<(usize, char)> =
+            text.char_indices().filter(|(_, one)| vanishing.contains(one) && !one.is_whitespace()).collect();
         if lost.is_empty() {
-            if !blank.is_empty() {
+            // White space that was dropped shifts what is counted behind it too.
+            if vanishing.iter().any(|one| one.is_whitespace()) {
                 return Ok(());
             }
             lost = uncovered; // A character that the vocabulary has, and not in the middle of a word.
