@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod lab;
 mod sampling;
 mod values;
 
@@ -12,6 +13,7 @@ use tril::DeviceChoice;
 use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
+pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
 
@@ -41,6 +43,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
+    /// Experiments on small models: what working, the mask and attention do
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// List the shipped recipes, or print one
     Recipes(RecipesArgs),
     /// Measure how fast this machine trains and generates

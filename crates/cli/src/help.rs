@@ -15,14 +15,14 @@ use crate::shown::TextWriter;
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Learn", &["train", "recipes"]),
     ("Write", &["sample", "chat"]),
-    ("Look inside", &["score"]),
+    ("Look inside", &["score", "lab"]),
     ("Prove", &["prove", "verify"]),
     ("Measure", &["eval", "cost", "bench"]),
     ("Install", &["completions", "man", "help"]),
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 13] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -44,6 +44,7 @@ const EXAMPLES: [(&str, &str); 12] = [
     ),
     ("eval", "  tril eval runs/tales chapter.txt\n  tril eval runs/tales - --json < chapter.txt"),
     ("score", "  tril score runs/tales chapter.txt\n  tril score runs/tales chapter.txt --html page.html"),
+    ("lab", "  tril lab sums --quick\n  tril lab parity --svg parity.svg"),
     ("prove", "  tril prove runs/tales\n  tril prove runs/tales --text chapter.txt"),
     ("verify", "  tril sample runs/tales --receipt receipt.json\n  tril verify runs/tales receipt.json"),
     ("cost", "  tril cost runs/tales\n  tril cost runs/tales --max-tokens 512 --svg cost.svg"),

@@ -18,6 +18,7 @@ mod eval;
 mod help;
 mod hints;
 mod interrupt;
+mod lab;
 mod open;
 mod output;
 mod progress;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Lab(command) => lab::run(&command),
         args::Command::Recipes(args) => recipes::run(&args),
         args::Command::Bench(command) => bench::run(&command),
         args::Command::Completions(args) => help::completions(&args),
