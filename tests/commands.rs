@@ -18,6 +18,8 @@
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `costing` | what `cost` counts, and that the routes agree |
+//! | `essay` | every command of both essays prints what stands there |
+//! | `experimenting` | what `lab` prints, keeps and refuses |
 //! | `helping` | what `--help`, completions and man pages hold |
 //! | `benching` | what `bench` measures, however fast that is |
 
@@ -27,7 +29,9 @@ mod chatting;
 mod costing;
 mod divergence;
 mod endless;
+mod essay;
 mod evaluation;
+mod experimenting;
 mod helping;
 mod hiding;
 mod hostile;

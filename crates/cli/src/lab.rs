@@ -9,9 +9,11 @@ mod routes_plot;
 mod table;
 mod train;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 use tril::Model;
 use tril_lab::{LabError, TaskKind};
 
@@ -55,6 +57,15 @@ fn cell(token: &str, width: usize) -> String {
         used += columns;
     }
     cell + &" ".repeat(width - used)
+}
+
+/// Steps of training on stderr, where that is a terminal.
+fn bar(steps: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
+    ProgressBar::new(steps).with_style(style.unwrap_or(ProgressStyle::default_bar()).progress_chars("━╸─"))
 }
 
 /// An error of the layers below is told as theirs.

@@ -16,7 +16,7 @@ use tril_text::{TokenizerConfig, TokenizerKind};
 use tril_train::{StepReport, Trainer, TrainingText};
 
 use crate::format::ALPHABET;
-use crate::{Format, LabError, PARITY_SUBSET, Problem, Side, Task};
+use crate::{Format, LabError, Problem, Side, Task};
 
 /// What the lab knows of a model that it saved, beside the checkpoint's own files.
 const LAB_FILE: &str = "lab.json";
@@ -75,8 +75,6 @@ pub struct LabReport {
     pub task: TaskKind,
     /// Tokens that each run learnt from.
     pub tokens: u64,
-    /// Problems that each run learnt from.
-    pub problems: u64,
     /// Parameters of each model.
     pub parameters: usize,
     /// The recipe, as it was used.
@@ -101,6 +99,8 @@ pub struct FormatReport {
 pub struct RunReport {
     /// Its seed.
     pub seed: u64,
+    /// Problems that it learnt from: in a format with longer texts they are fewer, where they stand one after another.
+    pub problems: u64,
     /// Mean loss over the last twentieth of the steps, in nats a token.
     pub loss: f64,
     /// Held-out problems answered rightly at the end, by length.
@@ -207,15 +207,12 @@ impl Experiment {
             });
         }
         let tokens = recipe.train.steps * step_tokens(&recipe);
-        let problems = recipe.train.steps * recipe.train.batch_size as u64;
-        Ok(LabReport { task: self.kind, tokens, problems, parameters, recipe, formats })
+        Ok(LabReport { task: self.kind, tokens, parameters, recipe, formats })
     }
 
     /// The recipe with the vocabulary and the steps filled in.
     fn resolved(&self, tokenizer: &Tokenizer) -> Result<Recipe, LabError> {
         let mut recipe = self.recipe.clone();
-        // A row is a document, whatever its format, so that all runs learn from equally many problems and tokens.
-        recipe.train.seq_len = row_len(self.kind);
         recipe.train.check()?;
         recipe.train.steps = self.tokens / step_tokens(&recipe);
         if recipe.train.steps == 0 || self.seeds.is_empty() || self.formats.is_empty() {
@@ -227,8 +224,7 @@ impl Experiment {
                 self.formats.len()
             )));
         }
-        let (vocab_size, max_seq_len) = (tokenizer.vocab_size(), recipe.train.seq_len + SPARE);
-        recipe.model = GptConfig { vocab_size, max_seq_len, ..recipe.model }.resolve()?;
+        recipe.model = GptConfig { vocab_size: tokenizer.vocab_size(), ..recipe.model }.resolve()?;
         recipe.check_memory()?;
         Ok(recipe)
     }
@@ -242,7 +238,7 @@ impl Experiment {
         device: &ComputeDevice,
         observer: &mut dyn LabObserver,
     ) -> Result<(RunReport, Gpt), LabError> {
-        let text = training_text(info, recipe, tokenizer)?;
+        let (text, problems) = training_text(info, recipe, tokenizer)?;
         let gpt = Gpt::new(recipe.model.clone(), info.seed, device.inner())?;
         let train = tril_train::TrainConfig { seed: info.seed, ..recipe.train.clone() };
         let steps = train.steps;
@@ -265,7 +261,7 @@ impl Experiment {
             }
         }
         let loss = losses.iter().sum::<f64>() / losses.len() as f64;
-        Ok((RunReport { seed: info.seed, loss, lengths, curve, checkpoint: None }, trainer.model()))
+        Ok((RunReport { seed: info.seed, problems, loss, lengths, curve, checkpoint: None }, trainer.model()))
     }
 }
 
@@ -274,31 +270,42 @@ fn step_tokens(recipe: &Recipe) -> u64 {
     (recipe.train.batch_size * recipe.train.seq_len) as u64
 }
 
-/// Tokens of the longest document of a task, the end of the one before it included.
-fn row_len(kind: TaskKind) -> usize {
-    let longest = match kind {
-        TaskKind::Parity => Format::Worked.document(&kind.task(0).held_out(0, PARITY_SUBSET, 1)[0]),
-        TaskKind::Sums => "99999+99999=[99:18,99:19,99:19,99:19,99:19]199998".to_owned(),
-    };
-    1 + longest.len()
-}
-
-/// As many rows as a run learns from, each once. A row is the end of a text and then a document, filled up with ends of
-/// text to the length of the longest.
-fn training_text(info: &LabModelInfo, recipe: &Recipe, tokenizer: &Tokenizer) -> Result<TrainingText, LabError> {
+/// What a run learns from, and how many problems that is.
+///
+/// Sums stand one after another, and a row begins anywhere in them. A row of parity is one document, filled up with ends of
+/// text to the length of the longest and one more: one layer must know by its position which bit to look at.
+fn training_text(info: &LabModelInfo, recipe: &Recipe, tokenizer: &Tokenizer) -> Result<(TrainingText, u64), LabError> {
     let (seq_len, rows) = (recipe.train.seq_len, recipe.train.steps * recipe.train.batch_size as u64);
     let (end, needed) = (tokenizer.end_of_text().unwrap_or_default(), (rows as usize + 1) * seq_len);
-    // Windows begin at an offset that the seed names: the rows are put there.
-    let blank = TrainingText::new(vec![end; needed], seq_len)?;
-    let offset = blank.window_start(info.seed, 1, 0, 1) % seq_len;
-    let mut ids = vec![end; needed];
-    for row in 0..rows {
-        let problem = info.task.problem(info.seed, Side::Training, row);
-        let document = tokenizer.encode(&info.format.document(&problem))?;
-        let begin = offset + row as usize * seq_len + 1;
-        ids[begin..begin + document.len()].copy_from_slice(&document);
+    let document = |number: u64| {
+        let problem = info.task.problem(info.seed, Side::Training, number);
+        tokenizer.encode(&info.format.document(&problem))
+    };
+    let mut ids = Vec::with_capacity(needed);
+    let mut problems = 0;
+    match info.task {
+        Task::Sums => {
+            while ids.len() < needed {
+                ids.push(end);
+                ids.extend(document(problems)?);
+                problems += 1;
+            }
+            ids.truncate(needed);
+        }
+        Task::Parity { .. } => {
+            // Windows begin at an offset that the seed names: the rows are put there.
+            let blank = TrainingText::new(vec![end; needed], seq_len)?;
+            let offset = blank.window_start(info.seed, 1, 0, 1) % seq_len;
+            ids.resize(needed, end);
+            for row in 0..rows {
+                let document = document(row)?;
+                let begin = offset + row as usize * seq_len;
+                ids[begin..begin + document.len()].copy_from_slice(&document);
+            }
+            problems = rows;
+        }
     }
-    Ok(TrainingText::new(ids, seq_len)?)
+    Ok((TrainingText::new(ids, seq_len)?, problems))
 }
 
 /// Asks held-out problems of each length.
@@ -358,11 +365,9 @@ pub fn ask(
     Ok(texts)
 }
 
-/// A request to continue a text greedily, which begins where a document does.
+/// A request to continue a text greedily, as `tril sample --temperature 0` does.
 pub(crate) fn request(tokenizer: &Tokenizer, prompt: &str, max_tokens: usize) -> Result<GenerateRequest, LabError> {
     let mut request = GenerateRequest::new(prompt, tokenizer)?;
-    // As in training, where each document stands after the end of another.
-    request.prompt_ids.splice(0..0, tokenizer.end_of_text());
     let sampler = SamplerConfig { temperature: 0.0, ..SamplerConfig::default() };
     request.options = GenerateOptions { sampler, max_tokens, ..request.options };
     Ok(request)

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit"))]
 
 mod attention;
+mod echo;
 mod error;
 mod experiment;
 mod format;
@@ -17,6 +18,7 @@ mod routes;
 mod task;
 
 pub use attention::{HeadAttention, attention};
+pub use echo::echo_model;
 pub use error::LabError;
 pub use experiment::{
     CurvePoint, Experiment, FormatReport, LabModelInfo, LabObserver, LabReport, LengthScore, RunReport, TaskKind,
@@ -26,5 +28,5 @@ pub use format::{ALPHABET, Format, WORKING_MARKERS};
 pub use mask::{Mask, MaskReport, MaskRun, remove_mask};
 pub use prefixes::{PrefixProblem, PrefixReport, prefix_problems};
 pub use probe::{Change, ChangedWorking, CorrectionReport, HiddenWorking, ProbeReport, WorkingStep, correction, probe};
-pub use routes::{DISTANCES, HeadRoutes, InductionStep, RoutesReport, routes};
+pub use routes::{DISTANCES, HeadRoutes, INDUCTION, InductionStep, RoutesReport, routes};
 pub use task::{MAX_DIGITS, PARITY_BITS, PARITY_SUBSET, Problem, Side, Task};

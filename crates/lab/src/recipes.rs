@@ -4,27 +4,30 @@ use tril::Recipe;
 use tril_model::{GptConfig, MlpKind, NormKind, Positions};
 use tril_train::{Decay, OptimizerConfig, OptimizerKind, TrainConfig};
 
-use crate::{Experiment, Format, TaskKind};
+use crate::{Experiment, Format, PARITY_BITS, PARITY_SUBSET, TaskKind};
+
+/// What both have.
+fn base() -> GptConfig {
+    GptConfig { n_heads: 4, norm: NormKind::Rms, mlp: MlpKind::Relu2, qk_norm: true, ..GptConfig::default() }
+}
 
 impl TaskKind {
     /// Model, batches and optimizer.
     pub fn recipe(self) -> Recipe {
-        let (n_layers, d_model) = match self {
-            Self::Parity => (1, 64),
-            Self::Sums => (2, 96),
+        let (model, train) = match self {
+            Self::Parity => (
+                GptConfig { max_seq_len: 40, n_layers: 1, d_model: 64, positions: Positions::Learned, ..base() },
+                // A row is a document: 20 bits, `=[`, six partial parities, `]`, the answer and an end of text.
+                TrainConfig { batch_size: 64, seq_len: PARITY_BITS + PARITY_SUBSET + 5, ..TrainConfig::default() },
+            ),
+            Self::Sums => (
+                GptConfig { max_seq_len: 128, n_layers: 2, d_model: 96, positions: Positions::Rotary, ..base() },
+                TrainConfig { batch_size: 16, seq_len: 128, ..TrainConfig::default() },
+            ),
         };
         Recipe {
-            model: GptConfig {
-                n_layers,
-                n_heads: 4,
-                d_model,
-                positions: Positions::Learned,
-                norm: NormKind::Rms,
-                mlp: MlpKind::Relu2,
-                qk_norm: true,
-                ..GptConfig::default()
-            },
-            train: TrainConfig { batch_size: 64, micro_batches: 4, ..TrainConfig::default() },
+            model,
+            train: TrainConfig { micro_batches: 4, ..train },
             optimizer: OptimizerConfig {
                 kind: OptimizerKind::Muon,
                 learning_rate: 5e-3,
@@ -48,13 +51,13 @@ impl Experiment {
             TaskKind::Sums => (vec![Format::Direct, Format::Filler, Format::Reversed, Format::Worked], 2_000_000),
         };
         let seeds = vec![1337, 1338, 1339];
-        Self { kind, formats, seeds, tokens, recipe: kind.recipe(), scorings: 8, held_out: 200, held_out_before: 50 }
+        Self { kind, formats, seeds, tokens, recipe: kind.recipe(), scorings: 6, held_out: 100, held_out_before: 30 }
     }
 
     /// The same in less than a minute: fewer tokens, one seed.
     pub fn quick(kind: TaskKind) -> Self {
         let full = Self::new(kind);
         let tokens = full.tokens / 2;
-        Self { seeds: vec![1337], tokens, held_out: 100, scorings: 4, ..full }
+        Self { seeds: vec![1337], tokens, held_out: 50, scorings: 3, ..full }
     }
 }

@@ -10,6 +10,8 @@ use crate::attention::{HeadAttention, attention};
 
 /// The least distance of each group of keys: the token itself, the one before it, 2 to 3 back and so on.
 pub const DISTANCES: [usize; 7] = [0, 1, 2, 4, 8, 16, 32];
+/// A head is called an induction head if it looks so many times as much as evenly where one looks.
+pub const INDUCTION: f64 = 4.0;
 /// Random sequences that are said twice to look for induction heads, and their tokens.
 const REPEATED: (u64, usize) = (8, 24);
 
@@ -53,6 +55,8 @@ pub struct RoutesReport {
     pub ids: Vec<u32>,
     /// All heads, in order.
     pub heads: Vec<HeadRoutes>,
+    /// Whether that of the best head is [`INDUCTION`] times what a head that looks evenly has.
+    pub has_induction_head: bool,
     /// The head with the highest induction score.
     pub induction_layer: usize,
     /// The same.
@@ -85,6 +89,7 @@ pub fn routes(gpt: &Gpt, begin: Option<u32>, ids: &[u32], phrase: &[u32]) -> Res
     let steps = induction_steps(gpt, usize::from(begin.is_some()), phrase.len(), &repeated, best)?;
     Ok(RoutesReport {
         ids: ids.to_vec(),
+        has_induction_head: heads[best].induction >= INDUCTION * scores.even,
         heads,
         induction_layer: layer,
         induction_head: head,

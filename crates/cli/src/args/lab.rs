@@ -136,13 +136,19 @@ pub struct MaskLabArgs {
 #[derive(Debug, Args)]
 pub struct RoutesLabArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
-    #[arg(value_name = "CHECKPOINT")]
-    pub checkpoint: PathBuf,
+    #[arg(value_name = "CHECKPOINT", required_unless_present = "train", conflicts_with_all = ["train", "steps"])]
+    pub checkpoint: Option<PathBuf>,
+    /// Train a model of two layers on random letters that come again, and look at that
+    #[arg(long)]
+    pub train: bool,
+    /// Steps that it is trained
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = whole::<u64>(1..=1_000_000))]
+    pub steps: u64,
     /// The text on which heads are measured [default: one that the model writes]
     #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub text: Option<String>,
     /// The phrase that is said twice
-    #[arg(long, value_name = "TEXT", default_value = " the untidy girl collected nine tacks", value_parser = tril::unescape)]
+    #[arg(long, value_name = "TEXT", default_value = "backgrounds", value_parser = tril::unescape)]
     #[arg(allow_hyphen_values = true)]
     pub phrase: String,
     /// Draw entropy by position and weight by distance

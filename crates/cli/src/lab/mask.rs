@@ -1,15 +1,14 @@
 //! `tril lab mask`: each head's triangle in the terminal, and two models of which one has no mask.
 
-use std::io::{IsTerminal, Result as IoResult, Write};
+use std::io::{Result as IoResult, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tril::{Corpus, Model};
 use tril_lab::{HeadAttention, Mask, MaskReport, attention, remove_mask};
 
-use super::{after_the_end, token_texts, told};
+use super::{after_the_end, bar, token_texts, told};
 use crate::args::MaskLabArgs;
 use crate::open;
 use crate::output::Form;
@@ -19,6 +18,8 @@ use crate::shown::{self, on_one_line};
 const PROMPT: &str = "There was once ";
 /// Columns of a token.
 const TOKEN: usize = 14;
+/// Columns of the name of a head.
+const HEAD: usize = 14;
 /// Columns in which triangles stand side by side.
 const WIDTH: usize = 84;
 
@@ -59,14 +60,6 @@ pub fn run(args: &MaskLabArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn bar(steps: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
-    ProgressBar::new(steps).with_style(style.unwrap_or(ProgressStyle::default_bar()).progress_chars("━╸─"))
-}
-
 fn name(mask: Mask) -> &'static str {
     match mask {
         Mask::Causal => "with the mask",
@@ -90,12 +83,14 @@ fn write_triangles(output: &TriangleOutput, out: &mut impl Write) -> IoResult<()
     writeln!(out, "{}: where each head looks", shown::path(output.checkpoint.as_ref()))?;
     writeln!(out, "a row is a token that looks, a column one that is looked at, both in order")?;
     writeln!(out, "█ half of the weight or more   ▓ a quarter   ▒ a tenth   ░ 3 %   · masked")?;
-    let together = ((WIDTH - TOKEN) / (size + 2)).max(1);
+    // Wide enough for a head's name.
+    let columns = size.max(HEAD);
+    let together = ((WIDTH - TOKEN) / (columns + 2)).max(1);
     for heads in output.heads.chunk_by(|a, b| a.layer == b.layer).flat_map(|layer| layer.chunks(together)) {
         writeln!(out)?;
         write!(out, "{:TOKEN$}", "")?;
         for head in heads {
-            write!(out, "  {}", super::cell(&format!("layer {} head {}", head.layer, head.head), size))?;
+            write!(out, "  {}", super::cell(&format!("layer {} head {}", head.layer, head.head), columns))?;
         }
         writeln!(out)?;
         for (query, token) in output.tokens.iter().enumerate() {
@@ -104,6 +99,7 @@ fn write_triangles(output: &TriangleOutput, out: &mut impl Write) -> IoResult<()
                 let shaded = |(key, weight): (usize, &f32)| if key > query { '·' } else { shade(*weight) };
                 line.push_str("  ");
                 line.extend(head.weights[query].iter().enumerate().map(shaded));
+                line.push_str(&" ".repeat(columns - size));
             }
             writeln!(out, "{}", line.trim_end())?;
         }

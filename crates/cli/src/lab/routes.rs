@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 use tril::Model;
-use tril_lab::{DISTANCES, RoutesReport, routes};
+use tril_lab::{DISTANCES, INDUCTION, RoutesReport, echo_model, routes};
 use tril_model::files;
 use tril_prove::OwnText;
 
 use super::table::mean;
-use super::{after_the_end, cell, routes_plot, token_texts, told};
+use super::{after_the_end, bar, cell, routes_plot, token_texts, told};
 use crate::args::RoutesLabArgs;
 use crate::open;
 use crate::output::Form;
@@ -34,7 +34,20 @@ pub fn run(args: &RoutesLabArgs) -> Result<ExitCode> {
         open::check_output("--svg", svg)?;
     }
     let device = open::device(&args.compute)?;
-    let model = Model::open(&args.checkpoint, &device)?;
+    let model = match &args.checkpoint {
+        Some(checkpoint) => Model::open(checkpoint, &device)?,
+        None => {
+            let bar = bar(args.steps);
+            let mut observe = |report: &tril::StepReport| {
+                bar.inc(1);
+                bar.set_message(format!("loss {:.3} ·", report.loss));
+            };
+            let trained = echo_model(args.steps, &device, &mut observe);
+            bar.finish_and_clear();
+            let (gpt, tokenizer) = trained.map_err(told)?;
+            Model::new(gpt, tokenizer, "letters that come again")?
+        }
+    };
     let ids = match &args.text {
         Some(text) => after_the_end(&model, text, "--text")?,
         None => {
@@ -94,6 +107,10 @@ fn write(output: &RoutesOutput, out: &mut impl Write) -> IoResult<()> {
         100.0 * report.induction_even
     )?;
     let (layer, head) = (report.induction_layer, report.induction_head);
+    if !report.has_induction_head {
+        writeln!(out, "\nno head looks there {INDUCTION} times as much as evenly: this model has no induction head;")?;
+        writeln!(out, "the one that comes nearest is shown")?;
+    }
     writeln!(out, "\nlayer {layer} head {head} where a phrase is said again:")?;
     writeln!(
         out,

@@ -11,13 +11,12 @@ pub fn write(report: &LabReport, out: &mut impl Write) -> Result<()> {
     let model = &report.recipe.model;
     writeln!(
         out,
-        "{}: {} parameters ({} layer{}, d_model {}), {} problems ({} tokens) a run, {} seed{}",
+        "{}: {} parameters ({} layer{}, d_model {}), {} tokens a run, {} seed{}",
         report.task.name(),
         grouped(report.parameters as f64),
         model.n_layers,
         if model.n_layers == 1 { "" } else { "s" },
         model.d_model,
-        grouped(report.problems as f64),
         grouped(report.tokens as f64),
         report.formats[0].runs.len(),
         if report.formats[0].runs.len() == 1 { "" } else { "s" },
@@ -28,7 +27,7 @@ pub fn write(report: &LabReport, out: &mut impl Write) -> Result<()> {
     }
     writeln!(out)?;
     let lengths: Vec<usize> = report.formats[0].runs[0].lengths.iter().map(|score| score.length).collect();
-    write!(out, "{:<9} {:>6}", "", "loss")?;
+    write!(out, "{:<9} {:>8} {:>6}", "", "problems", "loss")?;
     for length in &lengths {
         let heading = match report.task {
             TaskKind::Sums if *length == 1 => "1 digit".to_owned(),
@@ -40,7 +39,9 @@ pub fn write(report: &LabReport, out: &mut impl Write) -> Result<()> {
     writeln!(out)?;
     for format in &report.formats {
         let losses: Vec<f64> = format.runs.iter().map(|run| run.loss).collect();
-        write!(out, "{:<9} {:>6.3}", format.format.name(), mean(&losses))?;
+        let problems: Vec<f64> = format.runs.iter().map(|run| run.problems as f64).collect();
+        let problems = grouped(mean(&problems).round());
+        write!(out, "{:<9} {problems:>8} {:>6.3}", format.format.name(), mean(&losses))?;
         for index in 0..lengths.len() {
             write!(out, " {:>14}", cell(format, index))?;
         }
