@@ -126,18 +126,19 @@ fn a_checkpoint_has_its_mask_again_when_it_is_read() {
 
 #[test]
 fn without_the_mask_the_training_loss_collapses_and_prediction_fails() {
-    let sentences = (0..400).map(|i| format!("{} crows see {} foxes. ", i * 7 % 10, i * i % 10)).collect::<String>();
-    let corpus = Corpus::new("crows", vec![Document::new("crows", sentences)]);
+    // Digits that nobody can predict, only copy.
+    let digit = |i: u64| char::from(b'0' + (tril_model::random::hash([i, i >> 3, 7]) >> 40) as u8 % 10);
+    let corpus = Corpus::new("digits", vec![Document::new("digits", (0..12_000).map(digit).collect::<String>())]);
     let mut steps = 0;
-    let found = remove_mask(&corpus, "1 crow", 60, &ComputeDevice::cpu(), &mut |_, _| steps += 1).expect("a report");
-    assert_eq!((steps, found.runs.each_ref().map(|run| run.mask)), (120, [Mask::Causal, Mask::Removed]));
+    let found = remove_mask(&corpus, "1", 120, &ComputeDevice::cpu(), &mut |_, _| steps += 1).expect("a report");
+    assert_eq!((steps, found.runs.each_ref().map(|run| run.mask)), (240, [Mask::Causal, Mask::Removed]));
     let [with, without] = &found.runs;
     assert_eq!(with.curve.first().map(|point| point.0), Some(1));
-    assert_eq!(with.curve.last().map(|point| point.0), Some(60));
+    assert_eq!(with.curve.last().map(|point| point.0), Some(120));
     assert_eq!((with.weight_on_later, with.parallel_loss), (0.0, with.prefix_loss), "two ways to one number");
     assert!(without.weight_on_later > 0.2, "{found:?}");
     assert!(without.parallel_loss < 0.5 * with.parallel_loss, "{found:?}");
-    assert!(without.prefix_loss > 2.0 * with.prefix_loss, "{found:?}");
+    assert!(without.prefix_loss > with.prefix_loss, "{found:?}");
     let short = Corpus::new("short", vec![Document::new("short", "too short")]);
     assert!(remove_mask(&short, "t", 1, &ComputeDevice::cpu(), &mut |_, _| {}).is_err());
 }

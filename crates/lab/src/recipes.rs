@@ -48,7 +48,7 @@ impl Experiment {
     pub fn new(kind: TaskKind) -> Self {
         let (formats, tokens) = match kind {
             TaskKind::Parity => (vec![Format::Direct, Format::Filler, Format::Worked], 1_000_000),
-            TaskKind::Sums => (vec![Format::Direct, Format::Filler, Format::Reversed, Format::Worked], 2_000_000),
+            TaskKind::Sums => (vec![Format::Direct, Format::Filler, Format::Reversed, Format::Worked], 3_000_000),
         };
         let seeds = vec![1337, 1338, 1339];
         Self { kind, formats, seeds, tokens, recipe: kind.recipe(), scorings: 6, held_out: 100, held_out_before: 30 }
