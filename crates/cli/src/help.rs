@@ -44,9 +44,12 @@ const EXAMPLES: [(&str, &str); 13] = [
     ),
     ("eval", "  tril eval runs/tales chapter.txt\n  tril eval runs/tales - --json < chapter.txt"),
     ("score", "  tril score runs/tales chapter.txt\n  tril score runs/tales chapter.txt --html page.html"),
-    ("lab", "  tril lab parity --quick                        # what written working does
+    (
+        "lab",
+        "  tril lab parity --quick                        # what written working does
   tril lab batch runs/tales \"I love coding\"
-  tril lab mask --remove"),
+  tril lab mask --remove",
+    ),
     ("prove", "  tril prove runs/tales\n  tril prove runs/tales --text chapter.txt"),
     ("verify", "  tril sample runs/tales --receipt receipt.json\n  tril verify runs/tales receipt.json"),
     ("cost", "  tril cost runs/tales\n  tril cost runs/tales --max-tokens 512 --svg cost.svg"),

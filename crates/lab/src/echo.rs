@@ -39,9 +39,12 @@ pub fn echo_model(
         vocab_size: tokenizer.vocab_size(),
         max_seq_len: SEQ_LEN,
         n_layers: 2,
-        n_heads: 2,
+        n_heads: 4,
         d_model: 64,
         positions: Positions::Rotary,
+        // Near places are told apart more sharply than with Llama's base.
+        rope_theta: 100.0,
+        qk_norm: true,
         norm: NormKind::Rms,
         mlp: MlpKind::Relu2,
         ..GptConfig::default()

@@ -10,6 +10,9 @@ use crate::attention::{HeadAttention, attention};
 
 /// The least distance of each group of keys: the token itself, the one before it, 2 to 3 back and so on.
 pub const DISTANCES: [usize; 7] = [0, 1, 2, 4, 8, 16, 32];
+/// How many places after an earlier occurrence of the same token an induction head may look, at most. The textbook's looks at
+/// the next one; but where heads of the layer before have brought tokens a few places on, what followed can be read there.
+const OFFSETS: usize = 4;
 /// A head is called an induction head if it looks so many times as much as evenly where one looks.
 pub const INDUCTION: f64 = 4.0;
 /// Random sequences that are said twice to look for induction heads, and their tokens.
@@ -28,9 +31,11 @@ pub struct HeadRoutes {
     pub by_distance: [f64; DISTANCES.len()],
     /// Mean weight on the token just before, without the first position.
     pub previous: f64,
-    /// Mean weight, over the second half of random sequences said twice, on the token that followed the same token the
-    /// first time (Elhage et al. 2021). A head that looks evenly has about 1 over the number of keys.
+    /// Mean weight, over the second half of random sequences said twice, on the place `induction_offset` after the same
+    /// token the first time (Elhage et al. 2021). A head that looks evenly has about 1 over the number of keys.
     pub induction: f64,
+    /// The place among the next four with the most.
+    pub induction_offset: usize,
 }
 
 /// A place in a text said twice, and where the induction head looks from there.
@@ -38,7 +43,7 @@ pub struct HeadRoutes {
 pub struct InductionStep {
     /// Position of the query, in the second saying.
     pub position: usize,
-    /// Position after the same token in the first saying.
+    /// The position that the head should look at: as far after the same token in the first saying as it is used to.
     pub expected: usize,
     /// The weight on it.
     pub weight: f32,
@@ -61,6 +66,8 @@ pub struct RoutesReport {
     pub induction_layer: usize,
     /// The same.
     pub induction_head: usize,
+    /// How far after the same token it is used to look, and is expected to in `steps`.
+    pub induction_offset: usize,
     /// What a head that looks evenly would have.
     pub induction_even: f64,
     /// The phrase, said twice.
@@ -81,25 +88,34 @@ pub fn routes(gpt: &Gpt, begin: Option<u32>, ids: &[u32], phrase: &[u32]) -> Res
         return Err(LabError::Setting(format!("the phrase has {} token: say at least 2", phrase.len())));
     }
     let scores = induction_scores(gpt, begin)?;
+    let bests: Vec<(usize, f64)> = scores.heads.iter().map(best_offset).collect();
     let heads: Vec<HeadRoutes> =
-        attention(gpt, ids)?.iter().zip(&scores.heads).map(|(head, score)| head_routes(head, *score)).collect();
-    let best = scores.heads.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(index, _)| index);
+        attention(gpt, ids)?.iter().zip(&bests).map(|(head, best)| head_routes(head, *best)).collect();
+    let best = bests.iter().enumerate().max_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(index, _)| index);
     let HeadId { layer, head } = HeadId { layer: heads[best].layer, head: heads[best].head };
+    let offset = heads[best].induction_offset.min(phrase.len() - 1);
     let repeated: Vec<u32> = begin.into_iter().chain(phrase.iter().chain(phrase).copied()).collect();
-    let steps = induction_steps(gpt, usize::from(begin.is_some()), phrase.len(), &repeated, best)?;
+    let steps = induction_steps(gpt, usize::from(begin.is_some()), [phrase.len(), offset], &repeated, best)?;
     Ok(RoutesReport {
         ids: ids.to_vec(),
         has_induction_head: heads[best].induction >= INDUCTION * scores.even,
         heads,
         induction_layer: layer,
         induction_head: head,
+        induction_offset: offset,
         induction_even: scores.even,
         repeated,
         steps,
     })
 }
 
-fn head_routes(attention: &HeadAttention, induction: f64) -> HeadRoutes {
+/// The offset, from 1, with the highest score.
+fn best_offset(scores: &[f64; OFFSETS]) -> (usize, f64) {
+    let scores = scores.iter().enumerate().map(|(index, score)| (index + 1, *score));
+    scores.fold((1, 0.0), |best, next| if next.1 > best.1 { next } else { best })
+}
+
+fn head_routes(attention: &HeadAttention, (induction_offset, induction): (usize, f64)) -> HeadRoutes {
     let positions = attention.weights.len();
     let mut by_distance = [0.0; DISTANCES.len()];
     let mut previous = 0.0;
@@ -119,11 +135,13 @@ fn head_routes(attention: &HeadAttention, induction: f64) -> HeadRoutes {
         by_distance,
         previous,
         induction,
+        induction_offset,
     }
 }
 
 struct InductionScores {
-    heads: Vec<f64>,
+    /// Of each head, by offset.
+    heads: Vec<[f64; OFFSETS]>,
     even: f64,
 }
 
@@ -138,11 +156,13 @@ fn induction_scores(gpt: &Gpt, begin: Option<u32>) -> Result<InductionScores, La
         let ids: Vec<u32> = (0..half).map(|_| rng.random_range(0..gpt.config().vocab_size as u32)).collect();
         let twice: Vec<u32> = begin.into_iter().chain(ids.iter().chain(&ids).copied()).collect();
         let attention = attention(gpt, &twice)?;
-        heads.resize(attention.len(), 0.0);
+        heads.resize(attention.len(), [0.0; OFFSETS]);
         let count = (half * sequences as usize) as f64;
         for query in before + half..twice.len() {
-            for (score, head) in heads.iter_mut().zip(&attention) {
-                *score += f64::from(head.weights[query][query + 1 - half]) / count;
+            for (scores, head) in heads.iter_mut().zip(&attention) {
+                for (index, score) in scores.iter_mut().enumerate().take(half - 1) {
+                    *score += f64::from(head.weights[query][query + 1 + index - half]) / count;
+                }
             }
             even += 1.0 / (query + 1) as f64 / count;
         }
@@ -153,7 +173,7 @@ fn induction_scores(gpt: &Gpt, begin: Option<u32>) -> Result<InductionScores, La
 fn induction_steps(
     gpt: &Gpt,
     before: usize,
-    half: usize,
+    [half, offset]: [usize; 2],
     repeated: &[u32],
     best: usize,
 ) -> Result<Vec<InductionStep>, LabError> {
@@ -163,7 +183,7 @@ fn induction_steps(
     let step = |query: usize| {
         let weights = &heads[best].weights[query];
         let most = weights.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(key, _)| key);
-        let expected = query + 1 - half;
+        let expected = query + offset - half;
         InductionStep {
             position: query,
             expected,
@@ -189,7 +209,7 @@ mod tests {
     fn entropy_and_distance_are_those_of_the_weights() {
         let found = head_routes(
             &head(vec![vec![1.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 0.0, 0.0], vec![0.5, 0.5, 0.0, 0.0], vec![0.25; 4]]),
-            0.0,
+            (1, 0.0),
         );
         assert_eq!(found.entropy, [0.0, 0.0, 1.0, 2.0]);
         // By distance: 0: 1 + 0 + 0 + ¼; 1: 1 + ½ + ¼; 2 to 3: ½ + ½.

@@ -142,7 +142,7 @@ pub struct RoutesLabArgs {
     #[arg(long)]
     pub train: bool,
     /// Steps that it is trained
-    #[arg(long, value_name = "N", default_value_t = 600, value_parser = whole::<u64>(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = whole::<u64>(1..=1_000_000))]
     pub steps: u64,
     /// The text on which heads are measured [default: one that the model writes]
     #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]

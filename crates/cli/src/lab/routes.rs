@@ -88,7 +88,7 @@ fn write(output: &RoutesOutput, out: &mut impl Write) -> IoResult<()> {
     let text = output.tokens.len();
     writeln!(out, "{}, a text of {text} tokens", shown::path(output.checkpoint.as_ref()))?;
     writeln!(out, "entropy in bits: 0 looks at one token, {:.1} at all of them evenly", libm::log2(text as f64))?;
-    writeln!(out, "the rest in %: weight by distance, and on what followed the same token before\n")?;
+    writeln!(out, "the rest in %: weight by distance, and just after the same token before\n")?;
     write!(out, "{:<14} {:>13}", "", "entropy")?;
     (0..DISTANCES.len()).try_for_each(|group| write!(out, " {:>6}", distance_name(group)))?;
     writeln!(out, " {:>10}", "induction")?;
@@ -98,12 +98,12 @@ fn write(output: &RoutesOutput, out: &mut impl Write) -> IoResult<()> {
         let ends = if half == 0 { String::new() } else { format!("{:.1} → {:.1}", mean(first), mean(second)) };
         write!(out, "{:<14} {ends:>13}", format!("layer {} head {}", head.layer, head.head))?;
         head.by_distance.iter().try_for_each(|share| write!(out, " {:>6.1}", 100.0 * share))?;
-        writeln!(out, " {:>10.1}", 100.0 * head.induction)?;
+        writeln!(out, " {:>10}", format!("{:.1} +{}", 100.0 * head.induction, head.induction_offset))?;
     }
     writeln!(out, "\nentropy: mean of the first and of the second half of the text")?;
     writeln!(
         out,
-        "induction: on random tokens said twice; a head that looks evenly has {:.1}",
+        "induction: random tokens said twice, weight so many places after the same token before; evenly, {:.1}",
         100.0 * report.induction_even
     )?;
     let (layer, head) = (report.induction_layer, report.induction_head);
