@@ -52,7 +52,7 @@ pub struct MaskRun {
 /// What came of removing the mask.
 #[derive(Debug, Clone, Serialize)]
 pub struct MaskReport {
-    /// Parameters of each model.
+    /// Steps that each was trained.
     pub steps: u64,
     /// Tokens of the vocabulary; ln of it is the loss of knowing nothing.
     pub vocab_size: usize,

@@ -2,8 +2,8 @@
 
 use rand::RngExt;
 use serde::Serialize;
+use tril_model::Gpt;
 use tril_model::random::{self, Purpose};
-use tril_model::{Gpt, HeadId};
 
 use crate::LabError;
 use crate::attention::{HeadAttention, attention};
@@ -92,7 +92,7 @@ pub fn routes(gpt: &Gpt, begin: Option<u32>, ids: &[u32], phrase: &[u32]) -> Res
     let heads: Vec<HeadRoutes> =
         attention(gpt, ids)?.iter().zip(&bests).map(|(head, best)| head_routes(head, *best)).collect();
     let best = bests.iter().enumerate().max_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(index, _)| index);
-    let HeadId { layer, head } = HeadId { layer: heads[best].layer, head: heads[best].head };
+    let HeadRoutes { layer, head, .. } = heads[best];
     let offset = heads[best].induction_offset.min(phrase.len() - 1);
     let repeated: Vec<u32> = begin.into_iter().chain(phrase.iter().chain(phrase).copied()).collect();
     let steps = induction_steps(gpt, usize::from(begin.is_some()), [phrase.len(), offset], &repeated, best)?;
