@@ -26,6 +26,9 @@ if [ -d "${TRIL_SHARED:-../shared}" ] && [ "$skipped" -gt 0 ]; then
   exit 1
 fi
 
+say "every command of the essays"
+cargo test --release --locked -p tril-cli --test tests -- --ignored every_command_of_both_essays
+
 say "the CPU's operations on lesser instruction sets"
 # Not by `-p`: that would build Burn once more, with other features.
 for set in avx2 plain; do

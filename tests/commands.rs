@@ -22,6 +22,8 @@
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `costing` | what `cost` counts, and that the routes agree |
+//! | `essay` | every command of both essays prints what stands there |
+//! | `experimenting` | what `lab` prints, keeps and refuses |
 //! | `helping` | what `--help`, completions and man pages hold |
 //! | `benching` | what `bench` measures, however fast that is |
 
@@ -34,7 +36,9 @@ mod divergence;
 mod documents;
 mod encodings;
 mod endless;
+mod essay;
 mod evaluation;
+mod experimenting;
 mod foreign;
 mod helping;
 mod hiding;

@@ -12,6 +12,7 @@
 //! | `costs` | the routes that `tril cost` compares agree, and are counted pass by pass |
 //! | `verification` | what was generated holds in one parallel pass; what was changed afterwards is found |
 //! | `inspection` | what an observer is shown is what the model computes, and looking changes no bit |
+//! | `lab` | a row is its prefix problems; without the mask it is not; experiments, probes and routes count as they say |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
@@ -38,6 +39,7 @@ mod generation;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod inspection;
+mod lab;
 mod learning;
 mod muon;
 mod proofs;

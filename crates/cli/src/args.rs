@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod lab;
 mod sampling;
 mod values;
 
@@ -14,6 +15,7 @@ use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{DataCommand, StatsArgs};
+pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
 
@@ -47,6 +49,9 @@ pub enum Command {
     /// Look at a text before training on it
     #[command(subcommand)]
     Data(DataCommand),
+    /// Experiments on small models: what working, the mask and attention do
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// List the shipped recipes, or print one
     Recipes(RecipesArgs),
     /// Measure how fast this machine trains and generates

@@ -16,14 +16,14 @@ use crate::shown::TextWriter;
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Learn", &["train", "data", "recipes"]),
     ("Write", &["sample", "chat"]),
-    ("Look inside", &["score"]),
+    ("Look inside", &["score", "lab"]),
     ("Prove", &["prove", "verify"]),
     ("Measure", &["eval", "cost", "bench"]),
     ("Install", &["devices", "doctor", "completions", "man", "help"]),
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 16] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -50,6 +50,12 @@ const EXAMPLES: [(&str, &str); 15] = [
     ),
     ("eval", "  tril eval runs/tales chapter.txt\n  tril eval runs/tales - --json < chapter.txt"),
     ("score", "  tril score runs/tales chapter.txt\n  tril score runs/tales chapter.txt --html page.html"),
+    (
+        "lab",
+        "  tril lab parity --quick                        # what written working does
+  tril lab batch runs/tales \"I love coding\"
+  tril lab mask --remove",
+    ),
     ("prove", "  tril prove runs/tales\n  tril prove runs/tales --text chapter.txt"),
     ("verify", "  tril sample runs/tales --receipt receipt.json\n  tril verify runs/tales receipt.json"),
     ("cost", "  tril cost runs/tales\n  tril cost runs/tales --max-tokens 512 --svg cost.svg"),

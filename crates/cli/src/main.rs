@@ -21,6 +21,7 @@ mod eval;
 mod help;
 mod hints;
 mod interrupt;
+mod lab;
 mod open;
 mod output;
 mod panics;
@@ -74,6 +75,7 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),
         args::Command::Data(command) => data::run(&command),
+        args::Command::Lab(command) => lab::run(&command),
         args::Command::Recipes(args) => recipes::run(&args),
         args::Command::Bench(command) => bench::run(&command),
         args::Command::Devices(args) => devices::run(&args),

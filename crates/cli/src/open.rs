@@ -117,6 +117,17 @@ pub fn check_output(option: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a directory that could not be made, before anything is computed for it.
+pub fn check_directory(option: &str, path: &Path) -> Result<()> {
+    let shown = path.display();
+    if path.exists() && !path.is_dir() {
+        bail!("{option} {shown}: it is a file; give the name of a directory");
+    }
+    std::fs::create_dir_all(path)
+        .map_err(|error| anyhow!("{option} {shown}: it cannot be made ({error}); name another directory"))?;
+    check_output(option, &path.join("probe"))
+}
+
 /// A path as it can be typed into a shell.
 pub fn quoted(path: &Path) -> String {
     let path = on_one_line(&path.to_string_lossy());

@@ -11,6 +11,7 @@ use crate::dropout::Site;
 use crate::forward_context::{LayerContext, RowGroup};
 use crate::norm::Norm;
 use crate::observer::{AttentionProbs, Observation};
+use crate::unmasked::unmasked_attention;
 use crate::{GptConfig, ModelError};
 
 /// Causal self-attention with grouped key/value heads.
@@ -32,6 +33,9 @@ pub struct Attention {
     d_head: usize,
     #[module(skip)]
     window: Option<usize>,
+    /// False in a demonstration alone: see [`crate::Gpt::without_mask`].
+    #[module(skip)]
+    is_masked: bool,
 }
 
 impl Attention {
@@ -52,7 +56,13 @@ impl Attention {
             n_kv_heads: config.n_kv_heads,
             d_head: config.d_head,
             window: config.window(),
+            is_masked: true,
         })
+    }
+
+    /// Has every query see every key.
+    pub(crate) fn without_mask(self) -> Self {
+        Self { is_masked: false, ..self }
     }
 
     /// - x: `[batch_size, seq_len, d_model]`
@@ -121,8 +131,12 @@ impl Attention {
                 q: &q,
                 k: &k,
                 window: self.window,
+                is_masked: self.is_masked,
             })
         });
+        if !self.is_masked {
+            return unmasked_attention(q, k, v);
+        }
         let dropout = ctx.dropout.map(|dropout| {
             dropout.factors([rows, self.n_heads, seq_len, k_len], ctx.index, Site::Attention, &q.device())
         });

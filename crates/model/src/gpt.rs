@@ -74,6 +74,15 @@ impl Gpt {
         })
     }
 
+    /// The same model with the mask removed: every position sees every other, later ones too. What it learns is of no use,
+    /// since a text that is being generated has no later tokens; `tril lab mask` shows it. No config, recipe or checkpoint
+    /// has such a model: it is masked again once it is saved and read.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_mask(self) -> Self {
+        Self { blocks: self.blocks.into_iter().map(Block::without_mask).collect(), ..self }
+    }
+
     /// The resolved config.
     pub fn config(&self) -> &GptConfig {
         &self.config

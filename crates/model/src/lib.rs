@@ -27,6 +27,7 @@ pub mod random;
 mod scaled;
 pub mod tensor_file;
 mod tied_head;
+mod unmasked;
 
 pub use block_matrix::{BlockMatrix, BlockMatrixKind};
 pub use cache::KvCache;

@@ -6,6 +6,8 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use tril_kernels::attention_probs;
 
+use crate::unmasked::unmasked_probs;
+
 /// Looks on during a pass. It is handed references, so a copy costs only what the observer asks for, and nothing that it
 /// does changes the pass.
 pub type Observer<'a> = dyn FnMut(Observation<'_>) + 'a;
@@ -67,6 +69,7 @@ pub struct AttentionProbs<'a> {
     pub(crate) q: &'a Tensor<4>,
     pub(crate) k: &'a Tensor<4>,
     pub(crate) window: Option<usize>,
+    pub(crate) is_masked: bool,
 }
 
 impl AttentionProbs<'_> {
@@ -75,6 +78,9 @@ impl AttentionProbs<'_> {
     ///
     /// - returns: `[rows, n_heads, seq_len, keys]`
     pub fn probs(&self) -> Tensor<4> {
-        attention_probs(self.q.clone(), self.k.clone(), self.window)
+        match self.is_masked {
+            true => attention_probs(self.q.clone(), self.k.clone(), self.window),
+            false => unmasked_probs(self.q.clone(), self.k.clone()),
+        }
     }
 }

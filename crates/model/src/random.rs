@@ -20,6 +20,8 @@ pub enum Purpose {
     Sample = 4,
     /// Positions and tokens that a proof tries; `a` is the proof, `b` where its piece of the text begins.
     Proof = 5,
+    /// A problem of the lab; `a` is which series of problems it belongs to, `b` its number in it.
+    Problem = 6,
 }
 
 /// The generator for the draws named (seed, purpose, a, b); `stream` separates draws within that name.

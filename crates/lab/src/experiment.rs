@@ -1,0 +1,420 @@
+//! One task in several formats: for each a model is trained from nothing on equally many tokens, and asked what it has
+//! not seen. Model, loop, loss, seeds and tokens are the same; only the text differs.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+use tril::{
+    ComputeDevice, FinishReason, GenerateOptions, GenerateRequest, Model, Recipe, SamplerConfig, TextEventKind,
+    TextGenerator, Tokenizer,
+};
+use tril_model::{Gpt, GptConfig, checkpoint, files};
+use tril_text::{TokenizerConfig, TokenizerKind};
+use tril_train::{StepReport, Trainer, TrainingText};
+
+use crate::format::ALPHABET;
+use crate::{Format, LabError, Problem, Side, Task};
+
+/// What the lab knows of a model that it saved, beside the checkpoint's own files.
+const LAB_FILE: &str = "lab.json";
+/// Texts that are made together; it changes the time and nothing else.
+const BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+/// A text may become so much longer than a document before it is given up.
+const SPARE: usize = 8;
+/// The loss of a run is the mean over this share of its steps, at the end: one batch alone varies too much.
+const LAST_STEPS: u64 = 20;
+
+/// What is to be compared.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// The kind of problems.
+    pub kind: TaskKind,
+    /// The formats, in the order in which they are reported.
+    pub formats: Vec<Format>,
+    /// Each names first weights, training problems and the hidden subset of a run; each format has one run for each.
+    pub seeds: Vec<u64>,
+    /// Tokens that each run learns from, rounded down to whole steps.
+    pub tokens: u64,
+    /// Model, batches and optimizer. Its number of steps follows from `tokens`, its vocabulary from the formats.
+    pub recipe: Recipe,
+    /// How often a run is scored, the last time at its end.
+    pub scorings: u64,
+    /// Held-out problems of each length at the end of a run.
+    pub held_out: usize,
+    /// The same before the end.
+    pub held_out_before: usize,
+}
+
+/// A task, but for what a seed decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// See [`Task::Parity`].
+    Parity,
+    /// See [`Task::Sums`].
+    Sums,
+}
+
+/// Sees an experiment as it goes.
+pub trait LabObserver {
+    /// A run begins.
+    fn begin(&mut self, format: Format, seed: u64, steps: u64);
+    /// It has taken a step.
+    fn step(&mut self, report: &StepReport);
+    /// It has been scored.
+    fn scored(&mut self, score: &CurvePoint);
+}
+
+/// What came of an experiment.
+#[derive(Debug, Clone, Serialize)]
+pub struct LabReport {
+    /// What was to be learnt.
+    pub task: TaskKind,
+    /// Tokens that each run learnt from.
+    pub tokens: u64,
+    /// Parameters of each model.
+    pub parameters: usize,
+    /// The recipe, as it was used.
+    pub recipe: Recipe,
+    /// A row for each format.
+    pub formats: Vec<FormatReport>,
+}
+
+/// What came of one format.
+#[derive(Debug, Clone, Serialize)]
+pub struct FormatReport {
+    /// Which.
+    pub format: Format,
+    /// A document in it.
+    pub example: String,
+    /// A run for each seed.
+    pub runs: Vec<RunReport>,
+}
+
+/// One model.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Its seed.
+    pub seed: u64,
+    /// Problems that it learnt from: in a format with longer texts they are fewer, where they stand one after another.
+    pub problems: u64,
+    /// Mean loss over the last twentieth of the steps, in nats a token.
+    pub loss: f64,
+    /// Held-out problems answered rightly at the end, by length.
+    pub lengths: Vec<LengthScore>,
+    /// Accuracy over the course of training.
+    pub curve: Vec<CurvePoint>,
+    /// Where it was saved.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Problems of one length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LengthScore {
+    /// As [`Problem::length`].
+    pub length: usize,
+    /// Answered rightly.
+    pub correct: usize,
+    /// Asked.
+    pub asked: usize,
+}
+
+/// Accuracy after some training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// Tokens learnt from.
+    pub tokens: u64,
+    /// Mean over the lengths of the share answered rightly.
+    pub accuracy: f64,
+}
+
+/// What a saved model was trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabModelInfo {
+    /// The task, with its hidden subset.
+    pub task: Task,
+    /// The format of its texts.
+    pub format: Format,
+    /// The seed of its run.
+    pub seed: u64,
+}
+
+impl TaskKind {
+    /// The task that a seed has.
+    pub fn task(self, seed: u64) -> Task {
+        match self {
+            Self::Parity => Task::parity(seed),
+            Self::Sums => Task::Sums,
+        }
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parity => "parity",
+            Self::Sums => "sums",
+        }
+    }
+}
+
+/// The vocabulary of all formats: their characters, and end of text.
+///
+/// # Errors
+/// [`LabError::Tril`], which a fixed vocabulary does not give.
+pub fn tokenizer() -> Result<Arc<Tokenizer>, LabError> {
+    let config = TokenizerConfig { kind: TokenizerKind::Char, end_of_text: true, ..TokenizerConfig::default() };
+    Ok(Arc::new(Tokenizer::build(&config, &[ALPHABET])?))
+}
+
+impl Experiment {
+    /// Trains and scores all models, those of one seed one after another.
+    ///
+    /// - out: a directory in which each model is saved as a checkpoint, `TASK-FORMAT-SEED`
+    ///
+    /// # Errors
+    /// [`LabError`] for settings that no run can have, and what ends a run.
+    pub fn run(
+        &self,
+        out: Option<&Path>,
+        device: &ComputeDevice,
+        observer: &mut dyn LabObserver,
+    ) -> Result<LabReport, LabError> {
+        let tokenizer = tokenizer()?;
+        let recipe = self.resolved(&tokenizer)?;
+        let mut parameters = 0;
+        let mut formats: Vec<FormatReport> = Vec::new();
+        for format in &self.formats {
+            let mut runs = Vec::new();
+            for seed in &self.seeds {
+                let info = LabModelInfo { task: self.kind.task(*seed), format: *format, seed: *seed };
+                let (run, gpt) = self.run_one(&info, &recipe, &tokenizer, device, observer)?;
+                parameters = gpt.num_params();
+                let checkpoint = match out {
+                    Some(out) => Some(info.save(&gpt, &tokenizer, out)?),
+                    None => None,
+                };
+                runs.push(RunReport { checkpoint, ..run });
+            }
+            let task = self.kind.task(self.seeds[0]);
+            let example = task.held_out(0, *task.lengths().last().unwrap_or(&1).min(&3), 1);
+            formats.push(FormatReport {
+                format: *format,
+                example: example.first().map(|problem| format.document(problem)).unwrap_or_default(),
+                runs,
+            });
+        }
+        let tokens = recipe.train.steps * step_tokens(&recipe);
+        Ok(LabReport { task: self.kind, tokens, parameters, recipe, formats })
+    }
+
+    /// The recipe with the vocabulary and the steps filled in.
+    fn resolved(&self, tokenizer: &Tokenizer) -> Result<Recipe, LabError> {
+        let mut recipe = self.recipe.clone();
+        recipe.train.check()?;
+        recipe.train.steps = self.tokens / step_tokens(&recipe);
+        if recipe.train.steps == 0 || self.seeds.is_empty() || self.formats.is_empty() {
+            let least = step_tokens(&recipe);
+            return Err(LabError::Setting(format!(
+                "{} tokens, {} seeds, {} formats: a run has at least one step, of {least} tokens, and there is at least one",
+                self.tokens,
+                self.seeds.len(),
+                self.formats.len()
+            )));
+        }
+        recipe.model = GptConfig { vocab_size: tokenizer.vocab_size(), ..recipe.model }.resolve()?;
+        recipe.check_memory()?;
+        Ok(recipe)
+    }
+
+    /// Trains and scores one model.
+    fn run_one(
+        &self,
+        info: &LabModelInfo,
+        recipe: &Recipe,
+        tokenizer: &Arc<Tokenizer>,
+        device: &ComputeDevice,
+        observer: &mut dyn LabObserver,
+    ) -> Result<(RunReport, Gpt), LabError> {
+        let (text, problems) = training_text(info, recipe, tokenizer)?;
+        let gpt = Gpt::new(recipe.model.clone(), info.seed, device.inner())?;
+        let train = tril_train::TrainConfig { seed: info.seed, ..recipe.train.clone() };
+        let steps = train.steps;
+        let mut trainer = Trainer::new(gpt, Default::default(), 0, train, recipe.optimizer.clone())?;
+        observer.begin(info.format, info.seed, steps);
+        let (mut curve, mut lengths, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+        for step in 1..=steps {
+            let report = trainer.step(&text)?;
+            observer.step(&report);
+            if step + steps.div_ceil(LAST_STEPS) > steps {
+                losses.push(report.loss);
+            }
+            // Evenly spaced, the last at the end.
+            if step * self.scorings / steps > (step - 1) * self.scorings / steps {
+                let count = if step == steps { self.held_out } else { self.held_out_before };
+                lengths = score_lengths(&trainer.model(), tokenizer, info, count)?;
+                let point = CurvePoint { tokens: step * step_tokens(recipe), accuracy: accuracy(&lengths) };
+                observer.scored(&point);
+                curve.push(point);
+            }
+        }
+        let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+        Ok((RunReport { seed: info.seed, problems, loss, lengths, curve, checkpoint: None }, trainer.model()))
+    }
+}
+
+/// Target tokens of a step.
+fn step_tokens(recipe: &Recipe) -> u64 {
+    (recipe.train.batch_size * recipe.train.seq_len) as u64
+}
+
+/// What a run learns from, and how many problems that is.
+///
+/// Sums stand one after another, and a row begins anywhere in them. A row of parity is one document, filled up with ends of
+/// text to the length of the longest and one more: one layer must know by its position which bit to look at.
+fn training_text(info: &LabModelInfo, recipe: &Recipe, tokenizer: &Tokenizer) -> Result<(TrainingText, u64), LabError> {
+    let (seq_len, rows) = (recipe.train.seq_len, recipe.train.steps * recipe.train.batch_size as u64);
+    let (end, needed) = (tokenizer.end_of_text().unwrap_or_default(), (rows as usize + 1) * seq_len);
+    let document = |number: u64| {
+        let problem = info.task.problem(info.seed, Side::Training, number);
+        tokenizer.encode(&info.format.document(&problem))
+    };
+    let mut ids = Vec::with_capacity(needed);
+    let mut problems = 0;
+    match info.task {
+        Task::Sums => {
+            while ids.len() < needed {
+                ids.push(end);
+                ids.extend(document(problems)?);
+                problems += 1;
+            }
+            ids.truncate(needed);
+        }
+        Task::Parity { .. } => {
+            // Windows begin at an offset that the seed names: the rows are put there.
+            let blank = TrainingText::new(vec![end; needed], seq_len)?;
+            let offset = blank.window_start(info.seed, 1, 0, 1) % seq_len;
+            ids.resize(needed, end);
+            for row in 0..rows {
+                let document = document(row)?;
+                let begin = offset + row as usize * seq_len;
+                ids[begin..begin + document.len()].copy_from_slice(&document);
+            }
+            problems = rows;
+        }
+    }
+    Ok((TrainingText::new(ids, seq_len)?, problems))
+}
+
+/// Asks held-out problems of each length.
+fn score_lengths(
+    gpt: &Gpt,
+    tokenizer: &Arc<Tokenizer>,
+    info: &LabModelInfo,
+    count: usize,
+) -> Result<Vec<LengthScore>, LabError> {
+    let lengths = info.task.lengths();
+    let problems: Vec<Problem> =
+        lengths.iter().flat_map(|length| info.task.held_out(info.seed, *length, count)).collect();
+    let answers = ask(gpt, tokenizer, info.format, &problems)?;
+    let mut scores: Vec<LengthScore> =
+        lengths.iter().map(|length| LengthScore { length: *length, correct: 0, asked: 0 }).collect();
+    for (problem, answer) in problems.iter().zip(answers) {
+        for score in scores.iter_mut().filter(|score| score.length == problem.length) {
+            score.asked += 1;
+            score.correct += usize::from(is_right(info.format, problem, &answer));
+        }
+    }
+    Ok(scores)
+}
+
+/// Whether what a model wrote after a prompt states the right answer and nothing after it.
+pub fn is_right(format: Format, problem: &Problem, completion: &str) -> bool {
+    format.read(completion).is_some_and(|(_, answer)| answer == problem.answer)
+}
+
+/// What a model writes after each problem's prompt when it always takes the most probable token; empty where it did not
+/// end its text itself. The generator is given ids and makes ids: what of them is working and what answer, it does not
+/// know.
+///
+/// # Errors
+/// [`LabError::Tril`].
+pub fn ask(
+    gpt: &Gpt,
+    tokenizer: &Arc<Tokenizer>,
+    format: Format,
+    problems: &[Problem],
+) -> Result<Vec<String>, LabError> {
+    let mut generator = TextGenerator::new(Arc::new(gpt.clone()), Arc::clone(tokenizer)).with_batch_size(BATCH_SIZE);
+    for problem in problems {
+        generator.add(request(tokenizer, &format.prompt(problem), format.completion(problem).len() + SPARE)?)?;
+    }
+    let mut texts = vec![String::new(); problems.len()];
+    for event in generator {
+        let event = event?;
+        match event.kind {
+            TextEventKind::Text(more) => texts[event.request].push_str(&more),
+            TextEventKind::Finished(finished) if finished.finish != FinishReason::EndOfText => {
+                texts[event.request].clear();
+            }
+            _ => {}
+        }
+    }
+    Ok(texts)
+}
+
+/// A request to continue a text greedily, as `tril sample --temperature 0` does.
+pub(crate) fn request(tokenizer: &Tokenizer, prompt: &str, max_tokens: usize) -> Result<GenerateRequest, LabError> {
+    let mut request = GenerateRequest::new(prompt, tokenizer)?;
+    let sampler = SamplerConfig { temperature: 0.0, ..SamplerConfig::default() };
+    request.options = GenerateOptions { sampler, max_tokens, ..request.options };
+    Ok(request)
+}
+
+/// Mean over the lengths.
+pub fn accuracy(lengths: &[LengthScore]) -> f64 {
+    let shares = lengths.iter().filter(|score| score.asked > 0).map(LengthScore::accuracy);
+    let (sum, count) = shares.fold((0.0, 0), |(sum, count), share| (sum + share, count + 1));
+    if count == 0 { 0.0 } else { sum / f64::from(count) }
+}
+
+impl LengthScore {
+    /// The share answered rightly.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.asked as f64
+    }
+}
+
+impl LabModelInfo {
+    /// Saves a model as a checkpoint below `out`.
+    fn save(&self, gpt: &Gpt, tokenizer: &Tokenizer, out: &Path) -> Result<PathBuf, LabError> {
+        let dir = out.join(format!("{}-{}-{}", self.task.name(), self.format.name(), self.seed));
+        let mut written = checkpoint::model_files(gpt)?;
+        written.push((checkpoint::TOKENIZER, tokenizer.to_json()?.into_bytes()));
+        let info = serde_json::to_string_pretty(self).map_err(|error| LabError::Setting(error.to_string()))?;
+        written.push((LAB_FILE, (info + "\n").into_bytes()));
+        files::write_dir(&dir, &written)?;
+        Ok(dir)
+    }
+
+    /// What the lab knows of a checkpoint that it saved.
+    ///
+    /// # Errors
+    /// [`LabError::NotOfTheLab`].
+    pub fn of(model: &Model) -> Result<Self, LabError> {
+        let not_of_the_lab = |detail: String| LabError::NotOfTheLab { path: model.path().to_owned(), detail };
+        let path = model.path().join(LAB_FILE);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| not_of_the_lab(format!("{LAB_FILE} cannot be read ({error})")))?;
+        let info: Self = serde_json::from_str(&text)
+            .map_err(|error| not_of_the_lab(format!("{LAB_FILE} is not what the lab writes ({error})")))?;
+        if let Task::Parity { subset } = &info.task
+            && (subset.is_empty() || subset.iter().any(|place| *place >= crate::task::PARITY_BITS))
+        {
+            return Err(not_of_the_lab(format!("{LAB_FILE} names bits that no problem has")));
+        }
+        Ok(info)
+    }
+}

@@ -1,0 +1,114 @@
+//! The same problem as text in several ways: with nothing between question and answer, with the working, with dots.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+
+/// What stands between a question and its answer, and in which order the answer's digits stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// The answer at once: `487+275=762`.
+    Direct,
+    /// As many dots as the working has characters, then the answer: `487+275=[.................]762`.
+    Filler,
+    /// The answer at once, its lowest digit first: `487+275=267`.
+    Reversed,
+    /// The working, then the answer: `487+275=[75:12,87:16,42:07]762`.
+    Worked,
+}
+
+/// Every character that a format writes: one vocabulary, and so one model, for all.
+pub const ALPHABET: &str = "0123456789+=[]:,.";
+
+/// Between these stands what comes before the answer, so that a display can hide it.
+pub const WORKING_MARKERS: (&str, &str) = ("[", "]");
+
+impl Format {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Filler => "filler",
+            Self::Reversed => "reversed",
+            Self::Worked => "worked",
+        }
+    }
+
+    /// What a model is given.
+    pub fn prompt(self, problem: &Problem) -> String {
+        format!("{}=", problem.question)
+    }
+
+    /// What is to follow.
+    pub fn completion(self, problem: &Problem) -> String {
+        let Problem { working, answer, .. } = problem;
+        let (open, close) = WORKING_MARKERS;
+        match self {
+            Self::Direct => answer.clone(),
+            Self::Reversed => answer.chars().rev().collect(),
+            Self::Worked => format!("{open}{working}{close}{answer}"),
+            Self::Filler => format!("{open}{}{close}{answer}", ".".repeat(working.len())),
+        }
+    }
+
+    /// Both.
+    pub fn document(self, problem: &Problem) -> String {
+        self.prompt(problem) + &self.completion(problem)
+    }
+
+    /// The working and the answer that a text after a prompt states, the answer's highest digit first; `None` where the
+    /// text is not of this form. The working of a format without one is empty.
+    pub fn read(self, completion: &str) -> Option<(&str, String)> {
+        let (open, close) = WORKING_MARKERS;
+        let (working, answer) = match self {
+            Self::Direct | Self::Reversed => ("", completion),
+            Self::Worked | Self::Filler => completion.strip_prefix(open)?.split_once(close)?,
+        };
+        if answer.is_empty() || !answer.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let answer = if self == Self::Reversed { answer.chars().rev().collect() } else { answer.to_owned() };
+        Some((working, answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Task;
+
+    const FORMATS: [Format; 4] = [Format::Direct, Format::Filler, Format::Reversed, Format::Worked];
+
+    #[test]
+    fn one_problem_reads_differently_and_has_one_answer() {
+        let problem = Task::Sums.parse("487+275").expect("a sum");
+        let documents = FORMATS.map(|format| format.document(&problem));
+        let expected =
+            ["487+275=762", "487+275=[.................]762", "487+275=267", "487+275=[75:12,87:16,42:07]762"];
+        assert_eq!(documents, expected);
+        for (format, document) in FORMATS.into_iter().zip(documents) {
+            let completion = document.strip_prefix(&format.prompt(&problem)).expect("the prompt first");
+            let (working, answer) = format.read(completion).expect("an answer");
+            assert_eq!(answer, problem.answer, "{format:?}");
+            assert_eq!(working == problem.working, format == Format::Worked);
+            assert!(document.chars().all(|character| ALPHABET.contains(character)));
+        }
+    }
+
+    #[test]
+    fn a_text_that_states_no_answer_has_none() {
+        for (format, text) in [
+            (Format::Direct, ""),
+            (Format::Direct, "[..]12"),
+            (Format::Direct, "12="),
+            (Format::Worked, "762"),
+            (Format::Worked, "[75:12,87"),
+            (Format::Worked, "[75:12]"),
+            (Format::Worked, "[75:12]7]2"),
+            (Format::Filler, "...762"),
+        ] {
+            assert_eq!(format.read(text), None, "{format:?}: {text}");
+        }
+    }
+}
