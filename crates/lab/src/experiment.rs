@@ -365,9 +365,13 @@ pub fn ask(
     Ok(texts)
 }
 
-/// A request to continue a text greedily, as `tril sample --temperature 0` does.
+/// A request to continue a problem's text greedily, with what stands before it in training.
 pub(crate) fn request(tokenizer: &Tokenizer, prompt: &str, max_tokens: usize) -> Result<GenerateRequest, LabError> {
     let mut request = GenerateRequest::new(prompt, tokenizer)?;
+    // As in training: a sum stands after the end of another text, a row of parity begins with its bits.
+    if prompt.contains('+') {
+        request.prompt_ids.splice(0..0, tokenizer.end_of_text());
+    }
     let sampler = SamplerConfig { temperature: 0.0, ..SamplerConfig::default() };
     request.options = GenerateOptions { sampler, max_tokens, ..request.options };
     Ok(request)

@@ -115,7 +115,7 @@ fn write(output: &RoutesOutput, out: &mut impl Write) -> IoResult<()> {
     writeln!(
         out,
         "{:<16} {:<16} {:>9}  {:<16} {:>15}",
-        "at", "followed by", "weight, %", "looks most at", "p of what comes"
+        "at", "should look at", "weight, %", "looks most at", "p of what comes"
     )?;
     for step in &report.steps {
         let token = |position: usize| cell(&quoted(&output.repeated_tokens[position]), 16);
