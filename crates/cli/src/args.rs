@@ -49,7 +49,7 @@ pub enum Command {
     /// Look at a text before training on it
     #[command(subcommand)]
     Data(DataCommand),
-    /// Experiments on small models: what working, the mask and attention do
+    /// Experiments on small models: working, the mask, attention
     #[command(subcommand)]
     Lab(LabCommand),
     /// List the shipped recipes, or print one

@@ -143,7 +143,7 @@ mod tests {
         for packed in [gzip(&zeros), zstd(&zeros)] {
             assert!(UNPACKED_TIMES * packed.len() < 96 << 20, "packed too badly for this test: {}", packed.len());
             let error = read(&packed).expect_err("too large");
-            assert!(error.ends_with(TOO_LARGE), "{error}");
+            assert!(error.contains(TOO_LARGE), "{error}");
         }
     }
 
