@@ -8,18 +8,16 @@ use std::sync::Arc;
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use tril::{
-    ComputeDevice, FinishReason, GenerateOptions, GenerateRequest, Model, Recipe, SamplerConfig, TextEventKind,
-    TextGenerator, Tokenizer,
+    ComputeDevice, FinishReason, GenerateOptions, GenerateRequest, Recipe, SamplerConfig, TextEventKind, TextGenerator,
+    Tokenizer,
 };
-use tril_model::{Gpt, GptConfig, checkpoint, files};
+use tril_model::{Gpt, GptConfig};
 use tril_text::{TokenizerConfig, TokenizerKind};
 use tril_train::{StepReport, Trainer, TrainingText};
 
 use crate::format::ALPHABET;
-use crate::{Format, LabError, Problem, Side, Task};
+use crate::{Format, LabError, LabModelInfo, Problem, Side, Task};
 
-/// What the lab knows of a model that it saved, beside the checkpoint's own files.
-const LAB_FILE: &str = "lab.json";
 /// Texts that are made together; it changes the time and nothing else.
 const BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 /// A text may become so much longer than a document before it is given up.
@@ -129,17 +127,6 @@ pub struct CurvePoint {
     pub tokens: u64,
     /// Mean over the lengths of the share answered rightly.
     pub accuracy: f64,
-}
-
-/// What a saved model was trained on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LabModelInfo {
-    /// The task, with its hidden subset.
-    pub task: Task,
-    /// The format of its texts.
-    pub format: Format,
-    /// The seed of its run.
-    pub seed: u64,
 }
 
 impl TaskKind {
@@ -388,37 +375,5 @@ impl LengthScore {
     /// The share answered rightly.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.asked as f64
-    }
-}
-
-impl LabModelInfo {
-    /// Saves a model as a checkpoint below `out`.
-    fn save(&self, gpt: &Gpt, tokenizer: &Tokenizer, out: &Path) -> Result<PathBuf, LabError> {
-        let dir = out.join(format!("{}-{}-{}", self.task.name(), self.format.name(), self.seed));
-        let mut written = checkpoint::model_files(gpt)?;
-        written.push((checkpoint::TOKENIZER, tokenizer.to_json()?.into_bytes()));
-        let info = serde_json::to_string_pretty(self).map_err(|error| LabError::Setting(error.to_string()))?;
-        written.push((LAB_FILE, (info + "\n").into_bytes()));
-        files::write_dir(&dir, &written)?;
-        Ok(dir)
-    }
-
-    /// What the lab knows of a checkpoint that it saved.
-    ///
-    /// # Errors
-    /// [`LabError::NotOfTheLab`].
-    pub fn of(model: &Model) -> Result<Self, LabError> {
-        let not_of_the_lab = |detail: String| LabError::NotOfTheLab { path: model.path().to_owned(), detail };
-        let path = model.path().join(LAB_FILE);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| not_of_the_lab(format!("{LAB_FILE} cannot be read ({error})")))?;
-        let info: Self = serde_json::from_str(&text)
-            .map_err(|error| not_of_the_lab(format!("{LAB_FILE} is not what the lab writes ({error})")))?;
-        if let Task::Parity { subset } = &info.task
-            && (subset.is_empty() || subset.iter().any(|place| *place >= crate::task::PARITY_BITS))
-        {
-            return Err(not_of_the_lab(format!("{LAB_FILE} names bits that no problem has")));
-        }
-        Ok(info)
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod experiment;
 mod format;
 mod mask;
+mod model_info;
 mod prefixes;
 mod probe;
 mod recipes;
@@ -21,11 +22,12 @@ pub use attention::{HeadAttention, attention};
 pub use echo::echo_model;
 pub use error::LabError;
 pub use experiment::{
-    CurvePoint, Experiment, FormatReport, LabModelInfo, LabObserver, LabReport, LengthScore, RunReport, TaskKind,
-    accuracy, ask, is_right, tokenizer,
+    CurvePoint, Experiment, FormatReport, LabObserver, LabReport, LengthScore, RunReport, TaskKind, accuracy, ask,
+    is_right, tokenizer,
 };
 pub use format::{ALPHABET, Format, WORKING_MARKERS};
 pub use mask::{Mask, MaskReport, MaskRun, remove_mask};
+pub use model_info::LabModelInfo;
 pub use prefixes::{PrefixProblem, PrefixReport, prefix_problems};
 pub use probe::{Change, ChangedWorking, CorrectionReport, HiddenWorking, ProbeReport, WorkingStep, correction, probe};
 pub use routes::{DISTANCES, HeadRoutes, INDUCTION, InductionStep, RoutesReport, routes};
