@@ -1,7 +1,7 @@
 //! `tril chat`: type a beginning, see it continued, type more, go back. In a terminal with an editor and a history;
 //! from a file or a pipe line by line.
 
-mod commands;
+pub mod commands;
 mod settings;
 
 use std::io::{BufRead, IsTerminal, Write};

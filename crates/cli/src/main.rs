@@ -18,6 +18,8 @@ mod devices;
 mod doctor;
 mod ending;
 mod eval;
+#[cfg(test)]
+mod fuzz;
 mod help;
 mod hints;
 mod interrupt;

@@ -1,7 +1,7 @@
 //! `tril sample`: text from a checkpoint, shown as it is made.
 
 mod in_order;
-mod prompts;
+pub mod prompts;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
