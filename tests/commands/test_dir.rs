@@ -19,7 +19,7 @@ pub const TRAIN_DOCUMENTS: &str = "train smoke.toml --data text.txt --out run --
     --set tokenizer.end_of_text=true --separator (0).\\n";
 
 /// Far longer than any command of these tests takes, so that one that hangs fails.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A working directory that is gone after the test.
 pub struct TestDir {
