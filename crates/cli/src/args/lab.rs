@@ -50,7 +50,7 @@ impl From<FormatName> for Format {
 
 #[derive(Debug, Args)]
 pub struct TrainLabArgs {
-    /// Fewer tokens, one seed: a first impression in less than a minute
+    /// Fewer tokens, one seed: a first impression in about a minute
     #[arg(long)]
     pub quick: bool,
     /// Formats to compare [default: all that the task has]
