@@ -54,7 +54,7 @@ impl Experiment {
         Self { kind, formats, seeds, tokens, recipe: kind.recipe(), scorings: 6, held_out: 100, held_out_before: 30 }
     }
 
-    /// The same in less than a minute: fewer tokens, one seed.
+    /// The same in about a minute: fewer tokens, one seed.
     pub fn quick(kind: TaskKind) -> Self {
         let full = Self::new(kind);
         let tokens = match kind {
