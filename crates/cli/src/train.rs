@@ -152,7 +152,8 @@ fn recipe(args: &TrainArgs) -> Result<(Recipe, PathBuf)> {
         None => Recipe::shipped(DEFAULT_RECIPE)?,
     };
     open::set_fields(&mut recipe, &args.fields())?;
-    let of_data = data.as_deref().map(Path::new).and_then(Path::file_stem);
+    let of_data = data.as_deref().map(|data| if data == "-" { "stdin" } else { data });
+    let of_data = of_data.map(Path::new).and_then(Path::file_stem);
     let name = config.and_then(Path::file_stem).or(of_data).unwrap_or(DEFAULT_RECIPE.as_ref()).to_owned();
     if let Some(data) = data {
         recipe.data.source = data;

@@ -8,9 +8,10 @@ use tril::{ComputeDevice, Tokenizer};
 use tril_model::random::{self, Purpose};
 use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions};
 use tril_text::{TokenizerConfig, TokenizerKind};
-use tril_train::{Decay, OptimizerConfig, OptimizerKind, StepReport, TrainConfig, Trainer, TrainingText};
+use tril_train::{StepReport, Trainer, TrainingText};
 
 use crate::LabError;
+use crate::recipes::short_training;
 
 /// Tokens of a row.
 const SEQ_LEN: usize = 64;
@@ -49,16 +50,7 @@ pub fn echo_model(
         mlp: MlpKind::Relu2,
         ..GptConfig::default()
     };
-    let train = TrainConfig { steps, batch_size: 16, seq_len: SEQ_LEN, micro_batches: 4, ..TrainConfig::default() };
-    let optimizer = OptimizerConfig {
-        kind: OptimizerKind::Muon,
-        learning_rate: 5e-3,
-        min_learning_rate: 0.0,
-        warmup_steps: 10,
-        decay: Decay::Linear,
-        weight_decay: 0.0,
-        ..OptimizerConfig::default()
-    };
+    let (train, optimizer) = short_training(steps, SEQ_LEN);
     let text = TrainingText::new(echoes(&tokenizer, steps as usize * 16 * SEQ_LEN + 2 * SEQ_LEN), SEQ_LEN)?;
     let gpt = Gpt::new(config, train.seed, device.inner())?;
     let mut trainer = Trainer::new(gpt, Default::default(), 0, train, optimizer)?;

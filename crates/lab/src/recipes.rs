@@ -64,3 +64,18 @@ impl Experiment {
         Self { seeds: vec![1337], tokens, held_out: 50, scorings: 3, ..full }
     }
 }
+
+/// How a model of two layers is trained in some minutes to show one thing: batches of 16 rows, Muon for its matrices.
+pub(crate) fn short_training(steps: u64, seq_len: usize) -> (TrainConfig, OptimizerConfig) {
+    let train = TrainConfig { steps, batch_size: 16, seq_len, micro_batches: 4, ..TrainConfig::default() };
+    let optimizer = OptimizerConfig {
+        kind: OptimizerKind::Muon,
+        learning_rate: 5e-3,
+        min_learning_rate: 0.0,
+        warmup_steps: 10,
+        decay: Decay::Linear,
+        weight_decay: 0.0,
+        ..OptimizerConfig::default()
+    };
+    (train, optimizer)
+}
