@@ -74,12 +74,20 @@ impl LanguageModel for Gpt {
         cache.rewind(position)
     }
 
-    fn last_logits(&self, ids: &[u32], cache: Option<&mut KvCache>) -> Result<Vec<f32>, InferError> {
+    fn last_logits(&self, ids: &[u32], mut cache: Option<&mut KvCache>) -> Result<Vec<f32>, InferError> {
+        if let (1, Some(cache)) = (ids.len(), cache.as_deref_mut())
+            && let Some(logits) = self.step(ids, std::slice::from_mut(cache))
+        {
+            return Ok(logits);
+        }
         let context = cache.map_or_else(ForwardContext::default, ForwardContext::cached);
         numbers(self.last_logits(self.inputs(ids, 1), context)) // [1, vocab_size]
     }
 
     fn decode(&self, ids: &[u32], caches: &mut [KvCache]) -> Result<Vec<f32>, InferError> {
+        if let Some(logits) = self.step(ids, caches) {
+            return Ok(logits);
+        }
         let context = ForwardContext { caches, ..ForwardContext::default() };
         numbers(self.last_logits(self.inputs(ids, ids.len()), context)) // [ids.len(), vocab_size]
     }

@@ -18,6 +18,7 @@ mod rotary;
 mod rows;
 mod simd;
 mod spin_pool;
+mod step;
 
 pub use activation::{Elementwise, Gelu, GeluTanh, Relu2, Swiglu};
 pub use adamw::adamw;
@@ -30,3 +31,4 @@ pub use operation::{apply, constant, input, is_cpu, plain, supports};
 pub use rotary::Rotary;
 pub use simd::instruction_set;
 pub use spin_pool::with_spin_pool;
+pub use step::StepModel;

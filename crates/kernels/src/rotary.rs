@@ -39,6 +39,12 @@ impl RotaryTable {
         }
     }
 
+    /// Cosines and sines of a table for one position, `[d_head / 2]` each.
+    pub(crate) fn row(&self) -> [&[f32]; 2] {
+        assert_eq!(self.seq_len, 1, "a table of one position");
+        [&self.cos, &self.sin]
+    }
+
     /// Turns each pair (xᵢ, xᵢ₊ₕ), h = d_head / 2, of every head by its position's angle.
     ///
     /// - x: `[batch_size, n_heads, seq_len, d_head]`, of the table's seq_len

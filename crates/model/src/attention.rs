@@ -21,10 +21,10 @@ use crate::{GptConfig, ModelError};
 #[derive(Module, Debug)]
 pub struct Attention {
     /// To queries, keys and values, in this order.
-    qkv: Linear,
-    output: Linear,
-    q_norm: Option<Norm>,
-    k_norm: Option<Norm>,
+    pub(crate) qkv: Linear,
+    pub(crate) output: Linear,
+    pub(crate) q_norm: Option<Norm>,
+    pub(crate) k_norm: Option<Norm>,
     #[module(skip)]
     n_heads: usize,
     #[module(skip)]
@@ -35,7 +35,7 @@ pub struct Attention {
     window: Option<usize>,
     /// False in a demonstration alone: see [`crate::Gpt::without_mask`].
     #[module(skip)]
-    is_masked: bool,
+    pub(crate) is_masked: bool,
 }
 
 impl Attention {

@@ -14,10 +14,10 @@ use crate::{GptConfig, ModelError};
 /// A pre-norm transformer block.
 #[derive(Module, Debug)]
 pub struct Block {
-    attention_norm: Norm,
-    attention: Attention,
-    mlp_norm: Norm,
-    mlp: Mlp,
+    pub(crate) attention_norm: Norm,
+    pub(crate) attention: Attention,
+    pub(crate) mlp_norm: Norm,
+    pub(crate) mlp: Mlp,
 }
 
 impl Block {

@@ -3,6 +3,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
+use tril_kernels::StepLinear;
 
 use crate::ModelError;
 use crate::block_matrix::BlockMatrix;
@@ -52,4 +53,9 @@ impl ParamBuilder<'_> {
 /// - returns: `[batch_size, seq_len, d_output]`
 pub(crate) fn apply(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     tril_kernels::linear(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
+}
+
+/// A linear layer's numbers.
+pub(crate) fn for_step(layer: &Linear) -> StepLinear {
+    StepLinear { weight: layer.weight.val(), bias: layer.bias.as_ref().map(Param::val) }
 }

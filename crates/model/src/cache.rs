@@ -85,6 +85,16 @@ impl KvCache {
         LayerCache { buffers: &mut self.layers[index], held: self.held, window: self.window }
     }
 
+    /// Whether one more position goes in without any being moved.
+    pub(crate) fn has_room(&self) -> bool {
+        self.held < self.capacity
+    }
+
+    /// Keys and values of each layer with room for one more position, and how many positions they hold.
+    pub(crate) fn buffers(&mut self) -> (usize, Vec<[&mut Tensor<4>; 2]>) {
+        (self.held, self.layers.iter_mut().map(|layer| [&mut layer.keys, &mut layer.values]).collect())
+    }
+
     /// Counts `seq_len` new positions, once every layer has them.
     pub(crate) fn advance(&mut self, seq_len: usize) {
         self.position += seq_len;

@@ -5,10 +5,11 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::{RotaryTable, linear, with_spin_pool};
+use tril_kernels::{RotaryTable, StepModel, linear, with_spin_pool};
 
 use crate::block::Block;
 use crate::builder::ParamBuilder;
+use crate::derived::Derived;
 use crate::dropout::Site;
 use crate::forward_context::RowGroup;
 use crate::ids::ids_to_tensor;
@@ -20,14 +21,15 @@ use crate::{ForwardContext, GptConfig, HeadId, KvCache, ModelError, Positions, m
 /// A decoder-only transformer: embeddings, blocks, a last norm, a head.
 #[derive(Module, Debug)]
 pub struct Gpt {
-    token_embedding: Embedding,
+    pub(crate) token_embedding: Embedding,
     position_embedding: Option<Embedding>,
-    blocks: Vec<Block>,
-    final_norm: Norm,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) final_norm: Norm,
     /// Absent where the head shares the token embedding.
     head: Option<Linear>,
     /// What takes its place there.
     tied_head: TiedHead,
+    pub(crate) step_model: Derived<StepModel>,
     #[module(skip)]
     config: GptConfig,
 }
@@ -70,6 +72,7 @@ impl Gpt {
                 Some(builder.linear("head", [config.d_model, config.vocab_size], false, config.head_init())?)
             },
             tied_head: TiedHead::default(),
+            step_model: Derived::default(),
             config,
         })
     }
@@ -200,7 +203,7 @@ impl Gpt {
     }
 
     /// What attention must know of rows that stand at one position.
-    fn row_group(&self, rows: Range<usize>, start: usize, seq_len: usize, device: &Device) -> RowGroup {
+    pub(crate) fn row_group(&self, rows: Range<usize>, start: usize, seq_len: usize, device: &Device) -> RowGroup {
         if let Some(limit) = self.config.context_limit() {
             assert!(start + seq_len <= limit, "positions {start} to {} of a context of {limit}", start + seq_len);
         }
@@ -247,7 +250,7 @@ impl Gpt {
     }
 
     /// The head's weight, `[d_model, vocab_size]`.
-    fn head(&self) -> Tensor<2> {
+    pub(crate) fn head(&self) -> Tensor<2> {
         match &self.head {
             Some(head) => head.weight.val(),
             None => self.tied_head.weight(self.token_embedding.weight.val()),

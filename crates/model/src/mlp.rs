@@ -14,10 +14,10 @@ use crate::{GptConfig, MlpKind, ModelError};
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// To d_ff; for `swiglu` to 2·d_ff, the gate first.
-    up: Linear,
-    down: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
     #[module(skip)]
-    kind: MlpKind,
+    pub(crate) kind: MlpKind,
 }
 
 impl Mlp {

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use tril_kernels::{layer_norm, rms_norm};
+use tril_kernels::{StepNorm, StepNormKind, layer_norm, rms_norm};
 
 use crate::builder::ParamBuilder;
 use crate::parameters::Init;
@@ -55,6 +55,16 @@ impl Norm {
             NormKind::Layer => layer_norm(x, gain, bias, self.eps),
             NormKind::Rms => rms_norm(x, gain, self.eps),
         }
+    }
+
+    /// Its numbers.
+    pub(crate) fn for_step(&self) -> StepNorm {
+        let kind = match self.kind {
+            NormKind::Layer => StepNormKind::Layer,
+            NormKind::Rms => StepNormKind::Rms,
+        };
+        let [gain, bias] = [&self.gain, &self.bias].map(|numbers| numbers.as_ref().map(Param::val));
+        StepNorm { kind, gain, bias, eps: self.eps }
     }
 
     /// - x: `[batch_size, n_heads, seq_len, d_head]`

@@ -1,18 +1,12 @@
 //! The row-major copy of a head that shares the token embedding's matrix.
 
-use std::sync::{Arc, OnceLock};
-
-use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use tril_kernels::row_major;
 
-/// The transposed embedding, laid out so that a single row meets it at full speed; made once for a model's weights and
-/// shared by its clones.
-///
-/// It is a module without parameters, so that whatever may change a model's weights or their device goes through it: all
-/// of that leaves it empty, and no pass can meet a copy of other weights.
-#[derive(Debug, Clone, Default)]
-pub struct TiedHead(Arc<OnceLock<Tensor<2>>>);
+use crate::derived::Derived;
+
+/// The transposed embedding, laid out so that a single row meets it at full speed.
+pub type TiedHead = Derived<Tensor<2>>;
 
 impl TiedHead {
     /// The copy. With gradients there is none: they flow to the embedding itself.
@@ -23,58 +17,14 @@ impl TiedHead {
         if embedding.device().is_autodiff() {
             return embedding.transpose();
         }
-        if let Some(weight) = self.0.get() {
-            return weight.clone();
-        }
-        // Not within the lock: the copying thread may take up other work that waits for it.
-        let weight = row_major(embedding.transpose());
-        self.0.get_or_init(|| weight).clone()
+        self.get_or_make(|| row_major(embedding.transpose())).clone()
     }
 }
-
-impl Module for TiedHead {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn fork(self, _device: &Device) -> Self {
-        Self::default()
-    }
-
-    fn to_device(self, _device: &Device) -> Self {
-        Self::default()
-    }
-
-    fn train(self) -> Self {
-        Self::default()
-    }
-
-    fn valid(&self) -> Self {
-        Self::default()
-    }
-
-    fn materialize(self) -> Self {
-        Self::default()
-    }
-
-    fn visit<V: ModuleVisitor>(&self, _visitor: &mut V) {}
-
-    fn map<M: ModuleMapper>(self, _mapper: &mut M) -> Self {
-        Self::default()
-    }
-}
-
-impl ModuleDisplayDefault for TiedHead {
-    fn content(&self, _content: Content) -> Option<Content> {
-        None
-    }
-}
-
-impl ModuleDisplay for TiedHead {}
 
 #[cfg(test)]
 mod tests {
-    use burn::module::Param;
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Device;
 
     use super::*;
     use crate::parameters::{self, Init, WeightSource};
@@ -155,7 +105,7 @@ mod tests {
 
     impl Gpt {
         fn has_tied_head_copy(&self) -> bool {
-            self.tied_head_for_tests().0.get().is_some()
+            self.tied_head_for_tests().get().is_some()
         }
     }
 }

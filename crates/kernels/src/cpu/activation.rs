@@ -124,10 +124,11 @@ impl<A: Activation> Operation<1> for Elementwise<A> {
     }
 }
 
-struct Forward<'a, A> {
-    activation: PhantomData<A>,
-    x: &'a [f32],
-    out: &'a mut [f32],
+/// Its values at some numbers.
+pub struct Forward<'a, A> {
+    pub activation: PhantomData<A>,
+    pub x: &'a [f32],
+    pub out: &'a mut [f32],
 }
 
 impl<A: Activation> WithSimd for Forward<'_, A> {
@@ -197,8 +198,29 @@ impl WithSimd for SwigluForward<'_> {
         let d_ff = self.x.width() / 2;
         for (row, out) in self.out.chunks_exact_mut(d_ff).enumerate() {
             let (gate, up) = self.x.row(self.first_row + row).split_at(d_ff);
-            map!(simd, out, [gate in gate, up in up], simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
+            gated(simd, gate, up, out);
         }
+    }
+}
+
+#[inline(always)]
+fn gated<S: Simd>(simd: S, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    map!(simd, out, [gate in gate, up in up], simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
+}
+
+/// silu(gate)·up of consecutive numbers.
+pub struct GatedRow<'a> {
+    pub gate: &'a [f32],
+    pub up: &'a [f32],
+    pub out: &'a mut [f32],
+}
+
+impl WithSimd for GatedRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        gated(simd, self.gate, self.up, self.out);
     }
 }
 

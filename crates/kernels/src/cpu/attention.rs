@@ -140,7 +140,7 @@ struct Scores {
 }
 
 /// Turns a row of scores into probabilities.
-struct Softmax<'a>(&'a mut [f32]);
+pub struct Softmax<'a>(pub &'a mut [f32]);
 
 impl WithSimd for Softmax<'_> {
     type Output = ();

@@ -3,6 +3,7 @@
 //! tiled, packed or spread over threads, nor on the width of the registers.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -73,12 +74,7 @@ impl Gemm<'_> {
         if m == 0 || n == 0 {
             return;
         }
-        self.a.check(m, k);
-        self.b.check(k, n);
-        assert!(n <= stride && (m - 1) * stride + n <= c.len(), "the result is too small for {m} × {n}");
-        if let GemmInit::Bias(bias) = self.start {
-            assert_eq!(bias.len(), n, "one bias a column");
-        }
+        self.check(c.len(), stride);
         let threads = spin_pool::threads();
         let c = Target { data: c.as_mut_ptr(), stride };
         let least = if spin_pool::is_active() { SPIN_POOL_WORK } else { PARALLEL_WORK };
@@ -91,6 +87,30 @@ impl Gemm<'_> {
             // Two pieces a thread, for one that comes late.
             let share = n.div_ceil(2 * threads).next_multiple_of(LANES);
             spin_pool::for_each(partition(n, share), |columns| self.part(0..m, columns, c));
+        }
+    }
+
+    /// Computes some columns of it into a result that others compute other columns of, on this thread.
+    ///
+    /// # Safety
+    /// Nothing else may use these columns of the result meanwhile.
+    pub unsafe fn columns_into(self, columns: Range<usize>, c: &SharedRows<'_>) {
+        let [m, n, _] = self.size;
+        if m == 0 || columns.is_empty() {
+            return;
+        }
+        assert!(columns.end <= n, "columns {columns:?} of {n}");
+        self.check(c.len, c.width);
+        self.part(0..m, columns, Target { data: c.data, stride: c.width });
+    }
+
+    fn check(&self, result_len: usize, stride: usize) {
+        let [m, n, k] = self.size;
+        self.a.check(m, k);
+        self.b.check(k, n);
+        assert!(n <= stride && (m - 1) * stride + n <= result_len, "the result is too small for {m} × {n}");
+        if let GemmInit::Bias(bias) = self.start {
+            assert_eq!(bias.len(), n, "one bias a column");
         }
     }
 
@@ -116,6 +136,38 @@ struct Target {
 unsafe impl Send for Target {}
 // SAFETY: as above.
 unsafe impl Sync for Target {}
+
+/// Rows that several threads write to, each to columns of its own.
+#[derive(Debug)]
+pub struct SharedRows<'a> {
+    data: *mut f32,
+    len: usize,
+    width: usize,
+    owner: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: whoever uses its memory promises that nobody else uses the same part of it.
+unsafe impl Send for SharedRows<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for SharedRows<'_> {}
+
+impl<'a> SharedRows<'a> {
+    /// Rows of `width` numbers, one after another.
+    pub fn new(rows: &'a mut [f32], width: usize) -> Self {
+        Self { data: rows.as_mut_ptr(), len: rows.len(), width, owner: PhantomData }
+    }
+
+    /// Some columns of a row, to be read and written.
+    ///
+    /// # Safety
+    /// Nothing else may use them meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that nobody else has them")]
+    pub unsafe fn columns(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
+        assert!(columns.end <= self.width && (row + 1) * self.width <= self.len, "columns {columns:?} of row {row}");
+        // SAFETY: within the rows, and nobody else has them, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(row * self.width + columns.start), columns.len()) }
+    }
+}
 
 /// A block of rows and columns of a product, computed on one thread.
 struct Part<'a> {

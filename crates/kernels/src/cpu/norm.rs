@@ -102,18 +102,41 @@ impl WithSimd for Forward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for (row, out) in self.out.chunks_exact_mut(self.x.width()).enumerate() {
-            let x = self.x.row(self.first_row + row);
-            let (mean, scale) = statistics(simd, self.norm, x);
-            let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
-            map!(simd, out, [x in x], simd.mul_f32s(simd.sub_f32s(x, means), scales));
-            match (self.gain, self.bias) {
-                (None, _) => {}
-                (Some(gain), None) => update!(simd, out, y, [gain in gain], simd.mul_f32s(y, gain)),
-                (Some(gain), Some(bias)) => {
-                    update!(simd, out, y, [gain in gain, bias in bias], simd.mul_add_f32s(y, gain, bias));
-                }
-            }
+            normalise(simd, self.norm, self.x.row(self.first_row + row), self.gain, self.bias, out);
         }
+    }
+}
+
+/// One row.
+#[inline(always)]
+fn normalise<S: Simd>(simd: S, norm: &RowNorm, x: &[f32], gain: Option<&[f32]>, bias: Option<&[f32]>, out: &mut [f32]) {
+    let (mean, scale) = statistics(simd, norm, x);
+    let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
+    map!(simd, out, [x in x], simd.mul_f32s(simd.sub_f32s(x, means), scales));
+    match (gain, bias) {
+        (None, _) => {}
+        (Some(gain), None) => update!(simd, out, y, [gain in gain], simd.mul_f32s(y, gain)),
+        (Some(gain), Some(bias)) => {
+            update!(simd, out, y, [gain in gain, bias in bias], simd.mul_add_f32s(y, gain, bias));
+        }
+    }
+}
+
+/// The norm of one row of consecutive numbers.
+pub struct NormRow<'a> {
+    pub norm: &'a RowNorm,
+    pub x: &'a [f32],
+    pub gain: Option<&'a [f32]>,
+    pub bias: Option<&'a [f32]>,
+    pub out: &'a mut [f32],
+}
+
+impl WithSimd for NormRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        normalise(simd, self.norm, self.x, self.gain, self.bias, self.out);
     }
 }
 

@@ -55,21 +55,44 @@ impl WithSimd for Turn<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (seq_len, half) = (self.x.shape()[2], self.x.width() / 2);
-        let direction = simd.splat_f32s(self.direction);
         for (row, out) in self.out.chunks_exact_mut(2 * half).enumerate() {
             let row = self.first_row + row;
             let angles = row % seq_len * half..(row % seq_len + 1) * half;
             let (cos, sin) = (&self.table.cos[angles.clone()], &self.table.sin[angles]);
-            let (first, second) = self.x.row(row).split_at(half);
-            let (first_out, second_out) = out.split_at_mut(half);
-            map!(simd, first_out, [first in first, second in second, cos in cos, sin in sin], {
-                let sin = simd.mul_f32s(sin, direction);
-                simd.sub_f32s(simd.mul_f32s(first, cos), simd.mul_f32s(second, sin))
-            });
-            map!(simd, second_out, [first in first, second in second, cos in cos, sin in sin], {
-                let sin = simd.mul_f32s(sin, direction);
-                simd.add_f32s(simd.mul_f32s(second, cos), simd.mul_f32s(first, sin))
-            });
+            turn(simd, self.direction, [cos, sin], self.x.row(row), out);
         }
+    }
+}
+
+/// One row, by its position's cosines and sines.
+#[inline(always)]
+fn turn<S: Simd>(simd: S, direction: f32, [cos, sin]: [&[f32]; 2], x: &[f32], out: &mut [f32]) {
+    let half = cos.len();
+    let direction = simd.splat_f32s(direction);
+    let (first, second) = x.split_at(half);
+    let (first_out, second_out) = out.split_at_mut(half);
+    map!(simd, first_out, [first in first, second in second, cos in cos, sin in sin], {
+        let sin = simd.mul_f32s(sin, direction);
+        simd.sub_f32s(simd.mul_f32s(first, cos), simd.mul_f32s(second, sin))
+    });
+    map!(simd, second_out, [first in first, second in second, cos in cos, sin in sin], {
+        let sin = simd.mul_f32s(sin, direction);
+        simd.add_f32s(simd.mul_f32s(second, cos), simd.mul_f32s(first, sin))
+    });
+}
+
+/// One row of consecutive numbers, turned by its position's cosines and sines.
+pub struct TurnRow<'a> {
+    pub table: [&'a [f32]; 2],
+    pub x: &'a [f32],
+    pub out: &'a mut [f32],
+}
+
+impl WithSimd for TurnRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        turn(simd, 1.0, self.table, self.x, self.out);
     }
 }

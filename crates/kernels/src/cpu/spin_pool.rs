@@ -6,11 +6,13 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use rayon::prelude::*;
@@ -18,7 +20,17 @@ use rayon::prelude::*;
 use super::operation::is_cpu;
 
 /// Multiply-adds of a pass from which on it pays to have other threads stand by.
-const SPIN_POOL_WORK: usize = 1 << 22;
+const SPIN_POOL_WORK: usize = 1 << 18;
+
+/// How long a helper stays awake after a pass. The next token's pass begins some microseconds later; to wake a sleeping
+/// thread takes as long as a small model's pass.
+const LINGER: Duration = Duration::from_micros(300);
+
+/// How long the leader waits for a part, its own being done, before it takes it that other programs hold the cores.
+const LATE: Duration = Duration::from_millis(2);
+
+/// How long passes do without helpers after that.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks for work before a waiting thread lets others have its core.
 const SPINS_PER_YIELD: usize = 1 << 12;
@@ -35,42 +47,81 @@ thread_local! {
 /// device is the CPU and the pass long enough for that to pay. It changes the time and nothing else.
 pub fn with_spin_pool<R>(device: &Device, multiply_adds: usize, pass: impl FnOnce() -> R) -> R {
     let threads = threads();
-    if threads == 1 || !is_cpu(device) || multiply_adds < SPIN_POOL_WORK || is_active() {
+    if threads == 1 || !is_cpu(device) || multiply_adds < SPIN_POOL_WORK || is_active() || is_paused() {
         return pass();
     }
     let pool = Arc::new(SpinPool::default());
-    for _ in 1..threads {
-        add_helper(&pool);
+    for number in 1..threads {
+        add_helper(Call { pool: Arc::clone(&pool), number });
     }
     let _current = CurrentPool::new(&pool);
     pass()
 }
 
-/// Helpers that sleep, each with the way to wake it.
-static IDLE: Mutex<Vec<Sender<Arc<SpinPool>>>> = Mutex::new(Vec::new());
+/// A pass that a helper is to stand by in, and which of its helpers it is.
+struct Call {
+    pool: Arc<SpinPool>,
+    number: usize,
+}
+
+/// Helpers without a pass, each with the way to call it.
+static IDLE: Mutex<Vec<Sender<Call>>> = Mutex::new(Vec::new());
 
 /// Has one more thread stand by, if the system gives one.
-fn add_helper(pool: &Arc<SpinPool>) {
+fn add_helper(call: Call) {
     let idle = IDLE.lock().ok().and_then(|mut idle| idle.pop());
-    if idle.is_some_and(|idle| idle.send(Arc::clone(pool)).is_ok()) {
-        return;
-    }
-    let pool = Arc::clone(pool);
+    let call = match idle {
+        None => call,
+        Some(idle) => match idle.send(call) {
+            Ok(()) => return,
+            Err(SendError(call)) => call,
+        },
+    };
     // Without it the pass takes longer, and that is all.
     let _ = thread::Builder::new().name("tril-helper".into()).spawn(move || {
-        pool.serve();
-        drop(pool);
-        loop {
-            let (wake, called) = channel::<Arc<SpinPool>>();
+        let (caller, calls) = channel();
+        let mut next = Some(call);
+        while let Some(Call { pool, number }) = next {
+            pool.serve(number);
+            drop(pool);
             if let Ok(mut idle) = IDLE.lock() {
-                idle.push(wake);
+                idle.push(caller.clone());
             }
-            match called.recv() {
-                Ok(pool) => pool.serve(),
-                Err(_) => return,
-            }
+            next = linger(&calls);
         }
     });
+}
+
+/// The next call, looked for without sleeping at first.
+fn linger(calls: &Receiver<Call>) -> Option<Call> {
+    let begin = Instant::now();
+    let mut spins = 0;
+    loop {
+        match calls.try_recv() {
+            Ok(call) => return Some(call),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => wait(&mut spins),
+        }
+        if spins % 64 == 0 && begin.elapsed() > LINGER {
+            return calls.recv().ok();
+        }
+    }
+}
+
+/// Until when passes do without helpers, in microseconds since [`EPOCH`].
+static PAUSED_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+/// When the first pass began.
+static EPOCH: OnceLock<Instant> = OnceLock::new();
+
+fn now() -> u64 {
+    EPOCH.get_or_init(Instant::now).elapsed().as_micros() as u64
+}
+
+/// Whether helpers came late a short while ago: other programs hold the cores, and who stands by is put to sleep for
+/// having spun when its turn comes to work.
+fn is_paused() -> bool {
+    now() < PAUSED_UNTIL.load(Ordering::Relaxed)
 }
 
 /// Whether this thread has others standing by.
@@ -103,16 +154,28 @@ pub fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Send + Sync) {
     });
 }
 
+/// Calls `work` with each part's number and the number of parts, one part a thread: on the threads that stand by, each of
+/// which takes the same part each time if it comes in time, or else all on this one.
+pub fn for_each_own(work: impl Fn(usize, usize) + Sync) {
+    let pool = CURRENT.get();
+    if pool.is_null() || IN_PART.get() {
+        return work(0, 1);
+    }
+    let parts = threads().min(MOST_GROUPS);
+    // SAFETY: as in `for_each`.
+    unsafe { &*pool }.share(parts, &|part| work(part, parts));
+}
+
 /// A job that is shared out in parts.
 type Job<'a> = &'a (dyn Fn(usize) + Sync + 'a);
 
 #[derive(Default)]
 struct SpinPool {
     /// The number of the job in the upper half, so that no late comer takes a part of the next one for one of the last;
-    /// in the lower half, how many of its parts nobody has taken.
+    /// in the lower half, a bit for each group of its parts that nobody has taken.
     ticket: AtomicU64,
-    job: UnsafeCell<Option<Job<'static>>>,
-    /// Parts of the job that are done.
+    job: UnsafeCell<Option<(Job<'static>, usize)>>,
+    /// Groups of parts that are done.
     done: AtomicUsize,
     /// What a part of it panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -125,12 +188,17 @@ unsafe impl Sync for SpinPool {}
 
 const UNTAKEN: u64 = u32::MAX as u64;
 
+/// Groups that the parts of a job are put into at most.
+const MOST_GROUPS: usize = 32;
+
 impl SpinPool {
     /// Does parts of jobs until the pool is over.
-    fn serve(&self) {
+    ///
+    /// - number: of this thread; the leader's is 0
+    fn serve(&self, number: usize) {
         let mut spins = 0;
         while !self.over.load(Ordering::Acquire) {
-            if self.take_part() {
+            if self.take_group(number) {
                 spins = 0;
             } else {
                 wait(&mut spins);
@@ -138,17 +206,24 @@ impl SpinPool {
         }
     }
 
-    /// Takes a part of the job and does it, if there is one left.
-    fn take_part(&self) -> bool {
+    /// Takes a group of the job's parts and does it, if there is one left: the thread's own, or the next.
+    fn take_group(&self, number: usize) -> bool {
         let ticket = self.ticket.load(Ordering::Acquire);
-        let untaken = ticket & UNTAKEN;
+        let untaken = (ticket & UNTAKEN) as u32;
         if untaken == 0 {
             return false;
         }
-        if self.ticket.compare_exchange(ticket, ticket - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            // SAFETY: the leader changes the job only after this part is done.
+        let own = (number % MOST_GROUPS) as u32;
+        let group = (untaken.rotate_right(own).trailing_zeros() + own) % u32::BITS;
+        let taken = ticket & !(1 << group);
+        if self.ticket.compare_exchange(ticket, taken, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            // SAFETY: the leader changes the job only after this group is done.
             let job = unsafe { *self.job.get() };
-            let part = AssertUnwindSafe(|| job.map(|job| job(untaken as usize - 1)));
+            let part = AssertUnwindSafe(|| {
+                if let Some((job, parts)) = job {
+                    parts_of(group as usize, parts).for_each(job);
+                }
+            });
             // What a part shared out itself would take the place of this job.
             IN_PART.set(true);
             let outcome = catch_unwind(part);
@@ -165,24 +240,45 @@ impl SpinPool {
 
     /// Has the parts 0 to `parts − 1` of a job done by whoever is there; called by the leader alone.
     fn share(&self, parts: usize, job: Job<'_>) {
-        assert!(u32::try_from(parts).is_ok(), "{parts} parts are more than a ticket counts");
         // SAFETY: this returns, or unwinds, after all parts are done, so the job outlives its use.
         let job = unsafe { std::mem::transmute::<Job<'_>, Job<'static>>(job) };
         // SAFETY: no ticket is out, so nobody reads it.
-        unsafe { *self.job.get() = Some(job) };
+        unsafe { *self.job.get() = Some((job, parts)) };
         self.done.store(0, Ordering::Relaxed);
+        let groups = parts.min(MOST_GROUPS);
+        let untaken = (1_u64 << groups) - 1;
         let number = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1);
-        self.ticket.store(number << 32 | parts as u64, Ordering::Release);
-        while self.take_part() {}
-        let mut spins = 0;
-        while self.done.load(Ordering::Acquire) < parts {
-            wait(&mut spins);
+        self.ticket.store(number << 32 | untaken, Ordering::Release);
+        while self.take_group(0) {}
+        if self.done.load(Ordering::Acquire) < groups {
+            self.wait_for(groups);
         }
         let panic = self.panic.lock().ok().and_then(|mut panic| panic.take());
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
     }
+
+    /// Waits for parts that helpers have taken. One that is very late has lost its core to another program.
+    fn wait_for(&self, groups: usize) {
+        let (mut spins, mut begin) = (0, None);
+        while self.done.load(Ordering::Acquire) < groups {
+            wait(&mut spins);
+            if spins % (1 << 10) == 0 {
+                let now = now();
+                let begin = *begin.get_or_insert(now);
+                if now - begin > LATE.as_micros() as u64 {
+                    PAUSED_UNTIL.store(now + PAUSE.as_micros() as u64, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a group, of parts that are side by side.
+fn parts_of(group: usize, parts: usize) -> Range<usize> {
+    let groups = parts.min(MOST_GROUPS);
+    parts * group / groups..parts * (group + 1) / groups
 }
 
 /// While it lives, this thread leads the pool.

@@ -1,0 +1,441 @@
+//! One position of each of several sequences, through all blocks in one go.
+//!
+//! The same row functions as the operations that it stands for, in the same order, so it gives the same bits; but no
+//! tensor is made, no graph is asked, and a thread that stands by meets the same columns of the weights token after
+//! token, so that its core's cache can keep them.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+
+use super::activation::{Activation, Forward, GatedRow, Gelu, GeluTanh, Relu2};
+use super::attention::Softmax;
+use super::gemm::{Gemm, GemmInit, Matrix, SharedRows};
+use super::norm::{NormRow, RowNorm, RowNormKind};
+use super::operation::{constant, plain};
+use super::rotary::TurnRow;
+use super::rows::own;
+use super::simd::{LANES, vectorized};
+use super::spin_pool;
+use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences};
+
+/// A model whose numbers are at hand for [`StepModel::step`].
+#[derive(Debug, Clone)]
+pub struct StepModel {
+    blocks: Vec<Block>,
+    final_norm: Norm,
+    head: Linear,
+    heads: StepHeads,
+    d_model: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Norm {
+    norm: RowNorm,
+    gain: Option<FlexTensor>,
+    bias: Option<FlexTensor>,
+}
+
+#[derive(Debug, Clone)]
+struct Linear {
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    size: [usize; 2],
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    attention_norm: Norm,
+    qkv: Linear,
+    head_norms: Option<[Norm; 2]>,
+    output: Linear,
+    mlp_norm: Norm,
+    up: Linear,
+    activation: StepActivation,
+    down: Linear,
+}
+
+impl From<StepNorm> for Norm {
+    fn from(StepNorm { kind, gain, bias, eps }: StepNorm) -> Self {
+        let kind = match kind {
+            StepNormKind::Layer => RowNormKind::Layer,
+            StepNormKind::Rms => RowNormKind::Rms,
+        };
+        assert!(gain.is_some() || bias.is_none(), "a norm with a bias has a gain");
+        Self { norm: RowNorm { kind, eps: eps as f32 }, gain: gain.map(numbers), bias: bias.map(numbers) }
+    }
+}
+
+impl From<StepLinear> for Linear {
+    fn from(StepLinear { weight, bias }: StepLinear) -> Self {
+        let size = weight.dims();
+        Self { weight: numbers(weight), bias: bias.map(numbers), size }
+    }
+}
+
+impl From<StepBlock> for Block {
+    fn from(block: StepBlock) -> Self {
+        let StepBlock { attention_norm, qkv, head_norms, output, mlp_norm, up, activation, down } = block;
+        Self {
+            attention_norm: attention_norm.into(),
+            qkv: qkv.into(),
+            head_norms: head_norms.map(|norms| norms.map(Norm::from)),
+            output: output.into(),
+            mlp_norm: mlp_norm.into(),
+            up: up.into(),
+            activation,
+            down: down.into(),
+        }
+    }
+}
+
+/// A tensor's numbers one after another.
+fn numbers<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    own(constant(tensor))
+}
+
+impl Norm {
+    /// Each row of `x` normalised into `out`.
+    fn rows(&self, x: &[f32], width: usize, out: &mut [f32]) {
+        let [gain, bias] = [&self.gain, &self.bias].map(|numbers| numbers.as_ref().map(FlexTensor::storage::<f32>));
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            vectorized(NormRow { norm: &self.norm, x, gain, bias, out });
+        }
+    }
+}
+
+impl Linear {
+    fn width(&self) -> usize {
+        self.size[1]
+    }
+
+    /// Some columns of x·weight + bias.
+    ///
+    /// - x: `[rows, d_input]`; out: `[rows, d_output]`
+    ///
+    /// # Safety
+    /// Nothing else may use these columns of the result meanwhile.
+    unsafe fn columns(&self, x: &[f32], columns: Range<usize>, out: &SharedRows<'_>) {
+        let [d_input, d_output] = self.size;
+        let product = Gemm {
+            size: [x.len() / d_input, d_output, d_input],
+            a: Matrix::row_major(x, d_input),
+            b: Matrix::row_major(self.weight.storage::<f32>(), d_output),
+            start: self.bias.as_ref().map_or(GemmInit::Zero, |bias| GemmInit::Bias(bias.storage::<f32>())),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { product.columns_into(columns, out) }
+    }
+}
+
+/// Where a sequence's new key and value go, and those that its query sees.
+struct Place<'a> {
+    /// Which sequences, and which of them.
+    group: usize,
+    row: usize,
+    held: usize,
+    rotary: Option<[&'a [f32]; 2]>,
+}
+
+/// The buffers of one block of one group of sequences.
+struct Buffers<'a> {
+    keys: SharedRows<'a>,
+    values: SharedRows<'a>,
+    capacity: usize,
+}
+
+impl StepModel {
+    /// A model of tensors on the CPU, without gradients.
+    ///
+    /// - head: `[d_model, vocab_size]`
+    pub fn new(blocks: Vec<StepBlock>, final_norm: StepNorm, head: Tensor<2>, heads: StepHeads) -> Self {
+        let [d_model, _] = head.dims();
+        Self {
+            blocks: blocks.into_iter().map(Block::from).collect(),
+            final_norm: final_norm.into(),
+            head: StepLinear { weight: head, bias: None }.into(),
+            heads,
+            d_model,
+        }
+    }
+
+    /// The logits of one more position of each sequence, whose keys and values go into the buffers.
+    ///
+    /// - embedded: what enters block 0, `[rows, d_model]`, the sequences in order
+    /// - returns: `[rows, vocab_size]`, row by row
+    pub fn step(&self, embedded: Vec<f32>, sequences: &mut [StepSequences<'_>]) -> Vec<f32> {
+        let d_model = self.d_model;
+        let mut x = embedded;
+        let rows = x.len() / d_model;
+        let mut taken: Vec<Vec<[FlexTensor; 2]>> = sequences.iter_mut().map(take).collect();
+        let tables: Vec<Option<[&[f32]; 2]>> =
+            sequences.iter().map(|group| group.rotary.as_ref().map(|table| table.row())).collect();
+        let places: Vec<Place<'_>> = sequences
+            .iter()
+            .enumerate()
+            .flat_map(|(group, sequences)| {
+                let (held, rotary) = (sequences.held, tables[group]);
+                (0..sequences.batch_size).map(move |row| Place { group, row, held, rotary })
+            })
+            .collect();
+        assert_eq!(rows, places.len(), "{rows} rows enter, of {} sequences", places.len());
+        let mut scratch = Scratch::new(self, rows);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let mut buffers: Vec<Buffers<'_>> = taken.iter_mut().map(|layers| buffers(&mut layers[layer])).collect();
+            self.block(block, &mut x, &places, &mut buffers, &mut scratch);
+        }
+        self.final_norm.rows(&x, d_model, &mut scratch.normed);
+        let mut logits = vec![0.0; rows * self.head.width()];
+        product(&self.head, &scratch.normed, &mut logits);
+        for (group, layers) in sequences.iter_mut().zip(taken) {
+            for (buffers, taken) in group.buffers.iter_mut().zip(layers) {
+                for (buffer, tensor) in buffers.iter_mut().zip(taken) {
+                    **buffer = plain(tensor);
+                }
+            }
+        }
+        logits
+    }
+
+    fn block(
+        &self,
+        block: &Block,
+        x: &mut [f32],
+        places: &[Place<'_>],
+        buffers: &mut [Buffers<'_>],
+        scratch: &mut Scratch,
+    ) {
+        let StepHeads { n_heads, n_kv_heads, d_head, .. } = self.heads;
+        let d_model = self.d_model;
+        let rows = places.len();
+        let Scratch { normed, qkv, attended, projected, raised, active } = scratch;
+        block.attention_norm.rows(x, d_model, normed);
+        product(&block.qkv, normed, qkv);
+        {
+            let attended = SharedRows::new(attended, n_heads * d_head);
+            let units = rows * n_kv_heads;
+            spin_pool::for_each_own(|part, parts| {
+                for unit in share(units, part, parts) {
+                    let (row, kv_head) = (unit / n_kv_heads, unit % n_kv_heads);
+                    let width = block.qkv.width();
+                    let qkv = &qkv[row * width..(row + 1) * width];
+                    let group = &buffers[places[row].group];
+                    // SAFETY: each unit has a row and a key/value head of its own.
+                    unsafe { self.attend(block, qkv, &places[row], row, kv_head, group, &attended) };
+                }
+            });
+        }
+        product_added(&block.output, attended, projected, x);
+        block.mlp_norm.rows(x, d_model, normed);
+        match block.activation {
+            StepActivation::Gelu => raise::<Gelu>(&block.up, normed, raised, active),
+            StepActivation::GeluTanh => raise::<GeluTanh>(&block.up, normed, raised, active),
+            StepActivation::Relu2 => raise::<Relu2>(&block.up, normed, raised, active),
+            StepActivation::Swiglu => raise_gated(&block.up, normed, raised, active),
+        }
+        product_added(&block.down, active, projected, x);
+    }
+
+    /// One key/value head of one row: its new key and value go into the buffers, and its queries take what they see.
+    ///
+    /// - qkv: of the row
+    ///
+    /// # Safety
+    /// Nothing else may use this head of the row, in the buffers and in `attended`, meanwhile.
+    #[expect(clippy::too_many_arguments, reason = "a stage of a pass, called once")]
+    unsafe fn attend(
+        &self,
+        block: &Block,
+        qkv: &[f32],
+        place: &Place<'_>,
+        row: usize,
+        kv_head: usize,
+        buffers: &Buffers<'_>,
+        attended: &SharedRows<'_>,
+    ) {
+        let StepHeads { n_heads, n_kv_heads, d_head, window } = self.heads;
+        let heads_each = n_heads / n_kv_heads;
+        let head = |number: usize| &qkv[number * d_head..(number + 1) * d_head];
+        let [q_norm, k_norm] = match &block.head_norms {
+            Some([q_norm, k_norm]) => [Some(q_norm), Some(k_norm)],
+            None => [None, None],
+        };
+        let mut scratch = vec![0.0; 2 * d_head];
+        let mut prepare = |norm: Option<&Norm>, numbers: &[f32], out: &mut [f32]| {
+            let (normed, turned) = scratch.split_at_mut(d_head);
+            match norm {
+                Some(norm) => norm.rows(numbers, d_head, normed),
+                None => normed.copy_from_slice(numbers),
+            }
+            match place.rotary {
+                Some(table) => vectorized(TurnRow { table, x: normed, out: turned }),
+                None => turned.copy_from_slice(normed),
+            }
+            out.copy_from_slice(turned);
+        };
+        let Buffers { keys, values, capacity } = buffers;
+        let number = place.row * n_kv_heads + kv_head;
+        // SAFETY: the caller's promise; each head of a row has its own part of the buffers.
+        let (keys, values) =
+            unsafe { (keys.columns(number, 0..d_head * capacity), values.columns(number, 0..d_head * capacity)) };
+        let mut key = vec![0.0; d_head];
+        prepare(k_norm, head(n_heads + kv_head), &mut key);
+        for (i, value) in key.iter().enumerate() {
+            keys[i * capacity + place.held] = *value;
+        }
+        values[place.held * d_head..(place.held + 1) * d_head].copy_from_slice(head(n_heads + n_kv_heads + kv_head));
+        let first = window.map_or(0, |window| (place.held + 1).saturating_sub(window));
+        let width = place.held + 1 - first;
+        let scale = (d_head as f32).sqrt().recip();
+        let mut queries = vec![0.0; heads_each * d_head];
+        for (i, query) in queries.chunks_exact_mut(d_head).enumerate() {
+            prepare(q_norm, head(kv_head * heads_each + i), query);
+            query.iter_mut().for_each(|x| *x *= scale);
+        }
+        let mut scores = vec![0.0; heads_each * width];
+        Gemm {
+            size: [heads_each, width, d_head],
+            a: Matrix::row_major(&queries, d_head),
+            b: Matrix { data: &keys[first..], row_stride: *capacity, column_stride: 1 },
+            start: GemmInit::Zero,
+        }
+        .into(&mut scores, width);
+        scores.chunks_exact_mut(width).for_each(|row| vectorized(Softmax(row)));
+        let columns = kv_head * heads_each * d_head..(kv_head + 1) * heads_each * d_head;
+        // SAFETY: the caller's promise.
+        let out = unsafe { attended.columns(row, columns) };
+        Gemm {
+            size: [heads_each, d_head, width],
+            a: Matrix::row_major(&scores, width),
+            b: Matrix::row_major(&values[first * d_head..], d_head),
+            start: GemmInit::Zero,
+        }
+        .into(out, d_head);
+    }
+}
+
+/// Memory of a step, the same for all blocks; each is `[rows, width]`.
+struct Scratch {
+    normed: Vec<f32>,
+    qkv: Vec<f32>,
+    attended: Vec<f32>,
+    projected: Vec<f32>,
+    raised: Vec<f32>,
+    active: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(model: &StepModel, rows: usize) -> Self {
+        let widest = |width: fn(&Block) -> usize| vec![0.0; rows * model.blocks.iter().map(width).max().unwrap_or(0)];
+        let d_model = || vec![0.0; rows * model.d_model];
+        Self {
+            normed: d_model(),
+            qkv: widest(|block| block.qkv.width()),
+            attended: widest(|block| block.output.size[0]),
+            projected: d_model(),
+            raised: widest(|block| block.up.width()),
+            active: widest(|block| block.down.size[0]),
+        }
+    }
+}
+
+/// Takes the buffers of sequences as numbers that nobody else holds.
+fn take(sequences: &mut StepSequences<'_>) -> Vec<[FlexTensor; 2]> {
+    let take = |buffer: &mut Tensor<4>| {
+        let empty = Tensor::empty([0; 4], &buffer.device());
+        own(constant(std::mem::replace(buffer, empty)))
+    };
+    sequences.buffers.iter_mut().map(|[keys, values]| [take(keys), take(values)]).collect()
+}
+
+fn buffers([keys, values]: &mut [FlexTensor; 2]) -> Buffers<'_> {
+    let shape = keys.layout().shape();
+    let (d_head, capacity) = (shape[2], shape[3]);
+    let width = d_head * capacity;
+    Buffers {
+        keys: SharedRows::new(keys.storage_mut::<f32>(), width),
+        values: SharedRows::new(values.storage_mut::<f32>(), width),
+        capacity,
+    }
+}
+
+/// The share of `count` things that a part has: of things side by side, and the same ones each time.
+fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
+    count * part / parts..count * (part + 1) / parts
+}
+
+/// The columns that a part has, whole vectors of them.
+fn own_columns(width: usize, part: usize, parts: usize) -> Range<usize> {
+    let vectors = share(width.div_ceil(LANES), part, parts);
+    width.min(vectors.start * LANES)..width.min(vectors.end * LANES)
+}
+
+/// - x: `[rows, d_input]`; out: `[rows, d_output]`
+fn product(linear: &Linear, x: &[f32], out: &mut [f32]) {
+    let out = SharedRows::new(out, linear.width());
+    spin_pool::for_each_own(|part, parts| {
+        // SAFETY: each part has columns of its own.
+        unsafe { linear.columns(x, own_columns(linear.width(), part, parts), &out) };
+    });
+}
+
+/// The same, added to `sum`.
+fn product_added(linear: &Linear, x: &[f32], projected: &mut [f32], sum: &mut [f32]) {
+    let width = linear.width();
+    let rows = sum.len() / width;
+    let (projected, sum) = (SharedRows::new(projected, width), SharedRows::new(sum, width));
+    spin_pool::for_each_own(|part, parts| {
+        let columns = own_columns(width, part, parts);
+        // SAFETY: each part has columns of its own.
+        unsafe { linear.columns(x, columns.clone(), &projected) };
+        for row in 0..rows {
+            // SAFETY: as above.
+            let (projected, sum) =
+                unsafe { (projected.columns(row, columns.clone()), sum.columns(row, columns.clone())) };
+            sum.iter_mut().zip(projected).for_each(|(sum, projected)| *sum += *projected);
+        }
+    });
+}
+
+/// The first product of an MLP and its activation.
+fn raise<A: Activation>(up: &Linear, x: &[f32], raised: &mut [f32], active: &mut [f32]) {
+    let width = up.width();
+    let rows = x.len() / up.size[0];
+    let (raised, active) = (SharedRows::new(raised, width), SharedRows::new(active, width));
+    spin_pool::for_each_own(|part, parts| {
+        let columns = own_columns(width, part, parts);
+        // SAFETY: each part has columns of its own.
+        unsafe { up.columns(x, columns.clone(), &raised) };
+        for row in 0..rows {
+            // SAFETY: as above.
+            let (x, out) = unsafe { (raised.columns(row, columns.clone()), active.columns(row, columns.clone())) };
+            vectorized(Forward { activation: PhantomData::<A>, x, out });
+        }
+    });
+}
+
+/// The same for `swiglu`: the gate's half first.
+fn raise_gated(up: &Linear, x: &[f32], raised: &mut [f32], active: &mut [f32]) {
+    let d_ff = up.width() / 2;
+    let rows = x.len() / up.size[0];
+    let (raised, active) = (SharedRows::new(raised, 2 * d_ff), SharedRows::new(active, d_ff));
+    spin_pool::for_each_own(|part, parts| {
+        let columns = own_columns(d_ff, part, parts);
+        let upper = d_ff + columns.start..d_ff + columns.end;
+        // SAFETY: each part has columns of its own, in both halves.
+        unsafe {
+            up.columns(x, columns.clone(), &raised);
+            up.columns(x, upper.clone(), &raised);
+        }
+        for row in 0..rows {
+            // SAFETY: as above.
+            let (gate, up, out) = unsafe {
+                let (gate, up) = (raised.columns(row, columns.clone()), raised.columns(row, upper.clone()));
+                (gate, up, active.columns(row, columns.clone()))
+            };
+            vectorized(GatedRow { gate, up, out });
+        }
+    });
+}
