@@ -51,10 +51,15 @@ fn failures(twin: &Twin) -> Vec<Failure> {
     failed.map(|proof| (proof.id, proof.first_difference)).collect()
 }
 
-/// Requires that the `meant` proofs fail, there, and that no others do but `perhaps` these, whose cases are sampled.
+/// Requires that the `meant` proofs fail, there, and that no others do but `perhaps` these, whose cases are sampled. What is
+/// wrong with a step by the cache is wrong with the generator's, and may show in sequences that go together.
 fn assert_found(twin: &Twin, meant: &[Failure], perhaps: &[ProofId]) {
     let found = failures(twin);
-    for (id, position) in meant {
+    let by_step = meant.iter().find(|(id, _)| *id == Cached).map(|(_, position)| (Generated, *position));
+    let meant: Vec<Failure> = meant.iter().copied().chain(by_step).collect();
+    let ragged = if by_step.is_some() { &[Ragged][..] } else { &[] };
+    let perhaps = [perhaps, ragged].concat();
+    for (id, position) in &meant {
         let at = found.iter().find(|(other, _)| other == id).map(|(_, at)| *at);
         assert!(at.is_some(), "{id:?} should fail, but these do: {found:?}");
         assert!(*position == ANYWHERE || at == Some(*position), "{id:?} should fail at {position:?}: {found:?}");
@@ -172,7 +177,7 @@ fn a_finite_mask_is_found_when_attention_scores_are_made_large_and_only_then() {
 #[test]
 fn a_position_offset_wrong_after_prefill_is_found_after_the_shortest_prefill_of_several_tokens() {
     let meant = [(Prefilled, Some(2)), (Chunked, Some(2))];
-    assert_found(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &meant, &[Rewound]);
+    assert_found(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &meant, &[Rewound, Ragged]);
 }
 
 #[test]
@@ -180,6 +185,24 @@ fn a_cache_row_of_another_sequence_is_found_by_a_batch_at_its_first_step() {
     let twin = twin(llama_config()).with(Fault::RowOfAnother);
     let first_step = twin.config().max_seq_len / 2; // half of the text is prefilled
     assert_found(&twin, &[(BatchedCached, Some(first_step))], &[]);
+}
+
+#[test]
+fn a_step_of_the_generator_that_sums_in_another_order_is_found_by_itself_and_in_company() {
+    let twin = twin(llama_config()).with(Fault::HeadCutInStep);
+    let found = failures(&twin);
+    assert!(found.iter().any(|(id, _)| *id == Generated), "{found:?}");
+    assert!(found.iter().all(|(id, _)| [Generated, Ragged].contains(id)), "no other proof takes that step: {found:?}");
+    let largest = report(&twin).proof(Generated).and_then(|proof| proof.max_difference);
+    assert!(largest.is_some_and(|largest| largest < 1e-5), "the last bits and no more: {largest:?}");
+}
+
+#[test]
+fn a_sequence_that_stands_where_another_does_is_found_by_ragged_batches_alone() {
+    for config in [gpt2_config(), llama_config()] {
+        let twin = twin(config).with(Fault::PositionOfTheFirst);
+        assert_found(&twin, &[(Ragged, ANYWHERE)], &[]);
+    }
 }
 
 #[test]

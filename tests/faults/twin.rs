@@ -36,6 +36,10 @@ pub enum Fault {
     EmptySlotsCounted,
     /// No gradient passes through keys and values that an earlier pass put into the cache.
     DetachedCache,
+    /// The step of the generator cuts the head's sums in two.
+    HeadCutInStep,
+    /// In a batch of sequences at different positions each stands where the first one does.
+    PositionOfTheFirst,
     /// The ring's keys are added up in the order of their slots.
     SlotOrder,
 }
@@ -104,7 +108,8 @@ impl Twin {
             MaskShifted | FiniteMask | UnscaledStep | WindowTooLong | EmptySlotsCounted | SlotOrder => {
                 AttentionBy::Spelling
             }
-            OffsetAfterPrefill | RowOfAnother | StaleAfterRewind | TailFormula | DetachedCache => self.attention,
+            OffsetAfterPrefill | RowOfAnother | StaleAfterRewind | TailFormula | DetachedCache | HeadCutInStep
+            | PositionOfTheFirst => self.attention,
         };
         Self { attention, fault: Some(fault), ..self }
     }
@@ -143,6 +148,50 @@ impl Twin {
             NormKind::Layer => layer_norm(x, gain, self.vector(&format!("{path}.bias")), self.config.norm_eps),
             NormKind::Rms => rms_norm(x, gain, self.config.norm_eps),
         }
+    }
+
+    /// From what enters block 0 to what enters the head.
+    ///
+    /// - embedded: `[batch_size, seq_len, d_model]`, the first at position `start`
+    /// - returns: `[batch_size, seq_len, d_model]`
+    fn normed(&self, embedded: Tensor<3>, start: usize, mut cache: Option<&mut TwinCache>) -> Tensor<3> {
+        let [_, seq_len, _] = embedded.dims();
+        let prefilled = cache.as_ref().is_some_and(|cache| cache.prefill > 1 && start >= cache.prefill);
+        let turned = start - usize::from(self.has(Fault::OffsetAfterPrefill) && prefilled);
+        let GptConfig { d_head, rope_theta, n_layers, .. } = self.config;
+        let rotary = (self.config.positions == Positions::Rotary)
+            .then(|| RotaryTable::new(turned, seq_len, d_head, rope_theta, &embedded.device()));
+        let mut x = embedded;
+        for index in 0..n_layers {
+            x = self.block(index, x, rotary.as_ref(), cache.as_deref_mut());
+        }
+        if let Some(cache) = cache {
+            if cache.position == 0 {
+                cache.prefill = seq_len;
+            }
+            cache.position += seq_len;
+        }
+        self.norm("final_norm", x)
+    }
+
+    /// The head's weight, `[d_model, vocab_size]`.
+    fn head(&self) -> Tensor<2> {
+        match self.config.tied_head {
+            true => self.matrix("token_embedding.weight").transpose(),
+            false => self.matrix("head.weight"),
+        }
+    }
+
+    /// - normed: `[batch_size, seq_len, d_model]`
+    /// - returns: `[batch_size, seq_len, vocab_size]`
+    fn unembed(&self, normed: Tensor<3>) -> Tensor<3> {
+        linear(normed, self.head(), None)
+    }
+
+    fn unembed_in_halves(&self, normed: Tensor<3>) -> Tensor<3> {
+        let half = self.config.d_model / 2;
+        let part = |start, len| linear(normed.clone().narrow(2, start, len), self.head().narrow(0, start, len), None);
+        part(0, half) + part(half, self.config.d_model - half)
     }
 
     /// - x: `[batch_size, seq_len, d_model]`
@@ -332,11 +381,23 @@ impl LanguageModel for Twin {
         let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
         let inputs = Tensor::from_data(TensorData::new(values, [1, ids.len()]), &self.device());
         let start = cache.as_ref().map_or(0, |cache| cache.position);
-        let logits = self.logits(self.embed(inputs, start), cache); // [1, ids.len(), vocab_size]
+        let is_step = ids.len() == 1 && cache.is_some();
+        let cut = self.has(Fault::HeadCutInStep) && is_step;
+        let normed = self.normed(self.embed(inputs, start), start, cache); // [1, ids.len(), d_model]
+        let logits = if cut { self.unembed_in_halves(normed) } else { self.unembed(normed) }; // [1, ids.len(), vocab_size]
         logits.narrow(1, ids.len() - 1, 1).try_into_vec_as::<f32>().map_err(InferError::device)
     }
 
     fn decode(&self, ids: &[u32], caches: &mut [TwinCache]) -> Result<Vec<f32>, InferError> {
+        if self.has(Fault::PositionOfTheFirst) {
+            let first = caches[0].position;
+            let rows = ids.iter().zip(caches).map(|(id, cache)| {
+                let inputs = Tensor::from_data(TensorData::new(vec![*id as i32], [1, 1]), &self.device());
+                let logits = self.unembed(self.normed(self.embed(inputs, first), first, Some(cache)));
+                logits.try_into_vec_as::<f32>().map_err(InferError::device)
+            });
+            return Ok(rows.collect::<Result<Vec<_>, _>>()?.concat());
+        }
         let rows = ids.iter().zip(caches).map(|(id, cache)| self.last_logits(&[*id], Some(cache)));
         Ok(rows.collect::<Result<Vec<_>, _>>()?.concat())
     }
@@ -364,29 +425,9 @@ impl ModelUnderTest for Twin {
         }
     }
 
-    fn logits(&self, embedded: Tensor<3>, mut cache: Option<&mut TwinCache>) -> Tensor<3> {
-        let [_, seq_len, _] = embedded.dims();
+    fn logits(&self, embedded: Tensor<3>, cache: Option<&mut TwinCache>) -> Tensor<3> {
         let start = cache.as_ref().map_or(0, |cache| cache.position);
-        let prefilled = cache.as_ref().is_some_and(|cache| cache.prefill > 1 && start >= cache.prefill);
-        let turned = start - usize::from(self.has(Fault::OffsetAfterPrefill) && prefilled);
-        let GptConfig { d_head, rope_theta, n_layers, .. } = self.config;
-        let rotary = (self.config.positions == Positions::Rotary)
-            .then(|| RotaryTable::new(turned, seq_len, d_head, rope_theta, &embedded.device()));
-        let mut x = embedded;
-        for index in 0..n_layers {
-            x = self.block(index, x, rotary.as_ref(), cache.as_deref_mut());
-        }
-        if let Some(cache) = cache {
-            if cache.position == 0 {
-                cache.prefill = seq_len;
-            }
-            cache.position += seq_len;
-        }
-        let head = match self.config.tied_head {
-            true => self.matrix("token_embedding.weight").transpose(),
-            false => self.matrix("head.weight"),
-        }; // [d_model, vocab_size]
-        linear(self.norm("final_norm", x), head, None)
+        self.unembed(self.normed(embedded, start, cache))
     }
 
     fn with_gradients(&self) -> Self {

@@ -11,7 +11,7 @@ pub struct StepNorm {
     pub kind: StepNormKind,
     /// Factors, `[width]`.
     pub gain: Option<Tensor<1>>,
-    /// Added after them, `[width]`; only with a gain.
+    /// Added after them, `[width]`.
     pub bias: Option<Tensor<1>>,
     /// Added to the variance.
     pub eps: f64,

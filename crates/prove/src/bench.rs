@@ -8,8 +8,8 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::Serialize;
-use tril_infer::{GenerateOptions, Generator, InferError, SamplerConfig, choose};
-use tril_model::{ForwardContext, Gpt, GptConfig, random};
+use tril_infer::{GenerateOptions, Generator, InferError, LanguageModel, SamplerConfig, choose};
+use tril_model::{Gpt, GptConfig, random};
 use tril_train::{OptimizerConfig, TrainConfig, Trainer, TrainingText};
 
 use crate::ProveError;
@@ -259,9 +259,7 @@ fn decode_together(gpt: &Gpt, rows: usize, tokens: usize) -> Result<(), ProveErr
     let mut cache = gpt.new_cache(rows);
     let mut last = ids(rows, gpt.config().vocab_size);
     for position in 1..=tokens {
-        let pass = ForwardContext::cached(&mut cache);
-        let logits = gpt.last_logits(gpt.inputs(&last, rows), pass); // [rows, vocab_size]
-        let logits = logits.try_into_vec_as::<f32>().map_err(InferError::device)?;
+        let logits = gpt.decode(&last, std::slice::from_mut(&mut cache))?; // [rows, vocab_size]
         let chosen = logits.chunks(gpt.config().vocab_size).zip(0..);
         let chosen = chosen.map(|(logits, row)| Ok(choose(logits, &[], &sampler, row, position)?.token));
         last = chosen.collect::<Result<_, InferError>>()?;

@@ -149,8 +149,10 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             ProofId::Chunked => steps.chunked(comparison),
             ProofId::Ring => steps.ring(comparison),
             ProofId::Rewound => steps.rewound(comparison),
+            ProofId::Generated => steps.generated(comparison),
             ProofId::Batched => invariance.batched(comparison),
             ProofId::BatchedCached => invariance.batched_cached(comparison),
+            ProofId::Ragged => invariance.ragged(comparison),
             ProofId::Threads => invariance.threads(comparison, &self.pools),
             ProofId::LaterTokens => self.causality(&self.runner, segment, cases).tokens(comparison),
             ProofId::LaterGradients => {
@@ -178,9 +180,9 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
     fn absent(&self, id: ProofId, segment: Segment<'_>) -> Option<&'static str> {
         use ProofId::*;
         let config = self.runner.model.config();
-        let draws_tokens = matches!(id, Rewound | Batched | BatchedCached);
+        let draws_tokens = matches!(id, Rewound | Batched | BatchedCached | Ragged);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
-        let alone = matches!(id, Recomputed | Cached | Batched | BatchedCached | Threads);
+        let alone = matches!(id, Recomputed | Cached | Generated | Batched | BatchedCached | Ragged | Threads);
         let scales = matches!(id, ScaledLaterTokens | ScaledLaterGradients);
         if segment.ids.len() < 2 && !alone {
             Some("a context of one token has no later one")
@@ -202,10 +204,10 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
 fn possible_cases(id: ProofId, segments: &[Segment<'_>]) -> Option<usize> {
     use ProofId::*;
     match id {
-        Recomputed | Cached => Some(token_count(segments)),
+        Recomputed | Cached | Generated => Some(token_count(segments)),
         Prefilled | Chunked | LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients
         | CacheGradients | PrefixProblems => Some(token_count(segments) - segments.len()),
-        Ring | Rewound | Batched | BatchedCached | Threads => None,
+        Ring | Rewound | Batched | BatchedCached | Ragged | Threads => None,
     }
 }
 

@@ -117,8 +117,10 @@ fn label(finding: &ProveOutput, id: ProofId) -> String {
         ProofId::Chunked => "prefill in chunks",
         ProofId::Ring => "ring cache past the window",
         ProofId::Rewound => "cache rewound, other tokens",
+        ProofId::Generated => "the step of the generator",
         ProofId::Batched => "alone and in a batch, any row",
         ProofId::BatchedCached => "the same with the cache",
+        ProofId::Ragged => "joining, leaving, elsewhere",
         ProofId::Threads => return format!("on {} threads", numbers(&finding.report.thread_counts)),
         ProofId::LaterTokens => "later token, earlier logits",
         ProofId::LaterGradients => "gradients at later tokens",
@@ -193,7 +195,7 @@ fn meaning(finding: &ProveOutput, claim: usize) -> String {
                token at a time as in generation. The cache saves work and changes {nothing}."
         ),
         2 => {
-            let batch = passed(ProofId::Batched) || passed(ProofId::BatchedCached);
+            let batch = [ProofId::Batched, ProofId::BatchedCached, ProofId::Ragged].into_iter().any(passed);
             let what = match (batch, passed(ProofId::Threads)) {
                 (true, true) => "What else is in the batch, and how many threads compute,",
                 (true, false) => "What else is in the batch",

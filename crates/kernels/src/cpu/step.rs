@@ -63,7 +63,8 @@ impl From<StepNorm> for Norm {
             StepNormKind::Layer => RowNormKind::Layer,
             StepNormKind::Rms => RowNormKind::Rms,
         };
-        assert!(gain.is_some() || bias.is_none(), "a norm with a bias has a gain");
+        // As `layer_norm` has it.
+        let gain = gain.or_else(|| bias.as_ref().map(|bias| Tensor::ones(bias.dims(), &bias.device())));
         Self { norm: RowNorm { kind, eps: eps as f32 }, gain: gain.map(numbers), bias: bias.map(numbers) }
     }
 }

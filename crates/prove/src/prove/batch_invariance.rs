@@ -70,6 +70,40 @@ impl<S: ModelUnderTest> BatchInvariance<'_, S> {
         Ok(())
     }
 
+    /// The segment in each row of a batch whose other sequences stand at positions of their own, come later and leave
+    /// earlier.
+    pub fn ragged(&self, comparison: &mut Comparison) -> Result<(), InferError> {
+        let model = self.runner.model;
+        let (prefill, vocab_size) = (self.prefill(), model.config().vocab_size);
+        for row in 0..BATCH {
+            let batch = self.batch(comparison.id(), row);
+            let mut caches = Vec::new();
+            for (number, ids) in batch.iter().enumerate() {
+                let mut cache = model.new_cache();
+                let held = if number == row { prefill } else { prefill * number / BATCH };
+                if held > 0 {
+                    model.last_logits(&ids[..held], Some(&mut cache))?;
+                }
+                caches.push(Some(cache));
+            }
+            for (step, position) in (prefill..self.len()).enumerate() {
+                // The segment always, the others by turns: each is away for one step of three.
+                let present: Vec<usize> = (0..BATCH).filter(|n| *n == row || (step + n) % (BATCH - 1) > 0).collect();
+                let mut taken: Vec<_> = present.iter().filter_map(|number| caches[*number].take()).collect();
+                let ids: Vec<u32> =
+                    present.iter().zip(&taken).map(|(number, cache)| batch[*number][model.position(cache)]).collect();
+                let logits = model.decode(&ids, &mut taken)?;
+                for (number, cache) in present.iter().zip(taken) {
+                    caches[*number] = Some(cache);
+                }
+                let place = present.iter().position(|number| *number == row).unwrap_or(0);
+                self.compare(comparison, position, &logits[place * vocab_size..(place + 1) * vocab_size]);
+            }
+            comparison.case();
+        }
+        Ok(())
+    }
+
     /// The parallel pass and the cache on each number of threads, against the threads that the caller has.
     pub fn threads(&self, comparison: &mut Comparison, pools: &[ThreadPool]) -> Result<(), InferError> {
         let by_cache = || {

@@ -45,6 +45,18 @@ impl<S: ModelUnderTest> CacheEquivalence<'_, S> {
         Ok(())
     }
 
+    /// Every position by the step that the generator takes.
+    pub fn generated(&self, comparison: &mut Comparison) -> Result<(), InferError> {
+        let model = self.runner.model;
+        let mut cache = model.new_cache();
+        for (position, id) in self.segment.ids.iter().enumerate() {
+            let logits = model.last_logits(&[*id], Some(&mut cache))?;
+            comparison.case();
+            self.compare(comparison, position, &logits);
+        }
+        Ok(())
+    }
+
     /// A prefill of each length, and the steps that follow.
     pub fn prefilled(&self, comparison: &mut Comparison) -> Result<(), InferError> {
         for length in self.below(comparison.id(), self.len() - 1).into_iter().map(|below| below + 1) {

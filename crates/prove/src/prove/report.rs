@@ -39,19 +39,25 @@ pub enum ProofId {
     CacheGradients,
     /// A row's loss and its prefixes', each run alone.
     PrefixProblems,
+    /// The step by which text is generated.
+    Generated,
+    /// Sequences at different positions that join and leave.
+    Ragged,
 }
 
 impl ProofId {
     /// All proofs, in the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Recomputed,
         Self::Cached,
         Self::Prefilled,
         Self::Chunked,
         Self::Ring,
         Self::Rewound,
+        Self::Generated,
         Self::Batched,
         Self::BatchedCached,
+        Self::Ragged,
         Self::Threads,
         Self::LaterTokens,
         Self::LaterGradients,
@@ -64,8 +70,14 @@ impl ProofId {
     /// Which of the five claims it belongs to, from 1.
     pub fn claim(self) -> usize {
         match self {
-            Self::Recomputed | Self::Cached | Self::Prefilled | Self::Chunked | Self::Ring | Self::Rewound => 1,
-            Self::Batched | Self::BatchedCached | Self::Threads => 2,
+            Self::Recomputed
+            | Self::Cached
+            | Self::Prefilled
+            | Self::Chunked
+            | Self::Ring
+            | Self::Rewound
+            | Self::Generated => 1,
+            Self::Batched | Self::BatchedCached | Self::Ragged | Self::Threads => 2,
             Self::LaterTokens | Self::LaterGradients | Self::ScaledLaterTokens | Self::ScaledLaterGradients => 3,
             Self::CacheGradients => 4,
             Self::PrefixProblems => 5,
@@ -81,8 +93,10 @@ impl ProofId {
             Self::Chunked => "parallel logits with a prefill in chunks of one size",
             Self::Ring => "the mask's band over the whole text with the ring cache past the window",
             Self::Rewound => "parallel logits of an edited text with a cache taken back to before the edit",
+            Self::Generated => "parallel logits with those of the step that generates text",
             Self::Batched => "parallel logits alone with those in each row of a batch, other lengths beside it",
             Self::BatchedCached => "logits by the cache alone with those in each row of a batch",
+            Self::Ragged => "parallel logits with those of a batch whose sequences stand elsewhere, join and leave",
             Self::Threads => "logits, parallel and by the cache, on several numbers of threads",
             Self::LaterTokens => "earlier logits before and after a later token is replaced",
             Self::LaterGradients => "zero with the gradient of a position's loss at every later position",
@@ -96,12 +110,12 @@ impl ProofId {
     /// What its cases are, in the plural.
     pub fn cases(self) -> &'static str {
         match self {
-            Self::Recomputed | Self::Cached | Self::CacheGradients => "steps",
+            Self::Recomputed | Self::Cached | Self::Generated | Self::CacheGradients => "steps",
             Self::Prefilled => "lengths",
             Self::Chunked => "sizes",
             Self::Ring => "ways to feed it",
             Self::Rewound => "edits",
-            Self::Batched | Self::BatchedCached => "batches",
+            Self::Batched | Self::BatchedCached | Self::Ragged => "batches",
             Self::Threads => "thread counts",
             Self::LaterTokens | Self::ScaledLaterTokens => "tokens",
             Self::LaterGradients | Self::ScaledLaterGradients => "losses",
