@@ -40,10 +40,10 @@ fn without_a_seed_one_is_drawn_and_returned_and_gives_the_same_text_again() {
     let other = server.complete(&json!({"prompt": "a cat", "max_tokens": 20}));
     assert_ne!(first["seed"], other["seed"]);
     let again = server.complete(&json!({"prompt": "a cat", "max_tokens": 20, "seed": first["seed"]}));
-    assert_eq!(text(&first), text(&again));
+    assert_eq!(text_of(&first), text_of(&again));
     let (chunks, _) = server.stream("/v1/completions", &json!({"prompt": "a cat", "max_tokens": 20, "seed": first["seed"]}));
     assert!(chunks.iter().all(|chunk| chunk["seed"] == first["seed"]));
-    assert_eq!(streamed(&chunks, 0), text(&first));
+    assert_eq!(streamed(&chunks, 0), text_of(&first));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn prompts_may_be_texts_or_ids_one_or_several() {
     let several = texts(&ask(json!(["a cat", "one crow"])));
     assert_eq!(several, [texts(&ask(json!("a cat"))), texts(&ask(json!("one crow")))].concat());
     let scored = server.complete(&json!({"prompt": "a cat", "echo": true, "logprobs": 0, "max_tokens": 0}));
-    assert_eq!(text(&scored), "a cat");
+    assert_eq!(text_of(&scored), "a cat");
     let (low, high): (Vec<u32>, Vec<u32>) = (vec![5, 6, 7], vec![8, 5]);
     let ids = texts(&ask(json!([low, high])));
     assert_eq!(ids, [texts(&ask(json!(low))), texts(&ask(json!(high)))].concat());
@@ -68,17 +68,17 @@ fn prompts_may_be_texts_or_ids_one_or_several() {
 fn a_stop_text_ends_a_text_and_is_no_part_of_it() {
     let server = Server::start("");
     let whole = server.complete(&json!({"prompt": "a cat", "max_tokens": 60, "seed": 3}));
-    let stop: String = text(&whole).chars().skip(20).take(2).collect();
-    let end = text(&whole).find(&stop).expect("it is there");
+    let stop: String = text_of(&whole).chars().skip(20).take(2).collect();
+    let end = text_of(&whole).find(&stop).expect("it is there");
     let body = json!({"prompt": "a cat", "max_tokens": 60, "seed": 3, "stop": [stop, "never"], "logprobs": 1, "echo": false});
     let answer = server.complete(&body);
-    assert_eq!(text(&answer), &text(&whole)[..end]);
+    assert_eq!(text_of(&answer), &text_of(&whole)[..end]);
     let choice = &answer["choices"][0];
     assert_eq!((&choice["finish_reason"], &choice["stop_text"]), (&json!("stop"), &json!(stop)));
-    assert_eq!(choice["logprobs"]["tokens"].as_array().expect("tokens").len(), text(&answer).chars().count());
+    assert_eq!(choice["logprobs"]["tokens"].as_array().expect("tokens").len(), text_of(&answer).chars().count());
     let (chunks, done) = server.stream("/v1/completions", &body);
     assert!(done);
-    assert_eq!(streamed(&chunks, 0), text(&answer));
+    assert_eq!(streamed(&chunks, 0), text_of(&answer));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn models_are_listed_by_name_and_one_is_found_by_name_alone() {
         assert_eq!((answer.status, answer.error()["code"].as_str()), (404, Some(code)), "{path}");
     }
     let ask = |model: Value| server.post("/v1/completions", &json!({"model": model, "prompt": "a", "seed": 1, "max_tokens": 40}));
-    assert_ne!(text(&ask(json!("run")).json()), text(&ask(json!("second")).json()));
+    assert_ne!(text_of(&ask(json!("run")).json()), text_of(&ask(json!("second")).json()));
     for model in [json!("third"), Value::Null] {
         let answer = ask(model);
         assert_eq!((answer.status, answer.error()["param"].as_str()), (404, Some("model")), "{}", answer.body);

@@ -249,7 +249,7 @@ fn dechunked(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The text of the first choice.
-pub fn text(answer: &Value) -> &str {
+pub fn text_of(answer: &Value) -> &str {
     answer["choices"][0]["text"].as_str().unwrap_or_else(|| panic!("a text in {answer}"))
 }
 

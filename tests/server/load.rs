@@ -81,7 +81,7 @@ fn a_request_whose_time_is_up_ends_with_what_there_is_and_says_why() {
         let answer = answer.json();
         let choice = &answer["choices"][0];
         assert_eq!((&choice["finish_reason"], &choice["finish_detail"]), (&json!("length"), &json!("time_limit")));
-        assert!(text(&answer).chars().count() > 100);
+        assert!(text_of(&answer).chars().count() > 100);
         waiting
     };
     let waited = Answer::read(waiting.into_inner());
@@ -140,7 +140,7 @@ fn a_reader_that_does_not_read_has_its_text_wait_and_keeps_nobody_else_waiting()
     let mut whole = endless(5);
     whole["stream"] = false.into();
     whole["max_tokens"] = 19_000.into();
-    assert!(pieces.starts_with(text(&server.complete(&whole))));
+    assert!(pieces.starts_with(text_of(&server.complete(&whole))));
 }
 
 #[test]

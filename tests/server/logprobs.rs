@@ -18,13 +18,13 @@ fn numbers(list: &Value) -> Vec<f64> {
     list.as_array().expect("a list").iter().filter_map(Value::as_f64).collect()
 }
 
-fn ids(server: &Server, text: &str) -> Vec<u64> {
+fn ids(server: &Server, words: &str) -> Vec<u64> {
     let tokenizer: Value = serde_json::from_str(
         &std::fs::read_to_string(checkpoint(&server.test_dir.path("run"), "best").join("tokenizer.json")).expect("a file"),
     )
     .expect("JSON");
     let vocab = &tokenizer["model"]["vocab"];
-    text.chars().map(|character| vocab[character.to_string()].as_u64().expect("an id")).collect()
+    words.chars().map(|character| vocab[character.to_string()].as_u64().expect("an id")).collect()
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_was_made_has_the_same_numbers_when_it_is_scored() {
     }));
     let logprobs = &made["choices"][0]["logprobs"];
     let again = server.complete(&json!({
-        "prompt": text(&made), "max_tokens": 0, "logprobs": 2, "echo": true,
+        "prompt": text_of(&made), "max_tokens": 0, "logprobs": 2, "echo": true,
     }));
     // Scored in chunks of 256 positions here, and token by token there.
     assert_eq!(logprobs, &again["choices"][0]["logprobs"]);
@@ -99,7 +99,7 @@ fn a_text_that_ends_at_once_has_the_number_of_its_end_so_that_there_is_one_of_ea
     let (ended, other) = (ask(100.0), ask(-100.0));
     let tokens = |answer: &Value| answer["choices"][0]["logprobs"]["tokens"].as_array().expect("tokens").clone();
     assert_eq!((tokens(&ended).len(), tokens(&other).len()), (6, 6));
-    assert_eq!((tokens(&ended)[5].as_str(), text(&ended)), (Some("<|endoftext|>"), "a cat"));
+    assert_eq!((tokens(&ended)[5].as_str(), text_of(&ended)), (Some("<|endoftext|>"), "a cat"));
     assert_eq!(ended["choices"][0]["finish_detail"], "end_of_text");
     assert_eq!(ended["usage"]["completion_tokens"], 1);
 }
@@ -125,5 +125,5 @@ fn a_prompt_that_does_not_fit_the_context_is_refused_by_number() {
     assert_eq!(goes_on["usage"]["completion_tokens"], 40, "what is made goes on past the context");
     let stops = server.complete(&json!({"prompt": "a", "max_tokens": 40, "seed": 1, "on_overflow": "stop"}));
     assert_eq!(stops["choices"][0]["finish_detail"], "context_full");
-    assert!(text(&goes_on).starts_with(text(&stops)));
+    assert!(text_of(&goes_on).starts_with(text_of(&stops)));
 }

@@ -134,7 +134,7 @@ fn what_changes_no_answer_is_accepted_and_null_is_as_if_it_were_absent() {
     ] {
         let mut body = plain.clone();
         body[field] = value.clone();
-        assert_eq!(text(&server.complete(&body)), text(&expected), "{field}: {value}");
+        assert_eq!(text_of(&server.complete(&body)), text_of(&expected), "{field}: {value}");
     }
     let chat = json!({"messages": [{"role": "user", "content": "a cat"}], "max_tokens": 6, "seed": 1});
     let expected = server.done("/v1/chat/completions", &chat);
@@ -157,7 +157,7 @@ fn what_changes_no_answer_is_accepted_and_null_is_as_if_it_were_absent() {
 fn each_setting_of_a_sampler_does_what_it_says() {
     let server = Server::start("");
     let base = json!({"prompt": "a cat", "max_tokens": 40, "seed": 1});
-    let plain = text(&server.complete(&base)).to_owned();
+    let plain = text_of(&server.complete(&base)).to_owned();
     for (field, value) in [
         ("temperature", json!(0)),
         ("top_p", json!(0.1)),
@@ -173,6 +173,6 @@ fn each_setting_of_a_sampler_does_what_it_says() {
     ] {
         let mut body = base.clone();
         body[field] = value.clone();
-        assert_ne!(text(&server.complete(&body)), plain, "{field}: {value}");
+        assert_ne!(text_of(&server.complete(&body)), plain, "{field}: {value}");
     }
 }

@@ -74,7 +74,7 @@ fn a_stream_that_others_join_and_leave_is_the_text_that_it_is_alone() {
             drop(server.begin("/v1/completions", &other));
         }
         for stream in streams {
-            assert_eq!(streamed(&stream.join().expect("no panic"), 0), text(&alone));
+            assert_eq!(streamed(&stream.join().expect("no panic"), 0), text_of(&alone));
         }
     });
 }

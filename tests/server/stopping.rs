@@ -25,7 +25,7 @@ fn a_signal_ends_running_texts_with_a_reason_and_the_process_within_seconds() {
         assert_eq!((&choice["finish_reason"], &choice["finish_detail"]), (&json!("length"), &json!("shutdown")));
         let whole = Answer::read(whole.into_inner()).json();
         assert_eq!(whole["choices"][0]["finish_detail"], "shutdown");
-        assert!(!text(&whole).is_empty());
+        assert!(!text_of(&whole).is_empty());
         let waiting = Answer::read(waiting.into_inner());
         assert_eq!((waiting.status, waiting.error()["code"].as_str()), (503, Some("shutting_down")));
         let (time, code) = server.end();

@@ -38,7 +38,7 @@ fn a_chat_is_written_by_the_checkpoints_template_and_its_special_tokens_are_toke
         let ids: Vec<u64> = prompt["tokens"].as_array().expect("tokens").iter().filter_map(|token| token["id"].as_u64()).collect();
         assert_eq!(ids.iter().filter(|id| **id == end).count(), 2);
         let plain = server.complete(&json!({"prompt": ids, "max_tokens": 12, "seed": 1, "ignore_eos": true}));
-        assert_eq!(answer["choices"][0]["message"]["content"], text(&plain));
+        assert_eq!(answer["choices"][0]["message"]["content"], text_of(&plain));
         server.test_dir.write("receipt.json", answer["receipt"].to_string());
         assert_says(&server.test_dir.stdout("verify run receipt.json"), &["pass"]);
 
