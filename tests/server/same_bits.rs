@@ -160,6 +160,11 @@ fn receipts_of_any_company_hold_and_a_changed_one_does_not() {
         "messages": [{"role": "user", "content": "a cat"}], "max_tokens": 9, "receipt": true,
     }));
     assert_says(&check(&server, &chat), &["pass"]);
+    server.test_dir.write("answer.json", chat.to_string());
+    assert_says(&server.test_dir.stdout("verify run answer.json"), &["pass"]);
+    let twice = chat.to_string().replacen("\"finish\":", "\"finish\":\"max_tokens\",\"finish\":", 1);
+    server.test_dir.write("answer.json", twice);
+    assert_says(&server.test_dir.refused("verify run answer.json"), &["duplicate field"]);
     chat["receipt"]["prompts"][0]["samples"][0]["tokens"][3]["id"] = json!(1);
     server.test_dir.write("receipt.json", chat["receipt"].to_string());
     let output = server.test_dir.tril("verify run receipt.json").output().expect("it runs");

@@ -346,7 +346,7 @@ pub struct VerifyArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// What `tril sample --receipt` wrote; - reads standard input
+    /// What `tril sample --receipt` wrote, or an answer of `tril serve` with a receipt in it; - reads standard input
     #[arg(value_name = "RECEIPT")]
     pub receipt: PathBuf,
     /// Allow logits to differ by this share of the largest, as between two devices; the CPU gives the same bits again

@@ -291,7 +291,7 @@ impl Receipt {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads one from its text; `name` is what errors call it.
+    /// Reads one from its text, or from an answer of `tril serve` that holds one; `name` is what errors call it.
     ///
     /// # Errors
     /// [`ReceiptError`].
@@ -302,6 +302,11 @@ impl Receipt {
             Err(error) => return Err(ReceiptError::NoReceipt { name, detail: error.to_string() }),
         };
         match value.get("tril_receipt") {
+            // What a server answered, with the receipt in it.
+            None if value["receipt"].get("tril_receipt").is_some() => {
+                strict::check_unique(text).map_err(|source| ReceiptError::Damaged { name: name.clone(), source })?;
+                Self::parse(&value["receipt"].to_string(), &name)
+            }
             None => Err(ReceiptError::NoReceipt { name, detail: "it has no field tril_receipt".into() }),
             Some(version) if *version != VERSION && *version != 1 => {
                 Err(ReceiptError::Version { name, version: version.clone() })
