@@ -17,7 +17,8 @@ fn endless(seed: u64) -> serde_json::Value {
 #[test]
 fn more_requests_than_may_wait_are_told_to_come_back() {
     let server = Server::start("--max-batch 1 --queue 2");
-    let running = server.begin("/v1/completions", &endless(1));
+    let long = json!({"prompt": "a cat", "max_tokens": 1_000_000, "ignore_eos": true});
+    let running = server.begin("/v1/completions", &long);
     server.await_metric("tril_texts_running", |running| running == 1.0);
     let waiting: Vec<_> =
         (0..2).map(|_| server.begin("/v1/completions", &json!({"prompt": "one crow", "max_tokens": 3}))).collect();
@@ -141,6 +142,16 @@ fn a_reader_that_does_not_read_has_its_text_wait_and_keeps_nobody_else_waiting()
     whole["stream"] = false.into();
     whole["max_tokens"] = 19_000.into();
     assert!(pieces.starts_with(text_of(&server.complete(&whole))));
+}
+
+#[test]
+fn a_text_that_waits_for_its_reader_takes_no_others_place() {
+    let server = Server::start("--max-batch 1");
+    let stalled = server.begin("/v1/completions", &endless(5));
+    server.await_metric("tril_texts_paused", |paused| paused == 1.0);
+    let answer = server.complete(&json!({"prompt": "one crow", "max_tokens": 5}));
+    assert_eq!(answer["usage"]["completion_tokens"], 5);
+    drop(stalled);
 }
 
 #[test]

@@ -57,8 +57,14 @@ fn a_request_has_the_same_bits_alone_and_among_32_clients_with_and_without_a_kep
                 });
             }
         });
-        let kept = !options.contains("--prefix-cache 0");
-        assert_eq!(server.metric("tril_prompt_tokens_cached_total") > 0.0, kept, "{options}");
+        let keeps = !options.contains("--prefix-cache 0");
+        assert_eq!(server.metric("tril_prefixes_kept") > 0.0, keeps, "{options}");
+        if keeps {
+            let again = server.complete(&requests[3]);
+            let cached = &again["usage"]["prompt_tokens_details"]["cached_tokens"];
+            assert_eq!(cached.as_u64().map(|cached| cached + 1), again["usage"]["prompt_tokens"].as_u64(), "{options}");
+            assert_eq!(bits(&again), expected[3], "{options}");
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     for (name, path) in names.into_iter().zip(&args.checkpoints) {
         let model = ServedModel::open(name, &device, &limits, || runs::model(path, &device))?;
         let each = memory::cache_bytes(model.model().config());
-        caches += each * limits.max_batch.get() as u128 + limits.prefix_bytes;
+        caches += each * limits.max_texts() as u128 + limits.prefix_bytes;
         let what = format!("--max-batch {} and --prefix-cache {}", limits.max_batch, args.limits.prefix_cache);
         memory::check(&what, caches)?;
         let template = if model.has_chat_template() { "its own template" } else { "--format" };

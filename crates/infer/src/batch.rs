@@ -102,6 +102,12 @@ impl<M: LanguageModel> BatchGenerator<M> {
         self.members.iter().any(|member| member.pace == Pace::Going)
     }
 
+    /// What can be continued later of a sequence that goes on, if it has a cache.
+    pub fn prefix_cache(&self, number: usize) -> Option<PrefixCache<M::Cache>> {
+        let member = self.members.iter().find(|member| member.number == number)?;
+        member.sequence.prefix_cache(&self.model)
+    }
+
     /// How many sequences are in work, paused ones too.
     pub fn len(&self) -> usize {
         self.members.len()

@@ -262,11 +262,20 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// What can be continued later.
     pub fn into_prefix_cache(mut self, model: &M) -> Option<PrefixCache<M::Cache>> {
-        let cache = self.cache.take()?;
-        // Only while the text in the cache is known from its beginning.
+        let tokens = self.cached_tokens(model)?.to_vec();
+        Some(PrefixCache { tokens, cache: self.cache.take()? })
+    }
+
+    /// The same of a sequence that goes on.
+    pub fn prefix_cache(&self, model: &M) -> Option<PrefixCache<M::Cache>> {
+        Some(PrefixCache { tokens: self.cached_tokens(model)?.to_vec(), cache: self.cache.clone()? })
+    }
+
+    /// The tokens in the cache, while they are known from the first.
+    fn cached_tokens(&self, model: &M) -> Option<&[u32]> {
+        let cache = self.cache.as_ref()?;
         let first = self.context_start.checked_sub(self.forgotten)?;
-        let tokens = self.tokens[first..first + model.position(&cache)].to_vec();
-        Some(PrefixCache { tokens, cache })
+        Some(&self.tokens[first..first + model.position(cache)])
     }
 
     /// Cuts the oldest half of a full context away, as often as needed and if it may; returns whether it did.

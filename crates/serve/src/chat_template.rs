@@ -73,7 +73,7 @@ impl ChatTemplate {
             Err(Error::new(ErrorKind::InvalidOperation, "this template writes today's date, which no request names"))
         });
         environment.add_filter("tojson", to_json);
-        environment.add_template_owned("chat", source).map_err(|error| unusable(&path, &error))?;
+        environment.add_template_owned("chat", source).map_err(|error| unusable(&path, &at_line(&error)))?;
         let named = |field: &str| {
             let value = config?.get(field)?;
             value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
@@ -104,6 +104,12 @@ impl ChatTemplate {
         };
         template.render(values).map_err(told)
     }
+}
+
+/// What is wrong with a template, and in which of its lines.
+fn at_line(error: &Error) -> String {
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    error.line().map_or_else(|| detail.clone(), |line| format!("line {line}: {detail}"))
 }
 
 /// JSON as Python writes it: a space after each comma and colon, and nothing that is escaped for the sake of HTML.

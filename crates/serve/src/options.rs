@@ -66,6 +66,14 @@ pub const MAX_TOKENS: usize = 1_000_000;
 /// Alternatives that are told of each token.
 pub const MAX_TOP_LOGPROBS: usize = 20;
 
+impl Limits {
+    /// Texts of one model that are in memory at a time: those that are made, and those that wait for their readers.
+    #[must_use]
+    pub fn max_texts(&self) -> usize {
+        self.max_batch.get().saturating_mul(2)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -22,6 +22,9 @@ use crate::metrics::ModelMetrics;
 use crate::options::Limits;
 use crate::prefix_store::PrefixStore;
 
+/// A shorter prompt is computed sooner than its keys and values are copied.
+const MIN_KEPT_PROMPT: usize = 16;
+
 /// How often a worker looks whether slow readers have caught up, where it has nothing else to do.
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -139,8 +142,9 @@ impl Worker {
         }
     }
 
-    /// Does what it is told; waits to be told something where there is nothing to do. False once nobody is left to tell it.
+    /// Counts what there is, does what it is told; waits to be told something where there is nothing to do. False once nobody is left to tell it.
     fn listen(&mut self) -> bool {
+        self.count();
         let first = match self.load() {
             Load::Work => None,
             Load::Behind => match self.commands.recv_timeout(GLANCE) {
@@ -194,9 +198,11 @@ impl Worker {
         }
     }
 
-    /// Places in the batch that are free.
+    /// Places in the batch that are free. A text that waits for its reader takes none, as long as there is memory for it.
     fn places(&self) -> usize {
-        self.limits.max_batch.get().saturating_sub(self.running.len() + self.scoring.len())
+        let texts = self.running.len() + self.scoring.len();
+        let room = self.limits.max_texts().saturating_sub(texts);
+        room.min(self.limits.max_batch.get().saturating_sub(texts - self.paused.len()))
     }
 
     fn check_room(&self, job: &Job) -> Result<(), ApiError> {
@@ -263,16 +269,18 @@ impl Worker {
         late.into_iter().for_each(|id| self.cut(id, Cutoff::TimeLimit));
     }
 
-    /// Goes on with texts whose readers have caught up.
+    /// Goes on with texts whose readers have caught up, as places fall free.
     fn wake(&mut self) {
+        let mut places = self.limits.max_batch.get().saturating_sub(self.running.len() - self.paused.len());
         let (generator, running, jobs) = (&mut self.generator, &self.running, &self.jobs);
         self.paused.retain(|number| {
             let active = running.get(number).and_then(|place| jobs.get(&place.job));
-            let stays = active.is_some_and(|active| !active.events.has_caught_up());
-            if !stays {
+            let wakes = places > 0 && active.is_none_or(|active| active.events.has_caught_up());
+            if wakes {
+                places -= 1;
                 generator.resume(*number);
             }
-            stays
+            !wakes
         });
     }
 
@@ -363,6 +371,15 @@ impl Worker {
                 self.metrics.tokens.fetch_add(1, Ordering::Relaxed);
                 if !std::mem::replace(&mut active.has_token, true) {
                     self.metrics.first_token.observe(active.job.arrival.elapsed());
+                }
+                // A window's cache cannot be taken back far from the end of a text: its prompt is kept by itself.
+                let prompt = &active.job.prompts[place.choice / active.job.samples];
+                if token.position == prompt.ids.len()
+                    && prompt.ids.len() >= MIN_KEPT_PROMPT
+                    && self.model.config().window().is_some()
+                    && let Some(prefix) = self.generator.prefix_cache(number)
+                {
+                    self.prefixes.keep(prefix, self.model.gpt());
                 }
                 active.events.send(JobEvent::Token(place.choice, token));
                 if active.events.is_behind() && self.paused.insert(number) {

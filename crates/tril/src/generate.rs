@@ -239,6 +239,11 @@ impl<M: LanguageModel> TextGenerator<M> {
         self.number_in_batch(request).is_some_and(|number| self.batch.resume(number))
     }
 
+    /// What can be continued later of a request in work, if it has a cache: its text without the last token.
+    pub fn prefix_cache(&self, request: usize) -> Option<PrefixCache<M::Cache>> {
+        self.batch.prefix_cache(self.number_in_batch(request)?)
+    }
+
     /// Takes one step of the model, which may bring events, or none while prompts are being computed. Whoever has other things
     /// to do between steps calls this and [`TextGenerator::take_event`], in place of iterating.
     pub fn advance(&mut self) {
