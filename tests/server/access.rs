@@ -113,7 +113,8 @@ fn other_methods_and_types_are_refused_and_told_what_there_is() {
         request.extend_from_slice(b"{}");
         assert_eq!(server.raw(&request).status, 415, "{kind}");
     }
-    let mut request = server.head("POST", "/v1/completions", &[("Content-Type", "Application/JSON; charset=utf-8")], Some(2));
+    let mut request =
+        server.head("POST", "/v1/completions", &[("Content-Type", "Application/JSON; charset=utf-8")], Some(2));
     request.extend_from_slice(b"{}");
     assert_eq!(server.raw(&request).status, 200);
     let head = server.request("HEAD", "/v1/models", &[]);
@@ -124,13 +125,26 @@ fn other_methods_and_types_are_refused_and_told_what_there_is() {
 fn a_body_that_is_no_request_is_told_what_is_wrong() {
     let server = Server::start("");
     let deep = "[".repeat(100_000);
-    for body in ["", "{", "nonsense", "[]", "3", "\"text\"", "{\"prompt\": \"a\"", "{\"a\": 1e999}", "{\"prompt\": \"\\ud800\"}", &deep] {
+    for body in [
+        "",
+        "{",
+        "nonsense",
+        "[]",
+        "3",
+        "\"text\"",
+        "{\"prompt\": \"a\"",
+        "{\"a\": 1e999}",
+        "{\"prompt\": \"\\ud800\"}",
+        &deep,
+    ] {
         let answer = server.post_bytes("/v1/completions", body.as_bytes());
         assert_eq!(answer.status, 400, "{body:.40}: {}", answer.body);
         answer.error();
     }
     assert_eq!(server.post_bytes("/v1/completions", b"{\"prompt\": \"\xff\"}").status, 400);
-    for nonsense in [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET\r\n\r\n", b"\r\n\r\n\r\n\0\0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    for nonsense in
+        [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET\r\n\r\n", b"\r\n\r\n\r\n\0\0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
         let mut stream = server.connect();
         std::io::Write::write_all(&mut stream, nonsense).expect("sent");
         stream.shutdown(std::net::Shutdown::Write).expect("shut");

@@ -30,7 +30,10 @@ fn a_text_is_that_of_tril_sample_with_the_same_seed() {
         "prompt_tokens": 11, "completion_tokens": 60, "total_tokens": 71, "prompt_tokens_details": {"cached_tokens": 0},
     });
     assert_eq!(answer["usage"], usage);
-    assert_eq!((&answer["object"], &answer["model"], &answer["seed"]), (&json!("text_completion"), &json!("run"), &json!(7)));
+    assert_eq!(
+        (&answer["object"], &answer["model"], &answer["seed"]),
+        (&json!("text_completion"), &json!("run"), &json!(7))
+    );
 }
 
 #[test]
@@ -41,7 +44,8 @@ fn without_a_seed_one_is_drawn_and_returned_and_gives_the_same_text_again() {
     assert_ne!(first["seed"], other["seed"]);
     let again = server.complete(&json!({"prompt": "a cat", "max_tokens": 20, "seed": first["seed"]}));
     assert_eq!(text_of(&first), text_of(&again));
-    let (chunks, _) = server.stream("/v1/completions", &json!({"prompt": "a cat", "max_tokens": 20, "seed": first["seed"]}));
+    let (chunks, _) =
+        server.stream("/v1/completions", &json!({"prompt": "a cat", "max_tokens": 20, "seed": first["seed"]}));
     assert!(chunks.iter().all(|chunk| chunk["seed"] == first["seed"]));
     assert_eq!(streamed(&chunks, 0), text_of(&first));
 }
@@ -70,7 +74,8 @@ fn a_stop_text_ends_a_text_and_is_no_part_of_it() {
     let whole = server.complete(&json!({"prompt": "a cat", "max_tokens": 60, "seed": 3}));
     let stop: String = text_of(&whole).chars().skip(20).take(2).collect();
     let end = text_of(&whole).find(&stop).expect("it is there");
-    let body = json!({"prompt": "a cat", "max_tokens": 60, "seed": 3, "stop": [stop, "never"], "logprobs": 1, "echo": false});
+    let body =
+        json!({"prompt": "a cat", "max_tokens": 60, "seed": 3, "stop": [stop, "never"], "logprobs": 1, "echo": false});
     let answer = server.complete(&body);
     assert_eq!(text_of(&answer), &text_of(&whole)[..end]);
     let choice = &answer["choices"][0];
@@ -84,8 +89,10 @@ fn a_stop_text_ends_a_text_and_is_no_part_of_it() {
 #[test]
 fn the_pieces_of_a_stream_are_the_whole_and_end_with_usage_and_done() {
     let server = Server::start("");
-    let body = json!({"prompt": ["a cat", "one crow"], "n": 2, "max_tokens": 12, "seed": 5, "echo": true, "logprobs": 2});
-    let whole = server.complete(&json!({"prompt": ["a cat", "one crow"], "n": 2, "max_tokens": 12, "seed": 5, "echo": true}));
+    let body =
+        json!({"prompt": ["a cat", "one crow"], "n": 2, "max_tokens": 12, "seed": 5, "echo": true, "logprobs": 2});
+    let whole =
+        server.complete(&json!({"prompt": ["a cat", "one crow"], "n": 2, "max_tokens": 12, "seed": 5, "echo": true}));
     let mut plain = body.clone();
     plain.as_object_mut().expect("an object").remove("logprobs");
     plain["stream_options"] = json!({"include_usage": true});
@@ -93,7 +100,8 @@ fn the_pieces_of_a_stream_are_the_whole_and_end_with_usage_and_done() {
     assert!(done);
     for index in 0..4 {
         assert_eq!(streamed(&chunks, index), whole["choices"][index]["text"].as_str().expect("a text"));
-        let last = chunks.iter().rev().find_map(|chunk| chunk["choices"].as_array()?.iter().find(|c| c["index"] == index));
+        let last =
+            chunks.iter().rev().find_map(|chunk| chunk["choices"].as_array()?.iter().find(|c| c["index"] == index));
         assert_eq!(last.expect("a chunk")["finish_reason"], "length");
     }
     let (last, others) = chunks.split_last().expect("chunks");
@@ -105,13 +113,18 @@ fn the_pieces_of_a_stream_are_the_whole_and_end_with_usage_and_done() {
     single["n"] = 1.into();
     let told = server.complete(&single);
     let (chunks, _) = server.stream("/v1/completions", &single);
-    assert_eq!(chunks.last().expect("chunks")["usage"]["completion_tokens"], 24, "without being asked for, in the last chunk");
+    assert_eq!(
+        chunks.last().expect("chunks")["usage"]["completion_tokens"],
+        24,
+        "without being asked for, in the last chunk"
+    );
     for index in 0..2 {
         let pieces = chunks.iter().flat_map(|chunk| chunk["choices"].as_array().expect("choices"));
         let pieces = pieces.filter(|choice| choice["index"] == index && !choice["logprobs"].is_null());
         let pieces: Vec<&Value> = pieces.map(|choice| &choice["logprobs"]).collect();
         for list in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
-            let joined: Vec<Value> = pieces.iter().flat_map(|piece| piece[list].as_array().expect("a list").clone()).collect();
+            let joined: Vec<Value> =
+                pieces.iter().flat_map(|piece| piece[list].as_array().expect("a list").clone()).collect();
             assert_eq!(json!(joined), told["choices"][index]["logprobs"][list], "{list} of {index}");
         }
     }
@@ -161,10 +174,13 @@ fn a_chat_by_a_format_is_the_text_that_the_format_makes_of_it() {
 #[test]
 fn models_are_listed_by_name_and_one_is_found_by_name_alone() {
     let test_dir = TestDir::with_run();
-    test_dir.stdout("train smoke.toml --data text.txt --out other/second --set data.validation_fraction=0.1 --set train.seed=5");
+    test_dir.stdout(
+        "train smoke.toml --data text.txt --out other/second --set data.validation_fraction=0.1 --set train.seed=5",
+    );
     let server = Server::start_in(test_dir, "run other/second");
     let list = server.get("/v1/models").json();
-    let names: Vec<&str> = list["data"].as_array().expect("a list").iter().filter_map(|model| model["id"].as_str()).collect();
+    let names: Vec<&str> =
+        list["data"].as_array().expect("a list").iter().filter_map(|model| model["id"].as_str()).collect();
     assert_eq!(names, ["run", "second"]);
     let sha256 = list["data"][1]["sha256"].as_str().expect("a hash");
     assert_eq!(sha256.len(), 64);
@@ -173,7 +189,9 @@ fn models_are_listed_by_name_and_one_is_found_by_name_alone() {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.error()["code"].as_str()), (404, Some(code)), "{path}");
     }
-    let ask = |model: Value| server.post("/v1/completions", &json!({"model": model, "prompt": "a", "seed": 1, "max_tokens": 40}));
+    let ask = |model: Value| {
+        server.post("/v1/completions", &json!({"model": model, "prompt": "a", "seed": 1, "max_tokens": 40}))
+    };
     assert_ne!(text_of(&ask(json!("run")).json()), text_of(&ask(json!("second")).json()));
     for model in [json!("third"), Value::Null] {
         let answer = ask(model);

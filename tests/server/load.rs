@@ -60,7 +60,8 @@ fn bodies_and_prompts_have_limits() {
     chunked.extend_from_slice(&vec![b' '; 0x20_0000]);
     chunked.extend_from_slice(b"\r\n0\r\n\r\n");
     assert_eq!(server.raw(&chunked).status, 413, "without a length");
-    let mut lies = server.head("POST", "/v1/completions", &[("Content-Type", "application/json")], Some(usize::MAX / 4));
+    let mut lies =
+        server.head("POST", "/v1/completions", &[("Content-Type", "application/json")], Some(usize::MAX / 4));
     lies.extend_from_slice(b"{}");
     assert_eq!(server.raw(&lies).status, 413);
     let header = "x".repeat(200_000);
@@ -163,7 +164,8 @@ fn clients_that_write_slowly_or_nothing_keep_nobody_waiting() {
         stream.write_all(part).expect("sent");
     }
     let mut slow = server.connect();
-    let request = server.post_request("/v1/completions", json!({"prompt": "a", "max_tokens": 2}).to_string().as_bytes());
+    let request =
+        server.post_request("/v1/completions", json!({"prompt": "a", "max_tokens": 2}).to_string().as_bytes());
     let (first, rest) = request.split_at(request.len() - 10);
     slow.write_all(first).expect("sent");
     for _ in 0..20 {
@@ -227,7 +229,9 @@ fn many(server: &Server, requests: usize) {
                         0 => assert_eq!(server.post("/v1/completions", &json!({"prompt": "猫"})).status, 400),
                         1 => drop(server.begin("/v1/completions", &endless(number as u64))),
                         2 => assert!(server.stream("/v1/completions", &json!({"prompt": prompt, "logprobs": 3})).1),
-                        3 => drop(server.complete(&json!({"prompt": prompt, "echo": true, "logprobs": 1, "receipt": true}))),
+                        3 => drop(
+                            server.complete(&json!({"prompt": prompt, "echo": true, "logprobs": 1, "receipt": true})),
+                        ),
                         _ => drop(server.done(
                             "/v1/chat/completions",
                             &json!({"messages": [{"role": "user", "content": prompt}], "max_tokens": 8}),

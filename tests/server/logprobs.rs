@@ -20,7 +20,8 @@ fn numbers(list: &Value) -> Vec<f64> {
 
 fn ids(server: &Server, words: &str) -> Vec<u64> {
     let tokenizer: Value = serde_json::from_str(
-        &std::fs::read_to_string(checkpoint(&server.test_dir.path("run"), "best").join("tokenizer.json")).expect("a file"),
+        &std::fs::read_to_string(checkpoint(&server.test_dir.path("run"), "best").join("tokenizer.json"))
+            .expect("a file"),
     )
     .expect("JSON");
     let vocab = &tokenizer["model"]["vocab"];
@@ -51,7 +52,10 @@ fn each_token_of_a_prompt_has_its_number_and_the_likeliest_has_the_largest_of_it
             likeliest += usize::from(own == largest);
         }
         assert!(likeliest >= 1, "the one that was made is the likeliest");
-        assert_eq!(logprobs["token_logprobs"][ids.len()], *logprobs["top_logprobs"][ids.len()].as_object().expect("one").values().next().expect("one"));
+        assert_eq!(
+            logprobs["token_logprobs"][ids.len()],
+            *logprobs["top_logprobs"][ids.len()].as_object().expect("one").values().next().expect("one")
+        );
     }
 }
 
@@ -77,7 +81,8 @@ fn a_score_is_the_sum_of_what_tril_score_says() {
     let words = "the old fox saw";
     server.test_dir.write("words.txt", words);
     let report: Value = serde_json::from_str(&server.test_dir.stdout("score run words.txt --json")).expect("JSON");
-    let expected: f64 = report["tokens"].as_array().expect("tokens").iter().filter_map(|token| token["logprob"].as_f64()).sum();
+    let expected: f64 =
+        report["tokens"].as_array().expect("tokens").iter().filter_map(|token| token["logprob"].as_f64()).sum();
     let answer = scored(&server, &json!([ids(&server, words)]));
     let scores = numbers(&answer["choices"][0]["logprobs"]["token_logprobs"]);
     let sum: f64 = scores[..scores.len() - 1].iter().sum();
@@ -115,7 +120,9 @@ fn a_prompt_that_does_not_fit_the_context_is_refused_by_number() {
         more.as_object().expect("fields").iter().for_each(|(name, value)| body[name] = value.clone());
         server.post("/v1/completions", &body)
     };
-    for more in [json!({}), json!({"on_overflow": "stop"}), json!({"echo": true, "logprobs": 1, "on_overflow": "recompute"})] {
+    for more in
+        [json!({}), json!({"on_overflow": "stop"}), json!({"echo": true, "logprobs": 1, "on_overflow": "recompute"})]
+    {
         let answer = ask(more);
         assert_eq!((answer.status, answer.error()["code"].as_str()), (400, Some("context_length_exceeded")));
         assert_says(&answer.body, &["21 tokens", "16"]);

@@ -76,7 +76,8 @@ fn a_stream_that_others_join_and_leave_is_the_text_that_it_is_alone() {
     std::thread::scope(|scope| {
         let streams: Vec<_> = (0..4).map(|_| scope.spawn(|| server.stream("/v1/completions", &body).0)).collect();
         for left in 0..40 {
-            let other = json!({"prompt": format!("one crow ({left})"), "seed": left, "max_tokens": 100_000, "stream": true});
+            let other =
+                json!({"prompt": format!("one crow ({left})"), "seed": left, "max_tokens": 100_000, "stream": true});
             drop(server.begin("/v1/completions", &other));
         }
         for stream in streams {
@@ -94,7 +95,8 @@ fn a_later_turn_of_a_chat_computes_only_what_is_new_and_is_the_same() {
         let answer = server.done("/v1/chat/completions", &body);
         let expected = other.done("/v1/chat/completions", &body);
         assert_eq!(answer["choices"], expected["choices"]);
-        let cached = |answer: &Value| answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a number");
+        let cached =
+            |answer: &Value| answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a number");
         let prompt = answer["usage"]["prompt_tokens"].as_u64().expect("a number");
         // All but the last token of the answer, which was drawn and not computed, and the new line.
         assert_eq!(cached(&answer), if turn == 0 { 0 } else { prompt - 1 - 10 }, "turn {turn}");
@@ -147,7 +149,8 @@ fn receipts_of_any_company_hold_and_a_changed_one_does_not() {
                     body["seed"] = (seed + 11).into();
                     let answer = server.complete(&body);
                     let samples = answer["receipt"]["prompts"].as_array().expect("prompts").iter();
-                    let samples: usize = samples.map(|prompt| prompt["samples"].as_array().expect("samples").len()).sum();
+                    let samples: usize =
+                        samples.map(|prompt| prompt["samples"].as_array().expect("samples").len()).sum();
                     assert_eq!(samples, answer["choices"].as_array().expect("choices").len(), "{body}");
                 });
             }
@@ -162,9 +165,12 @@ fn receipts_of_any_company_hold_and_a_changed_one_does_not() {
         assert!(done);
         assert_says(&check(&server, chunks.last().expect("chunks")), &["pass"]);
     }
-    let mut chat = server.done("/v1/chat/completions", &json!({
-        "messages": [{"role": "user", "content": "a cat"}], "max_tokens": 9, "receipt": true,
-    }));
+    let mut chat = server.done(
+        "/v1/chat/completions",
+        &json!({
+            "messages": [{"role": "user", "content": "a cat"}], "max_tokens": 9, "receipt": true,
+        }),
+    );
     assert_says(&check(&server, &chat), &["pass"]);
     server.test_dir.write("answer.json", chat.to_string());
     assert_says(&server.test_dir.stdout("verify run answer.json"), &["pass"]);

@@ -55,7 +55,8 @@ fn a_signal_ends_a_running_stream_with_a_reason() {
 #[test]
 fn readers_that_do_not_read_do_not_keep_a_server_from_ending() {
     let server = Server::start("");
-    let stalled = server.begin("/v1/completions", &json!({"prompt": "a", "max_tokens": -1, "ignore_eos": true, "stream": true}));
+    let stalled =
+        server.begin("/v1/completions", &json!({"prompt": "a", "max_tokens": -1, "ignore_eos": true, "stream": true}));
     server.await_metric("tril_texts_paused", |paused| paused == 1.0);
     server.signal("-TERM");
     assert_ends(server);

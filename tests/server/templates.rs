@@ -29,13 +29,15 @@ fn a_chat_is_written_by_the_checkpoints_template_and_its_special_tokens_are_toke
     ] {
         let server = with_template(file, &content);
         assert_eq!(server.get("/v1/models/run").json()["chat_template"], true);
-        let answer = ask(&server, json!([{"role": "user", "content": " a cat "}, {"role": "assistant", "content": "saw"}]));
+        let answer =
+            ask(&server, json!([{"role": "user", "content": " a cat "}, {"role": "assistant", "content": "saw"}]));
         assert_eq!(answer.status, 200, "{}", answer.body);
         let answer = answer.json();
         let end = server.get("/v1/models/run").json()["vocab_size"].as_u64().expect("a number") - 1;
         let prompt = answer["receipt"]["prompts"][0]["prompt"].clone();
         assert_eq!(prompt["text"], "(0).a cat<|endoftext|>(1).saw<|endoftext|>(1).");
-        let ids: Vec<u64> = prompt["tokens"].as_array().expect("tokens").iter().filter_map(|token| token["id"].as_u64()).collect();
+        let ids: Vec<u64> =
+            prompt["tokens"].as_array().expect("tokens").iter().filter_map(|token| token["id"].as_u64()).collect();
         assert_eq!(ids.iter().filter(|id| **id == end).count(), 2);
         let plain = server.complete(&json!({"prompt": ids, "max_tokens": 12, "seed": 1, "ignore_eos": true}));
         assert_eq!(answer["choices"][0]["message"]["content"], text_of(&plain));

@@ -36,7 +36,11 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         memory::check(&what, caches)?;
         let template = if model.has_chat_template() { "its own template" } else { "--format" };
         let name = on_one_line(model.name());
-        note!("[model {name}: {}, sha256 {}, chats by {template}]", shown::path(model.model().path()), short(model.sha256()));
+        note!(
+            "[model {name}: {}, sha256 {}, chats by {template}]",
+            shown::path(model.model().path()),
+            short(model.sha256())
+        );
         models.push(model);
     }
     let address = address(&args.host, server.address());
@@ -70,7 +74,9 @@ fn address(host: &str, address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {
         ip if ip.is_unspecified() => format!("http://{}:{port}", IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        _ if host.parse::<IpAddr>().is_err() && !host.starts_with('[') => format!("http://{}:{port}", on_one_line(host)),
+        _ if host.parse::<IpAddr>().is_err() && !host.starts_with('[') => {
+            format!("http://{}:{port}", on_one_line(host))
+        }
         _ => format!("http://{address}"),
     }
 }
@@ -84,7 +90,8 @@ fn open_in_browser(address: &str) {
     } else {
         "xdg-open"
     };
-    let started = Command::new(opener).arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let started =
+        Command::new(opener).arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if started.is_err() {
         note!("[--open: there is no {opener} here; open {address} by hand]");
     }

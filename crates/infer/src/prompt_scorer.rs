@@ -60,8 +60,7 @@ impl PromptScorer {
         let logits = logits.try_into_vec_as::<f32>().map_err(InferError::device)?;
         let next = &self.ids[begin + 1..self.ids.len().min(begin + 1 + chunk.len())];
         let score = |(place, (row, id)): (usize, (&[f32], &u32))| {
-            let row = LogitRow::of(row)
-                .map_err(|what| InferError::BadLogits { position: begin + place + 1, what })?;
+            let row = LogitRow::of(row).map_err(|what| InferError::BadLogits { position: begin + place + 1, what })?;
             Ok(TokenLogprob { logprob: row.logprob(*id as usize), top_logprobs: row.best(self.top_logprobs) })
         };
         let rows = logits.par_chunks(vocab_size).zip(next).enumerate();

@@ -133,14 +133,19 @@ fn content(name: &str, value: Option<Value>) -> Result<String, ApiError> {
             Ok(part["refusal"].as_str().unwrap_or_default().to_owned())
         }
         _ => {
-            let why = format!("only text can be read, such as {{\"type\": \"text\", \"text\": \"hi\"}}, and it is {}", shown(part));
+            let why = format!(
+                "only text can be read, such as {{\"type\": \"text\", \"text\": \"hi\"}}, and it is {}",
+                shown(part)
+            );
             Err(ApiError::unsupported(format!("{name}[{place}]"), why))
         }
     };
     match value {
         Some(Value::String(text)) => Ok(text),
         Some(Value::Array(parts)) => parts.iter().enumerate().map(part).collect(),
-        Some(other) => Err(ApiError::param(name, format!("it must be a string or a list of parts, and is {}", shown(&other)))),
+        Some(other) => {
+            Err(ApiError::param(name, format!("it must be a string or a list of parts, and is {}", shown(&other))))
+        }
         None => Err(ApiError::param(name, "give the text of the message")),
     }
 }

@@ -214,7 +214,8 @@ mod tests {
         let tokenizer = tokenizer();
         let template = ChatTemplate::open(&dir, &tokenizer).expect("sound").expect("one");
         std::fs::remove_dir_all(&dir).expect("removed");
-        let prompt = by_template(&[message(Role::User, "é<|endoftext|>\u{fdd0}")], &template, &tokenizer).expect("sound");
+        let prompt =
+            by_template(&[message(Role::User, "é<|endoftext|>\u{fdd0}")], &template, &tokenizer).expect("sound");
         let said = bytes("é<|endoftext|>\u{fdd0}");
         assert_eq!(prompt.ids, [vec![256], said, vec![256]].concat());
         assert_eq!(prompt.text, "é<|endoftext|>\u{fdd0}");

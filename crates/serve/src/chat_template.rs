@@ -54,12 +54,7 @@ impl ChatTemplate {
         Self::new(source, path, config.as_ref(), tokenizer).map(Some)
     }
 
-    fn new(
-        source: String,
-        path: PathBuf,
-        config: Option<&Value>,
-        tokenizer: &Tokenizer,
-    ) -> Result<Self, ServeError> {
+    fn new(source: String, path: PathBuf, config: Option<&Value>, tokenizer: &Tokenizer) -> Result<Self, ServeError> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -224,7 +219,8 @@ mod tests {
 
     #[test]
     fn of_several_templates_the_default_counts() {
-        let several = json!({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]});
+        let several =
+            json!({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]});
         assert_eq!(template_in(&several).as_deref(), Some("d"));
         assert_eq!(template_in(&json!({"chat_template": "s"})).as_deref(), Some("s"));
         assert_eq!(template_in(&json!({})), None);

@@ -60,7 +60,9 @@ impl Guard {
         let host = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
             (Some(Ok(host)), None) => host,
             (None, _) => return Err(ApiError::bad_request("the request has no header Host")),
-            _ => return Err(ApiError::bad_request("the request has more than one header Host, or one that is no text")),
+            _ => {
+                return Err(ApiError::bad_request("the request has more than one header Host, or one that is no text"));
+            }
         };
         let authority = request.uri().authority().map(|authority| authority.as_str());
         for host in authority.into_iter().chain([host]) {
@@ -213,7 +215,9 @@ mod tests {
         let guard = guard("127.0.0.1", Some("secret"));
         let check = |value: &str| guard.check_key(&headers(&[(AUTHORIZATION, value)])).is_ok();
         assert!(check("Bearer secret") && check("bearer  secret"));
-        for wrong in ["Bearer secre", "Bearer secret2", "secret", "Bearer", "Bearer ", "Basic secret", "", "Bearer Secret"] {
+        for wrong in
+            ["Bearer secre", "Bearer secret2", "secret", "Bearer", "Bearer ", "Basic secret", "", "Bearer Secret"]
+        {
             assert!(!check(wrong), "{wrong}");
         }
         assert!(guard.check_key(&HeaderMap::new()).is_err());

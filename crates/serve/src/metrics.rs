@@ -110,7 +110,8 @@ const TIMES: [(&str, &str, ReadTimes); 2] = [
 /// What all models have done, each by its name.
 pub fn prometheus<'a>(models: impl Iterator<Item = (&'a str, &'a ModelMetrics)> + Clone) -> String {
     let mut text = String::new();
-    let label = |name: &str| format!("model=\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+    let label =
+        |name: &str| format!("model=\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
     for (name, kind, help, read) in NUMBERS {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (model, metrics) in models.clone() {

@@ -192,7 +192,8 @@ impl Progress {
         let mut response = self.answer.frame(self.answer.form.whole_object(), choices);
         response["usage"] = self.usage.to_json();
         if let Some(receipt) = receipt {
-            response["receipt"] = serde_json::to_value(&*receipt).map_err(|error| ApiError::server(error.to_string()))?;
+            response["receipt"] =
+                serde_json::to_value(&*receipt).map_err(|error| ApiError::server(error.to_string()))?;
         }
         Ok(response)
     }

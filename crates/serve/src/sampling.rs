@@ -213,7 +213,9 @@ pub fn ids(values: &[Value], name: &str, model: &ServedModel) -> Result<Vec<u32>
     let id = |value: &Value| {
         let id = whole(value).and_then(|id| u32::try_from(id).ok()).filter(|id| (*id as usize) < vocab_size);
         let last = vocab_size - 1;
-        id.ok_or_else(|| ApiError::param(name, format!("{} is no token of this model: ids go from 0 to {last}", shown(value))))
+        id.ok_or_else(|| {
+            ApiError::param(name, format!("{} is no token of this model: ids go from 0 to {last}", shown(value)))
+        })
     };
     values.iter().map(id).collect()
 }

@@ -71,8 +71,7 @@ impl ServedModel {
         let template = ChatTemplate::open(model.path(), model.tokenizer())?;
         let (queue, commands) = JobQueue::new();
         let metrics = Arc::<ModelMetrics>::default();
-        let worker =
-            Worker::new(model.clone(), sha256.clone(), device.clone(), limits, Arc::clone(&metrics), commands);
+        let worker = Worker::new(model.clone(), sha256.clone(), device.clone(), limits, Arc::clone(&metrics), commands);
         // It ends when nobody is left who could ask for anything.
         let thread = thread::Builder::new().name("worker".to_owned()).spawn(|| worker.work());
         thread.map_err(ServeError::Start)?;

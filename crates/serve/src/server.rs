@@ -95,11 +95,7 @@ fn further() -> Router<Arc<Shared>> {
     Router::new()
 }
 
-async fn serve(
-    listener: std::net::TcpListener,
-    shared: &Arc<Shared>,
-    ready: impl FnOnce(),
-) -> std::io::Result<()> {
+async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, ready: impl FnOnce()) -> std::io::Result<()> {
     let mut signals = Signals::listen()?;
     let listener = TcpListener::from_std(listener)?;
     let app = router(Arc::clone(shared), further());

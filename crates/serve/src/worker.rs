@@ -2,6 +2,9 @@
 //! what happens to it. Between any two steps it looks at what it is told, so that a text whose reader has left is gone within a
 //! token.
 
+mod admission;
+mod failure;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,11 +12,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tril::infer::{InferError, PREFILL_CHUNK, PromptScorer};
+use tril::infer::PromptScorer;
 use tril::model::{Gpt, memory};
 use tril::{
-    ComputeDevice, FinishReason, GenerateOptions, GenerateRequest, GeneratedText, Model, PrefixCache, ReceiptRecorder,
-    RequestError, TextEvent, TextEventKind, TextGenerator,
+    ComputeDevice, FinishReason, GeneratedText, Model, ReceiptRecorder, RequestError, TextEvent, TextEventKind,
+    TextGenerator,
 };
 
 use crate::ApiError;
@@ -21,6 +24,7 @@ use crate::job::{Command, Cutoff, EventSender, Job, JobEvent, JobId};
 use crate::metrics::ModelMetrics;
 use crate::options::Limits;
 use crate::prefix_store::PrefixStore;
+use failure::{of_model, stopping};
 
 /// A shorter prompt is computed sooner than its keys and values are copied.
 const MIN_KEPT_PROMPT: usize = 16;
@@ -262,9 +266,8 @@ impl Worker {
             return;
         }
         let now = Instant::now();
-        let is_late = |active: &ActiveJob| {
-            active.cutoff.is_none() && active.job.deadline.is_some_and(|deadline| deadline <= now)
-        };
+        let is_late =
+            |active: &ActiveJob| active.cutoff.is_none() && active.job.deadline.is_some_and(|deadline| deadline <= now);
         let late: Vec<JobId> = self.jobs.iter().filter(|(_, active)| is_late(active)).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.cut(id, Cutoff::TimeLimit));
     }
@@ -282,81 +285,6 @@ impl Worker {
             }
             !wakes
         });
-    }
-
-    /// Begins with texts that wait, as many as there are places for: one of each job in turn.
-    fn admit(&mut self) {
-        while self.places() > 0
-            && let Some(id) = self.waiting.pop_front()
-        {
-            let Some(active) = self.jobs.get_mut(&id) else { continue };
-            let choice = active.next;
-            active.next += 1;
-            if active.next < active.job.choices() {
-                self.waiting.push_back(id);
-            }
-            let place = Place { job: id, choice };
-            let prompt = &active.job.prompts[choice / active.job.samples];
-            let is_first = choice % active.job.samples == 0;
-            match active.job.prompt_logprobs.filter(|_| is_first) {
-                Some(top) => match PromptScorer::new(self.model.gpt(), prompt.ids.clone(), top) {
-                    Ok(scorer) => self.scoring.push_back((place, scorer)),
-                    Err(error) => self.end(id, JobEvent::Failed(of_inference(&error))),
-                },
-                None => {
-                    let prefix = self.prefixes.find(&prompt.ids, self.model.gpt());
-                    self.begin(place, prefix);
-                }
-            }
-        }
-    }
-
-    /// Computes a chunk of a prompt that is to be scored, the one that has waited longest.
-    fn score(&mut self) {
-        let Some((place, scorer)) = self.scoring.front_mut() else { return };
-        let place = *place;
-        match scorer.step(self.model.gpt(), PREFILL_CHUNK.get()) {
-            Ok(false) => {}
-            Ok(true) => {
-                let Some((_, scorer)) = self.scoring.pop_front() else { return };
-                let (scores, prefix) = scorer.finish();
-                if let Some(active) = self.jobs.get(&place.job) {
-                    active.events.send(JobEvent::PromptScored(place.choice, scores));
-                }
-                self.begin(place, Some(prefix));
-            }
-            Err(error) => self.end(place.job, JobEvent::Failed(of_inference(&error))),
-        }
-    }
-
-    /// Hands a text to the generator.
-    fn begin(&mut self, place: Place, prefix_cache: Option<PrefixCache>) {
-        let Some(active) = self.jobs.get_mut(&place.job) else { return };
-        let Job { prompts, samples, options, stop, .. } = &active.job;
-        let prompt = &prompts[place.choice / samples];
-        let sample_index = options.sample_index.wrapping_add((place.choice % samples) as u64);
-        let request = GenerateRequest {
-            prompt: prompt.text.clone(),
-            prompt_ids: prompt.ids.clone(),
-            options: GenerateOptions { sample_index, ..options.clone() },
-            stop: stop.clone(),
-            hidden: tril::HiddenParts::default(),
-            prefix_cache,
-            cut_character: tril::CutCharacter::default(),
-        };
-        let recorded = active.recorder.is_some().then(|| GenerateRequest { prefix_cache: None, ..request.clone() });
-        match self.generator.add(request) {
-            Ok(number) => {
-                if let (Some(recorder), Some(request)) = (&mut active.recorder, &recorded)
-                    && let Err(error) = recorder.add(number, request)
-                {
-                    self.end(place.job, JobEvent::Failed(ApiError::server(error.to_string())));
-                    return;
-                }
-                self.running.insert(number, place);
-            }
-            Err(error) => self.end(place.job, JobEvent::Failed(of_model(&error))),
-        }
     }
 
     fn tell(&mut self, event: TextEvent) {
@@ -446,36 +374,4 @@ impl Worker {
 /// The worker decides how many go together.
 fn generator(model: &Model) -> TextGenerator {
     model.generator().with_batch_size(std::num::NonZeroUsize::MAX)
-}
-
-impl Cutoff {
-    /// What a job is told of which some text has not begun.
-    fn into_error(self) -> ApiError {
-        match self {
-            Self::TimeLimit => ApiError::unavailable(
-                "time_limit",
-                "the time that a request may take was over before all of its texts had begun; try again when less is asked for",
-            ),
-            Self::Shutdown => stopping(),
-        }
-    }
-}
-
-fn stopping() -> ApiError {
-    ApiError::unavailable("shutting_down", "the server is stopping")
-}
-
-fn of_model(error: &tril::Error) -> ApiError {
-    if error.is_user_error() && !matches!(error, tril::Error::Infer(InferError::BadLogits { .. })) {
-        ApiError::bad_request(error.to_string())
-    } else {
-        ApiError::server(error.to_string())
-    }
-}
-
-fn of_inference(error: &InferError) -> ApiError {
-    match error {
-        InferError::BadLogits { .. } | InferError::Device(_) => ApiError::server(error.to_string()),
-        error => ApiError::bad_request(error.to_string()),
-    }
 }

@@ -241,7 +241,12 @@ impl ReceiptRecorder {
     ///
     /// # Errors
     /// [`Error::Text`].
-    pub fn into_receipt_of(self, model: &Model, model_sha256: String, device: &ComputeDevice) -> Result<Receipt, Error> {
+    pub fn into_receipt_of(
+        self,
+        model: &Model,
+        model_sha256: String,
+        device: &ComputeDevice,
+    ) -> Result<Receipt, Error> {
         let stop_texts = self.texts.values().next().map_or(&[][..], |text| text.request.stop.texts()).to_vec();
         let tokenizer = model.tokenizer();
         let mut prompts: Vec<ReceiptPrompt> = Vec::new();
