@@ -20,6 +20,7 @@
 //! | `gpu` | with `--features wgpu`: what is computed there is what the CPU computes, and every command works |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
 //! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
+//! | `server` | `tril serve` over real connections: the API, equal bits in any company, limits and faults |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
@@ -47,5 +48,6 @@ mod properties;
 mod reference;
 mod reference_training;
 mod scores;
+mod server;
 mod support;
 mod verification;

@@ -4,6 +4,7 @@ mod chat;
 mod data;
 mod lab;
 mod sampling;
+mod serve;
 mod values;
 
 use std::num::NonZeroUsize;
@@ -17,6 +18,7 @@ pub use chat::{ChatArgs, ChatFlags};
 pub use data::{DataCommand, StatsArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
+pub use serve::{LimitArgs, ServeArgs};
 use values::whole;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
@@ -36,6 +38,8 @@ pub enum Command {
     Sample(Box<SampleArgs>),
     /// Write a text with a checkpoint, turn by turn
     Chat(Box<ChatArgs>),
+    /// Serve checkpoints over HTTP, with the API of OpenAI's clients
+    Serve(Box<ServeArgs>),
     /// Measure how well a checkpoint predicts a text
     Eval(EvalArgs),
     /// Show how probable a checkpoint finds each token of a text
@@ -342,7 +346,7 @@ pub struct VerifyArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// What `tril sample --receipt` wrote; - reads standard input
+    /// What `tril sample --receipt` wrote, or an answer of `tril serve` with a receipt in it; - reads standard input
     #[arg(value_name = "RECEIPT")]
     pub receipt: PathBuf,
     /// Allow logits to differ by this share of the largest, as between two devices; the CPU gives the same bits again

@@ -15,7 +15,7 @@ use crate::shown::TextWriter;
 /// What the commands are for, and which they are.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Learn", &["train", "data", "recipes"]),
-    ("Write", &["sample", "chat"]),
+    ("Write", &["sample", "chat", "serve"]),
     ("Look inside", &["score", "lab"]),
     ("Prove", &["prove", "verify"]),
     ("Measure", &["eval", "cost", "bench"]),
@@ -23,7 +23,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 17] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -47,6 +47,12 @@ const EXAMPLES: [(&str, &str); 16] = [
         "  tril chat runs/tales
   tril chat runs/tales --format 'Q: {}\\nA:' --stop Q:
   printf 'Once\\n/regen\\n' | tril chat runs/tales",
+    ),
+    (
+        "serve",
+        "  tril serve runs/tales
+  tril serve runs/tales runs/notes --port 9000 --format 'Q: {}\\nA:'
+  tril serve runs/tales --host 0.0.0.0 --api-key-file key.txt",
     ),
     ("eval", "  tril eval runs/tales chapter.txt\n  tril eval runs/tales - --json < chapter.txt"),
     ("score", "  tril score runs/tales chapter.txt\n  tril score runs/tales chapter.txt --html page.html"),

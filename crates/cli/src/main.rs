@@ -34,6 +34,7 @@ mod recipes;
 mod runs;
 mod sample;
 mod score;
+mod serve;
 mod shown;
 mod trace;
 mod train;
@@ -71,6 +72,7 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Train(args) => train::run(&args),
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Chat(args) => chat::run(&args),
+        args::Command::Serve(args) => serve::run(&args),
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Score(args) => score::run(&args),
         args::Command::Prove(args) => prove::run(&args),
@@ -100,7 +102,11 @@ fn refuse(error: &clap::Error) -> ! {
 
 /// 1 where a run failed through no fault of the command line, else 2.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().all(tril::is_user_error) { 2 } else { 1 }
+    let of_server = |error: &tril_serve::ServeError| error.is_user_error();
+    let is_user_error = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref().map_or_else(|| tril::is_user_error(error), of_server)
+    };
+    if error.chain().all(is_user_error) { 2 } else { 1 }
 }
 
 /// The error and its causes on one line. Some errors quote their cause themselves; that one is not said twice.

@@ -138,6 +138,7 @@ fn prompts(args: &SampleArgs, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
         cache: if args.no_cache { CacheMode::Recompute } else { CacheMode::Cached },
         on_overflow: args.on_overflow.into(),
         alternatives: if args.trace { usize::MAX } else { 0 },
+        top_logprobs: 0,
     };
     let single =
         |text: String, name: &str| vec![Prompt { text, name: name.to_owned(), id: None, options: options.clone() }];

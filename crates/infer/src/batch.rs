@@ -28,6 +28,14 @@ pub type NumberedEvent<C> = (usize, Event<C>);
 struct Member<M: LanguageModel> {
     number: usize,
     sequence: Sequence<M>,
+    pace: Pace,
+}
+
+/// Whether a sequence takes part in steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Going,
+    Paused,
 }
 
 impl<M: LanguageModel> BatchGenerator<M> {
@@ -62,7 +70,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
     ) -> Result<usize, InferError> {
         let sequence = Sequence::new(&self.model, prompt, options, prefix)?;
         let number = self.added;
-        self.members.push(Member { number, sequence });
+        self.members.push(Member { number, sequence, pace: Pace::Going });
         self.added += 1;
         Ok(number)
     }
@@ -73,7 +81,34 @@ impl<M: LanguageModel> BatchGenerator<M> {
         self.members.remove(place).sequence.into_prefix_cache(&self.model)
     }
 
-    /// How many sequences are in work.
+    /// Leaves a sequence as it is until [`BatchGenerator::resume`]; its tokens are the same. False if there is none of this
+    /// number.
+    pub fn pause(&mut self, number: usize) -> bool {
+        self.set_pace(number, Pace::Paused)
+    }
+
+    /// Goes on with a sequence. False if there is none of this number.
+    pub fn resume(&mut self, number: usize) -> bool {
+        self.set_pace(number, Pace::Going)
+    }
+
+    fn set_pace(&mut self, number: usize, pace: Pace) -> bool {
+        let member = self.members.iter_mut().find(|member| member.number == number);
+        member.map(|member| member.pace = pace).is_some()
+    }
+
+    /// Whether a step would do anything: some sequence is not paused.
+    pub fn is_going(&self) -> bool {
+        self.members.iter().any(|member| member.pace == Pace::Going)
+    }
+
+    /// What can be continued later of a sequence that goes on, if it has a cache.
+    pub fn prefix_cache(&self, number: usize) -> Option<PrefixCache<M::Cache>> {
+        let member = self.members.iter().find(|member| member.number == number)?;
+        member.sequence.prefix_cache(&self.model)
+    }
+
+    /// How many sequences are in work, paused ones too.
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -92,12 +127,16 @@ impl<M: LanguageModel> BatchGenerator<M> {
     /// [`InferError::BadLogits`], is an event of that sequence.
     pub fn step(&mut self) -> Result<Vec<NumberedEvent<M::Cache>>, InferError> {
         let mut events = Vec::new();
-        let begun = self.members.iter_mut().map(|member| member.sequence.begin().err()).collect();
+        let begin = |member: &mut Member<M>| match member.pace {
+            Pace::Going => member.sequence.begin().err(),
+            Pace::Paused => None,
+        };
+        let begun = self.members.iter_mut().map(begin).collect();
         self.part_with(begun, &mut events);
         self.members.iter_mut().for_each(|member| member.sequence.forget(&self.model));
         let logits = self.logits()?;
         let mut finished = Vec::with_capacity(self.members.len());
-        for (Member { number, sequence }, logits) in self.members.iter_mut().zip(logits) {
+        for (Member { number, sequence, .. }, logits) in self.members.iter_mut().zip(logits) {
             let accepted = logits.map(|logits| sequence.accept(&logits));
             finished.push(match accepted {
                 None => None,
@@ -139,7 +178,10 @@ impl<M: LanguageModel> BatchGenerator<M> {
         let mut decoded = vec![false; self.members.len()];
         let mut room = self.prefill_chunk.get();
         for place in 0..self.members.len() {
-            let sequence = &self.members[place].sequence;
+            let Member { sequence, pace, .. } = &self.members[place];
+            if *pace == Pace::Paused {
+                continue;
+            }
             if sequence.options.cache == CacheMode::Recompute {
                 found[place] = Some(self.recompute(place)?);
             } else if sequence.cache.is_some() && sequence.fresh(&self.model).len() == 1 {
@@ -151,6 +193,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
         self.decode(&decoded, &mut found)?;
         for place in 0..self.members.len() {
             if found[place].is_none()
+                && self.members[place].pace == Pace::Going
                 && let Some(twin) = self.twin(place)
                 && let Some(logits) = found[twin].clone()
             {
@@ -196,8 +239,9 @@ impl<M: LanguageModel> BatchGenerator<M> {
             return None;
         }
         let context = sequence.context()?;
-        self.members[..place].iter().position(|Member { sequence: other, .. }| {
-            other.options.cache == CacheMode::Cached && other.context() == Some(context)
+        // A paused one would be waited for in vain.
+        self.members[..place].iter().position(|Member { sequence: other, pace, .. }| {
+            *pace == Pace::Going && other.options.cache == CacheMode::Cached && other.context() == Some(context)
         })
     }
 

@@ -16,6 +16,14 @@ pub enum InferError {
         /// How many there are.
         vocab_size: usize,
     },
+    /// A prompt is to be scored that does not fit into the context.
+    #[error("the prompt has {tokens} tokens, and the model's context holds {limit}: give a shorter one")]
+    PromptTooLong {
+        /// Its length.
+        tokens: usize,
+        /// What there is room for.
+        limit: usize,
+    },
     /// A text to be scored has no token that another one predicts.
     #[error("{tokens} token{}: scoring needs at least 2, because nothing predicts the first; give a longer text", if *tokens == 1 { "" } else { "s" })]
     NothingToScore {

@@ -7,6 +7,8 @@ mod batch;
 mod error;
 mod generator;
 mod language_model;
+mod logit_row;
+mod prompt_scorer;
 mod sampler;
 mod score;
 mod sequence;
@@ -15,6 +17,7 @@ pub use batch::{BatchGenerator, NumberedEvent, PREFILL_CHUNK};
 pub use error::InferError;
 pub use generator::Generator;
 pub use language_model::LanguageModel;
+pub use prompt_scorer::{PromptScorer, TokenLogprob};
 pub use sampler::{Distribution, SampledToken, SamplerConfig, choose, choose_from, logprob, uniform};
 pub use score::{ScoreOptions, TokenScore, score};
 pub use sequence::{

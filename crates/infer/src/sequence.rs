@@ -6,6 +6,7 @@ use tril_model::KvCache;
 
 use crate::InferError;
 use crate::language_model::LanguageModel;
+use crate::logit_row::LogitRow;
 use crate::sampler::{Counts, Distribution, SampledToken, SamplerConfig, choose_from};
 
 /// Whether a step remembers the earlier ones.
@@ -46,6 +47,8 @@ pub struct GenerateOptions {
     pub on_overflow: Overflow,
     /// How many of the most probable tokens each step reports.
     pub alternatives: usize,
+    /// How many of the tokens that the model itself finds most probable each step reports, whatever the sampler.
+    pub top_logprobs: usize,
 }
 
 impl Default for GenerateOptions {
@@ -58,6 +61,7 @@ impl Default for GenerateOptions {
             cache: CacheMode::Cached,
             on_overflow: Overflow::Recompute,
             alternatives: 0,
+            top_logprobs: 0,
         }
     }
 }
@@ -78,6 +82,9 @@ pub struct GeneratedToken {
     /// The most probable tokens after all filters and their probabilities, the most probable first; as many as
     /// [`GenerateOptions::alternatives`] asks for and are left.
     pub alternatives: Vec<(u32, f64)>,
+    /// The tokens with the largest logits as they came and the logarithms of their probabilities, best first and the
+    /// lowest ids first among equals; as many as [`GenerateOptions::top_logprobs`] asks for.
+    pub top_logprobs: Vec<(u32, f64)>,
 }
 
 /// Why there are no more tokens, or no more text.
@@ -236,11 +243,12 @@ impl<M: LanguageModel> Sequence<M> {
     /// [`InferError::BadLogits`], [`InferError::AllBanned`].
     pub fn accept(&mut self, logits: &[f32]) -> Result<(GeneratedToken, Option<FinishReason>), InferError> {
         let position = self.position();
-        let GenerateOptions { sampler, sample_index, stop_token, alternatives, .. } = &self.options;
+        let GenerateOptions { sampler, sample_index, stop_token, alternatives, top_logprobs, .. } = &self.options;
         let distribution = Distribution::with_counts(logits, &self.counts, sampler, position)?;
         let sampled = choose_from(&distribution, logits, sampler, *sample_index, position);
         let is_stop = Some(sampled.token) == *stop_token;
         let alternatives = if *alternatives == 0 { Vec::new() } else { distribution.top(*alternatives) };
+        let top_logprobs = if *top_logprobs == 0 { Vec::new() } else { top_of(logits, position, *top_logprobs)? };
         let context = self.context_len();
         if !is_stop {
             self.tokens.push(sampled.token);
@@ -248,17 +256,26 @@ impl<M: LanguageModel> Sequence<M> {
         }
         let (computed, dropped) = (std::mem::take(&mut self.computed), std::mem::take(&mut self.dropped));
         self.begun = false;
-        let token = GeneratedToken { sampled, position, context, computed, dropped, alternatives };
+        let token = GeneratedToken { sampled, position, context, computed, dropped, alternatives, top_logprobs };
         Ok((token, is_stop.then_some(FinishReason::EndOfText)))
     }
 
     /// What can be continued later.
     pub fn into_prefix_cache(mut self, model: &M) -> Option<PrefixCache<M::Cache>> {
-        let cache = self.cache.take()?;
-        // Only while the text in the cache is known from its beginning.
+        let tokens = self.cached_tokens(model)?.to_vec();
+        Some(PrefixCache { tokens, cache: self.cache.take()? })
+    }
+
+    /// The same of a sequence that goes on.
+    pub fn prefix_cache(&self, model: &M) -> Option<PrefixCache<M::Cache>> {
+        Some(PrefixCache { tokens: self.cached_tokens(model)?.to_vec(), cache: self.cache.clone()? })
+    }
+
+    /// The tokens in the cache, while they are known from the first.
+    fn cached_tokens(&self, model: &M) -> Option<&[u32]> {
+        let cache = self.cache.as_ref()?;
         let first = self.context_start.checked_sub(self.forgotten)?;
-        let tokens = self.tokens[first..first + model.position(&cache)].to_vec();
-        Some(PrefixCache { tokens, cache })
+        Some(&self.tokens[first..first + model.position(cache)])
     }
 
     /// Cuts the oldest half of a full context away, as often as needed and if it may; returns whether it did.
@@ -292,12 +309,43 @@ impl<M: LanguageModel> Sequence<M> {
 }
 
 impl<C> PrefixCache<C> {
+    /// What a cache holds that has seen these tokens and no others.
+    pub(crate) fn new(tokens: Vec<u32>, cache: C) -> Self {
+        Self { tokens, cache }
+    }
+
+    /// The tokens whose keys and values it holds.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// How many positions of a context it would spare: those of their common beginning, or none where the cache cannot go
+    /// back that far.
+    pub fn spares<M: LanguageModel<Cache = C>>(&self, context: &[u32], model: &M) -> usize
+    where
+        C: Clone,
+    {
+        let known = self.shared(context);
+        if known > 0 && model.rewind(&mut self.cache.clone(), known) { known } else { 0 }
+    }
+
+    /// How many positions it has in common with a context of which at least one is left to compute.
+    fn shared(&self, context: &[u32]) -> usize {
+        let known = self.tokens.iter().zip(context).take_while(|(a, b)| a == b).count();
+        known.min(context.len().saturating_sub(1))
+    }
+
     /// The cache, taken back to where its text and `context` part; at least one token of `context` is left to compute.
     fn up_to<M: LanguageModel<Cache = C>>(mut self, context: &[u32], model: &M) -> Option<C> {
-        let known = self.tokens.iter().zip(context).take_while(|(a, b)| a == b).count();
-        let known = known.min(context.len().saturating_sub(1));
+        let known = self.shared(context);
         model.rewind(&mut self.cache, known).then_some(self.cache)
     }
+}
+
+/// The tokens with the largest logits, with the logarithms of their probabilities.
+fn top_of(logits: &[f32], position: usize, count: usize) -> Result<Vec<(u32, f64)>, InferError> {
+    let row = LogitRow::of(logits).map_err(|what| InferError::BadLogits { position, what })?;
+    Ok(row.best(count))
 }
 
 /// Where the context of a text of `len` tokens begins, which began at `start` when the text was shorter: its oldest half

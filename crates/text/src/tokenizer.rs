@@ -237,6 +237,31 @@ impl Tokenizer {
         self.library("decode", |inner| inner.decode(ids, true))
     }
 
+    /// The text of `ids` with special tokens by their names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::decode`].
+    pub fn decode_with_special(&self, ids: &[u32]) -> Result<String, TextError> {
+        for &id in ids {
+            self.table.entry(id)?;
+        }
+        self.library("decode", |inner| inner.decode(ids, false))
+    }
+
+    /// The special tokens with their names, in order of id.
+    pub fn special_tokens(&self) -> impl Iterator<Item = (u32, &str)> {
+        let name = |id: u32| Some((id, self.table.get(id)?.special.as_deref()?));
+        (0..self.vocab_size() as u32).filter_map(name)
+    }
+
+    /// The bytes that the token adds to a text (in the middle of it, where that makes a difference): none for special tokens
+    /// and for ids that no token has.
+    #[must_use]
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.table.get(id).map_or(&[], |entry| &entry.bytes)
+    }
+
     /// How many bytes of text the token stands for (in the middle of a text, where that makes a difference); 0 for
     /// special tokens and for ids that no token has.
     #[must_use]

@@ -106,8 +106,8 @@ pub struct RequestError {
 /// Makes texts, several at a time: an iterator of what happens to them.
 ///
 /// Each text is what it would be alone. A long prompt is computed in chunks, between the steps of the others. Requests
-/// may be added and removed between any two events; once the iterator has returned `None` it has no request left, and
-/// goes on if one is added. An item that is an error is the end of that request alone.
+/// may be added and removed between any two events; once the iterator has returned `None` it has no request left that is not
+/// paused, and goes on if one is added or resumed. An item that is an error is the end of that request alone.
 ///
 /// It owns what it works with and may move to another thread.
 pub struct TextGenerator<M: LanguageModel = Arc<Gpt>> {
@@ -226,6 +226,36 @@ impl<M: LanguageModel> TextGenerator<M> {
             }
             None => self.take_out_of_waiting(request),
         }
+    }
+
+    /// Leaves a request as it is until [`TextGenerator::resume`], for a reader that is slow; its text is the same. False if
+    /// it is not in work.
+    pub fn pause(&mut self, request: usize) -> bool {
+        self.number_in_batch(request).is_some_and(|number| self.batch.pause(number))
+    }
+
+    /// Goes on with a request that is paused. False if it is not in work.
+    pub fn resume(&mut self, request: usize) -> bool {
+        self.number_in_batch(request).is_some_and(|number| self.batch.resume(number))
+    }
+
+    /// What can be continued later of a request in work, if it has a cache: its text without the last token.
+    pub fn prefix_cache(&self, request: usize) -> Option<PrefixCache<M::Cache>> {
+        self.batch.prefix_cache(self.number_in_batch(request)?)
+    }
+
+    /// Takes one step of the model, which may bring events, or none while prompts are being computed. Whoever has other things
+    /// to do between steps calls this and [`TextGenerator::take_event`], in place of iterating.
+    pub fn advance(&mut self) {
+        self.admit();
+        if self.batch.is_going() {
+            self.step();
+        }
+    }
+
+    /// The next event that is at hand.
+    pub fn take_event(&mut self) -> Option<Result<TextEvent<M::Cache>, RequestError>> {
+        self.ready.pop_front()
     }
 
     /// Ends all requests as [`TextGenerator::interrupt`] does; returns those that had not begun.
@@ -415,11 +445,10 @@ impl<M: LanguageModel> Iterator for TextGenerator<M> {
                 return Some(event);
             }
             self.admit();
-            if self.batch.is_empty() && self.ready.is_empty() {
-                return None;
-            }
-            if !self.batch.is_empty() {
+            if self.batch.is_going() {
                 self.step();
+            } else if self.ready.is_empty() {
+                return None;
             }
         }
     }

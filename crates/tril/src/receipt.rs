@@ -84,10 +84,18 @@ pub struct ReceiptSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptText {
-    /// The text.
+    /// The text, with special tokens by their names.
     pub text: String,
     /// The tokens.
     pub tokens: Vec<PromptToken>,
+    /// Whether the tokens were given, and are not those that the text encodes to; absent where they are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub given_as_tokens: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One token of a prompt.
@@ -206,7 +214,7 @@ impl ReceiptRecorder {
         let Some(text) = self.texts.get_mut(&event.request) else { return };
         match &event.kind {
             TextEventKind::Token(token) => {
-                text.tokens.push(GeneratedToken { alternatives: vec![], ..(**token).clone() })
+                text.tokens.push(GeneratedToken { alternatives: vec![], top_logprobs: vec![], ..(**token).clone() })
             }
             TextEventKind::Text(_) | TextEventKind::Hidden(_) => {}
             TextEventKind::Finished(finished) => {
@@ -222,13 +230,30 @@ impl ReceiptRecorder {
     /// # Errors
     /// [`Error::Train`] if the checkpoint's weights cannot be read again for their hash; [`Error::Text`].
     pub fn into_receipt(self, model: &Model, device: &ComputeDevice) -> Result<Receipt, Error> {
+        let model_sha256 = tril_train::model_sha256(model.path())?;
+        self.into_receipt_of(model, model_sha256, device)
+    }
+
+    /// The same where the hash of the weights is known: for a model that was opened some time ago, and whose checkpoint may
+    /// have been replaced since.
+    ///
+    /// - model_sha256: SHA-256 of the `model.safetensors` that `model` was read from
+    ///
+    /// # Errors
+    /// [`Error::Text`].
+    pub fn into_receipt_of(
+        self,
+        model: &Model,
+        model_sha256: String,
+        device: &ComputeDevice,
+    ) -> Result<Receipt, Error> {
         let stop_texts = self.texts.values().next().map_or(&[][..], |text| text.request.stop.texts()).to_vec();
         let tokenizer = model.tokenizer();
         let mut prompts: Vec<ReceiptPrompt> = Vec::new();
         let mut places = HashMap::new();
         for Recorded { request, tokens, finished } in self.texts.values() {
             let Some(finished) = finished else { continue };
-            let prompt = PromptText::new(&request.prompt, &request.prompt_ids, tokenizer);
+            let prompt = PromptText::new(&request.prompt, &request.prompt_ids, tokenizer)?;
             let settings = ReceiptSettings::of(&request.options);
             let (index, before) = (request.options.sample_index, &request.prompt_ids);
             let sample = ReceiptSample::new(index, before, tokens, finished, tokenizer)?;
@@ -251,7 +276,7 @@ impl ReceiptRecorder {
             tril_receipt: VERSION,
             tril: env!("CARGO_PKG_VERSION").to_owned(),
             checkpoint: model.path().display().to_string(),
-            model_sha256: tril_train::model_sha256(model.path())?,
+            model_sha256,
             machine: Machine::of(device),
             stop_texts,
             prompts,
@@ -271,7 +296,7 @@ impl Receipt {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads one from its text; `name` is what errors call it.
+    /// Reads one from its text, or from an answer of `tril serve` that holds one; `name` is what errors call it.
     ///
     /// # Errors
     /// [`ReceiptError`].
@@ -282,6 +307,11 @@ impl Receipt {
             Err(error) => return Err(ReceiptError::NoReceipt { name, detail: error.to_string() }),
         };
         match value.get("tril_receipt") {
+            // What a server answered, with the receipt in it.
+            None if value["receipt"].get("tril_receipt").is_some() => {
+                strict::check_unique(text).map_err(|source| ReceiptError::Damaged { name: name.clone(), source })?;
+                Self::parse(&value["receipt"].to_string(), &name)
+            }
             None => Err(ReceiptError::NoReceipt { name, detail: "it has no field tril_receipt".into() }),
             Some(version) if *version != VERSION && *version != 1 => {
                 Err(ReceiptError::Version { name, version: version.clone() })
@@ -391,6 +421,7 @@ impl ReceiptPrompt {
                 cache,
                 on_overflow,
                 alternatives: 0,
+                top_logprobs: 0,
             },
             tokens: sample.tokens.iter().map(TokenClaim::from).collect(),
             finish: sample.finish,
@@ -400,9 +431,21 @@ impl ReceiptPrompt {
 }
 
 impl PromptText {
-    fn new(text: &str, ids: &[u32], tokenizer: &Tokenizer) -> Self {
+    fn new(text: &str, ids: &[u32], tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let token = |id: &u32| PromptToken { id: *id, text: tokenizer.token_text(*id) };
-        Self { text: text.to_owned(), tokens: ids.iter().map(token).collect() }
+        let tokens = ids.iter().map(token).collect();
+        if tokenizer.encode_prompt(text).is_ok_and(|encoded| encoded == ids) {
+            return Ok(Self { text: text.to_owned(), tokens, given_as_tokens: false });
+        }
+        Ok(Self { text: tokenizer.decode_with_special(ids)?, tokens, given_as_tokens: true })
+    }
+
+    /// Whether the text is that of the tokens.
+    fn is_sound(&self, tokenizer: &Tokenizer) -> bool {
+        if self.given_as_tokens {
+            return tokenizer.decode_with_special(&self.ids()).is_ok_and(|text| text == self.text);
+        }
+        tokenizer.encode_prompt(&self.text).is_ok_and(|ids| ids == self.ids())
     }
 
     /// What tells the samples of this prompt by these settings from others.

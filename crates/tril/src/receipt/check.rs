@@ -101,7 +101,7 @@ impl Receipt {
                     "it ends texts at token {id}, {text:?}, which ends no text of this checkpoint"
                 )));
             }
-            if tokenizer.encode_prompt(&prompt.text).ok() != Some(prompt.ids()) {
+            if !prompt.is_sound(tokenizer) {
                 let text = &prompt.text;
                 return Ok(Some(format!(
                     "the prompt {text:?} does not encode to its tokens with this checkpoint's tokenizer"

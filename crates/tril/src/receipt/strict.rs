@@ -15,10 +15,18 @@ const RENAMED: [(&str, &str); 3] = [("cdf_interval", "share"), ("uniform", "draw
 /// # Errors
 /// Where the text is no such value.
 pub(super) fn from_str<T: DeserializeOwned + Serialize>(text: &str) -> Result<T, Error> {
-    serde_json::from_str::<UniqueKeys>(text)?;
+    check_unique(text)?;
     let value: T = serde_json::from_str(text)?;
     check_complete(&serde_json::to_value(&value)?, &serde_json::from_str(text)?)?;
     Ok(value)
+}
+
+/// Refuses JSON in which an object has a key twice.
+///
+/// # Errors
+/// Where there is one.
+pub(super) fn check_unique(text: &str) -> Result<(), Error> {
+    serde_json::from_str::<UniqueKeys>(text).map(|UniqueKeys| ())
 }
 
 /// Refuses what lacks a field that it has when it is written.
