@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod fine_tune;
 mod lab;
 mod sampling;
 mod values;
@@ -15,6 +16,7 @@ use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{DataCommand, StatsArgs};
+pub use fine_tune::{FineTuneArgs, LogFormat, ReportArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
@@ -126,6 +128,8 @@ pub struct TrainArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub documents: DocumentArgs,
+    #[command(flatten)]
+    pub fine_tune: FineTuneArgs,
     /// Directory of the run [default: runs/NAME by the recipe, or by the text; with --resume, the run's own]
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -145,6 +149,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SECTION.FIELD=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
+    pub report: ReportArgs,
+    #[command(flatten)]
     pub compute: ComputeArgs,
 }
 
@@ -152,7 +158,7 @@ impl TrainArgs {
     /// All fields that are set.
     pub fn fields(&self) -> Vec<String> {
         let steps = self.steps.map(|steps| format!("train.steps={steps}"));
-        self.set.iter().cloned().chain(steps).collect()
+        self.set.iter().cloned().chain(steps).chain(self.fine_tune.fields()).collect()
     }
 }
 
@@ -165,6 +171,9 @@ pub struct DocumentArgs {
     /// The text holds several documents, and this stands between two of them, such as \n\n
     #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub separator: Option<String>,
+    /// Of a directory, read only the files that fit this pattern, such as '*.md' or 'chapters/**/*.txt'
+    #[arg(long, value_name = "PATTERN")]
+    pub glob: Option<String>,
 }
 
 #[derive(Debug, Args)]
