@@ -8,6 +8,8 @@
 //! | `divergence` | a run whose numbers are no numbers any more stops, and what was saved is safe |
 //! | `bits` | the hashes that `train` prints: what they are of, and what they do not depend on |
 //! | `documents` | what a document is, and that training and `eval` measure the same whatever it is |
+//! | `fine_tuning` | runs that begin from a model: what they keep of it, by all weights and by low-rank factors |
+//! | `metrics_files` | metrics in other forms, and runs that end when they learn no more |
 //! | `foreign` | tokenizer files of others: what they cannot write is told, continuations are written as one |
 //! | `encodings` | texts with marks, in UTF-16, packed, through pipes and links: the same run; what is none is named |
 //! | `data` | what `data` counts of a text, and that what it proposes can be run |
@@ -39,10 +41,12 @@ mod endless;
 mod essay;
 mod evaluation;
 mod experimenting;
+mod fine_tuning;
 mod foreign;
 mod helping;
 mod hiding;
 mod hostile;
+mod metrics_files;
 mod outputs;
 mod prompts;
 mod proving;

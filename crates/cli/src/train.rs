@@ -193,6 +193,9 @@ fn recipe(args: &TrainArgs, inputs: &Inputs<'_>) -> Result<Recipe> {
         Some(path) => Recipe::open(path).map_err(tril::Error::from)?,
         None => Recipe::shipped(DEFAULT_RECIPE)?,
     };
+    if let Some(lora) = &args.fine_tune.lora {
+        bail!("--lora {}: low-rank factors are added to a model that has learnt something; --from names it", lora.rank);
+    }
     open::set_fields(&mut recipe, &args.fields())?;
     if let Some(data) = &inputs.data {
         recipe.data.source.clone_from(data);

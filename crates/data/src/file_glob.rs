@@ -29,7 +29,8 @@ impl FileGlob {
             return Ok(None);
         }
         let is_about_path = pattern.contains('/');
-        let wrong = |error: glob::PatternError| DataError::Glob { pattern: pattern.to_owned(), reason: error.to_string() };
+        let wrong =
+            |error: glob::PatternError| DataError::Glob { pattern: pattern.to_owned(), reason: error.to_string() };
         // A path in a directory begins with no dot and no slash.
         let relative = pattern.trim_start_matches("./").trim_start_matches('/');
         Ok(Some(Self { pattern: Pattern::new(relative).map_err(wrong)?, is_about_path }))

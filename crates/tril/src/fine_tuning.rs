@@ -22,7 +22,7 @@ const STEP_TOKENS: usize = 1024;
 /// Windows are no longer than this where nothing else is said: more takes memory.
 const LONGEST_WINDOW: usize = 256;
 /// AdamW's highest rate for all parameters, times the width of the model: wider models take smaller steps.
-const RATE_BY_WIDTH: f64 = 0.1;
+const RATE_BY_WIDTH: f64 = 0.2;
 /// Low-rank factors take larger ones (Schulman 2025, LoRA Without Regret: ten times as large).
 const LORA_RATE: f64 = 10.0;
 
@@ -95,7 +95,10 @@ impl<'a> FineTuning<'a> {
     pub fn with_lora(mut self, LoraConfig { rank, alpha }: LoraConfig) -> Self {
         let rank = i64::try_from(rank).unwrap_or(i64::MAX);
         let fields = [("rank", Value::Integer(rank)), ("alpha", Value::Float(alpha))];
-        self.given.insert("lora".into(), Value::Table(fields.map(|(name, value)| (name.into(), value)).into_iter().collect()));
+        self.given.insert(
+            "lora".into(),
+            Value::Table(fields.map(|(name, value)| (name.into(), value)).into_iter().collect()),
+        );
         self
     }
 
@@ -159,7 +162,8 @@ impl<'a> FineTuning<'a> {
     }
 
     fn beginning(&self, corpus: &Corpus) -> Result<Beginning, Error> {
-        let tokenizer = tokenizer_for_training(self.model.tokenizer(), self.model.tokenizer().end_of_text(), self.model.path())?;
+        let tokenizer =
+            tokenizer_for_training(self.model.tokenizer(), self.model.tokenizer().end_of_text(), self.model.path())?;
         let text = EncodedCorpus::new(corpus, &tokenizer, self.recipe(0)?.data.validation_fraction)?;
         let recipe = self.recipe(text.train.ids.len())?;
         let bounds = bounds(&tokenizer, &text.train.ids, self.model.tokenizer().end_of_text())?;
@@ -246,9 +250,9 @@ impl<'a> FineTuning<'a> {
         let Some(Value::Table(given)) = self.given.get(section) else { return None };
         let differs = |name: &String, value: &Value| {
             let number = |value: &Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
-            let is_same = has.get(name).is_some_and(|known| {
-                known == value || number(known).is_some_and(|known| number(value) == Some(known))
-            });
+            let is_same = has
+                .get(name)
+                .is_some_and(|known| known == value || number(known).is_some_and(|known| number(value) == Some(known)));
             !is_same && !is_left_open(name, value)
         };
         let (name, value) = given.iter().find(|(name, value)| differs(name, value))?;

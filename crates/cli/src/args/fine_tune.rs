@@ -21,7 +21,8 @@ pub struct FineTuneArgs {
 impl FineTuneArgs {
     /// As fields of a recipe.
     pub fn fields(&self) -> Vec<String> {
-        let fields = self.lora.map(|LoraConfig { rank, alpha }| [format!("lora.rank={rank}"), format!("lora.alpha={alpha}")]);
+        let fields =
+            self.lora.map(|LoraConfig { rank, alpha }| [format!("lora.rank={rank}"), format!("lora.alpha={alpha}")]);
         fields.into_iter().flatten().collect()
     }
 }
@@ -63,7 +64,11 @@ fn lora(text: &str) -> Result<LoraConfig, String> {
     let rank: usize = rank.trim().parse().map_err(|_| wrong())?;
     let alpha: Option<f64> = alpha.map(|alpha| alpha.trim().parse().map_err(|_| wrong())).transpose()?;
     let is_sound = rank > 0 && alpha.is_none_or(|alpha| alpha.is_finite() && alpha > 0.0);
-    if is_sound { Ok(LoraConfig { rank, alpha: alpha.unwrap_or_default() }) } else { Err(format!("{}, both above 0", wrong())) }
+    if is_sound {
+        Ok(LoraConfig { rank, alpha: alpha.unwrap_or_default() })
+    } else {
+        Err(format!("{}, both above 0", wrong()))
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,10 @@ pub fn of<'a>(args: &TrainArgs, inputs: &Inputs<'_>, model: &'a Model) -> Result
     let DocumentArgs { field, separator, glob } = &args.documents;
     let mut of_text = vec![("source", inputs.data.clone()), ("glob", glob.clone())];
     if field.is_some() || separator.is_some() {
-        of_text.extend([("field", field.clone().or(Some(String::new()))), ("separator", separator.clone().or(Some(String::new())))]);
+        of_text.extend([
+            ("field", field.clone().or(Some(String::new()))),
+            ("separator", separator.clone().or(Some(String::new()))),
+        ]);
     }
     for (name, value) in of_text {
         if let Some(value) = value {
@@ -28,7 +31,8 @@ pub fn of<'a>(args: &TrainArgs, inputs: &Inputs<'_>, model: &'a Model) -> Result
         }
     }
     if args.fine_tune.lora.is_some() {
-        let is_of_muon = |item: &&String| OF_MUON.iter().any(|name| item.trim().starts_with(&format!("optimizer.{name}=")));
+        let is_of_muon =
+            |item: &&String| OF_MUON.iter().any(|name| item.trim().starts_with(&format!("optimizer.{name}=")));
         if let Some(item) = args.set.iter().find(is_of_muon) {
             bail!("--set {item}: this is Muon's, and low-rank factors are trained by AdamW; leave it out");
         }
