@@ -220,7 +220,7 @@ pub struct SampleArgs {
     /// standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file"])]
     pub prompts: Option<PathBuf>,
-    /// Print one JSON object per line. --prompts may be such lines too: {"prompt": "Once"}, with an id, seed, sample,
+    /// Print one JSON object per line. --prompts may be such lines too: {"prompt": "There was"}, with an id, seed, sample,
     /// max_tokens, temperature or any other sampling setting of its own
     #[arg(long)]
     pub jsonl: bool,

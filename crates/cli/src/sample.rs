@@ -46,7 +46,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let requests =
         prompts.iter().map(|prompt| request(prompt, &model, &filters)).collect::<Result<Vec<GenerateRequest>>>()?;
     let stop = Arc::new(AtomicBool::new(false));
-    interrupt::listen(&stop, None)?;
+    let _listening = interrupt::listen(&stop, None)?;
     // Steps are shown as they are made, so one text after another.
     let width = if args.trace { 1 } else { args.batch_size.into() };
     let width = width.min(requests.len());

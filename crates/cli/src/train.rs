@@ -45,7 +45,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut progress = Log::new(Progress::new(&training), &training, &args.report.log)?;
     let notice = "stopping after this step and saving; a second Ctrl-C (or SIGTERM, SIGHUP) stops at once and loses it";
-    interrupt::listen(&stop, Some(notice))?;
+    let _listening = interrupt::listen(&stop, Some(notice))?;
     let outcome = training.train(&mut progress, &stop);
     progress.finish();
     let outcome = outcome?;
