@@ -26,6 +26,8 @@
 //! | `costing` | what `cost` counts, and that the routes agree |
 //! | `essay` | every command of both essays prints what stands there |
 //! | `experimenting` | what `lab` prints, keeps and refuses |
+//! | `terminal` | no tests: a pseudo-terminal, and what stands on its screen in the end |
+//! | `screens` | no line is wider than a terminal of 80 or 40 columns; screens that are kept |
 //! | `helping` | what `--help`, completions and man pages hold |
 //! | `benching` | what `bench` measures, however fast that is |
 
@@ -53,6 +55,10 @@ mod proving;
 mod resuming;
 mod sampling;
 mod scoring;
+#[cfg(unix)]
+mod screens;
+#[cfg(unix)]
+mod terminal;
 pub mod test_dir;
 mod tracing;
 mod training;

@@ -21,6 +21,7 @@ use tril_model::Positions;
 use tril_train::{BestCheckpoint, CheckpointHashes, RunDir, TrainConfig};
 
 use crate::args::{DocumentArgs, TrainArgs};
+use crate::output::line_writer;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
 use crate::{interrupt, open, quantity, runs};
@@ -55,20 +56,21 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     };
     match outcome {
         TrainOutcome::Stopped { step, checkpoint } => {
-            let mut out = TextWriter::plain(std::io::stdout().lock());
+            let mut out = line_writer();
             let dir = open::quoted(training.dir().path());
             writeln!(out, "stopped after step {step}, saved as {}", shown::path(&checkpoint))?;
             writeln!(out, "continue with: {} train --resume {dir}", open::program())?;
             Ok(ExitCode::from(130))
         }
         TrainOutcome::Finished { evaluation, best } | TrainOutcome::NoProgress { evaluation, best, .. } => {
-            let mut out = TextWriter::plain(std::io::stdout().lock());
             let seconds = begin.elapsed().as_secs_f64();
             if !is_done {
+                let mut out = TextWriter::plain(std::io::stdout().lock());
                 writeln!(out, "\n--- a sample of the trained model")?;
                 write_sample(&training, &stop, &mut out)?;
                 writeln!(out, "\n---\n")?;
             }
+            let mut out = line_writer();
             write_losses(&mut out, &evaluation, best, &training)?;
             if let Some(ending) = ending {
                 writeln!(out, "{ending}")?;
@@ -225,7 +227,7 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
         doubts,
         ..
     } = rehearsal;
-    let mut lines = TextWriter::plain(std::io::stdout().lock());
+    let mut lines = line_writer();
     let Recipe { model, train, .. } = &recipe;
     writeln!(lines, "device   {device}")?;
     writeln!(
@@ -250,6 +252,7 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
         writeln!(lines, "note     {doubt}")?;
     }
     writeln!(lines, "run      {} (nothing is written there yet)", shown::path(&out))?;
+    lines.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -113,9 +113,9 @@ impl<'a> FineTuning<'a> {
         self.check_tokenizer()?;
         let draft = self.merged(self.defaults())?;
         let steps = fitting_steps(&draft, train_tokens);
-        let interval = (steps / 8).max(1);
+        let interval = steps.div_ceil(8).max(1);
         let train = TrainConfig { steps, eval_interval: interval, checkpoint_interval: interval, ..draft.train };
-        let sample = SampleConfig { interval: (steps / 4).max(1), ..draft.sample };
+        let sample = SampleConfig { interval: steps.div_ceil(4).max(1), ..draft.sample };
         let warmup_steps = (steps / 20).min(100);
         let optimizer = OptimizerConfig { warmup_steps, ..draft.optimizer };
         let recipe = self.merged(Recipe { train, sample, optimizer, ..draft })?;

@@ -7,6 +7,7 @@ use anstyle::{Ansi256Color, Color, RgbColor, Style};
 use super::cells::{LEVEL_NAMES, level};
 use super::columns::{write_heading, write_most_surprising, write_summary};
 use super::{Scored, cells::Cell};
+use crate::folded::{fold, stdout_width};
 use crate::shown::{Shown, shown};
 
 /// Backgrounds from level 1 on, in 24 bits and as the nearest of 256 colours; the foreground is black, on the last
@@ -25,7 +26,7 @@ const WINDOW_MARK: &str = "│";
 /// Writes heading, legend, text and summary.
 pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
     let palette = Palette::of_terminal();
-    write_heading(scored, out)?;
+    write_folded(out, |lines| write_heading(scored, lines))?;
     for (level, name) in LEVEL_NAMES.iter().enumerate() {
         let style = palette.level(level);
         write!(out, "{style} {name} {style:#} ")?;
@@ -45,8 +46,17 @@ pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
     }
     write_text(&scored.text[end..], Style::new(), out)?;
     writeln!(out, "{}", if scored.text.ends_with('\n') { "" } else { "\n" })?;
-    write_most_surprising(scored, out)?;
-    write_summary(scored, out)
+    write_folded(out, |lines| {
+        write_most_surprising(scored, lines)?;
+        write_summary(scored, lines)
+    })
+}
+
+/// Writes lines around the text, which fit the terminal; the text itself is the terminal's to break.
+fn write_folded(out: &mut impl Write, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    let mut lines = Vec::new();
+    write(&mut lines)?;
+    out.write_all(fold(&String::from_utf8_lossy(&lines), stdout_width()).as_bytes())
 }
 
 fn write_cell(scored: &Scored, cell: &Cell, palette: &Palette, out: &mut impl Write) -> Result<()> {
