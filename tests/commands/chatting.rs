@@ -176,7 +176,10 @@ fn ctrl_c_ends_an_answer_and_not_the_chat() {
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_says(
         &report,
-        &[", then stopped; press Enter to go on, or type what comes next]", "[7 tokens, as many as were asked for; press"],
+        &[
+            ", then stopped; press Enter to go on, or type what comes next]",
+            "[7 tokens, as many as were asked for; press",
+        ],
     );
     let text = String::from_utf8([&first[..], &reader.join().expect("no panic").expect("a pipe")].concat());
     let whole = test_dir.tril("sample run --max-tokens 600").args(["--prompt", LINE]).output().expect("it runs").stdout;

@@ -36,8 +36,15 @@ pub fn run(mut command: Command, columns: u16) -> Screen {
     let text = String::from_utf8(bytes).expect("UTF-8");
     let mut emulator = Emulator { columns: columns.into(), ..Emulator::default() };
     emulator.show(&text);
-    let lines = emulator.rows.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned());
+    let lines = emulator.rows.iter().map(|row| text_of(row).trim_end().to_owned());
     Screen { lines: lines.collect(), broken: emulator.broken, status }
+}
+
+/// Stands after a character that takes two columns.
+const SECOND_COLUMN: char = '\0';
+
+fn text_of(row: &[char]) -> String {
+    row.iter().filter(|character| **character != SECOND_COLUMN).collect()
 }
 
 /// As much of a terminal as this program makes use of.
@@ -73,14 +80,18 @@ impl Emulator {
     fn put(&mut self, character: char) {
         let width = character.width().unwrap_or(0);
         if self.column + width > self.columns {
-            let line: String = self.current().iter().collect();
-            self.broken.push(line + &character.to_string() + "…");
+            let line = text_of(self.current());
+            // What draws bars fills lines with spaces, and lets the terminal begin the next one.
+            if !line.ends_with(' ') {
+                self.broken.push(line + &character.to_string() + "…");
+            }
             (self.row, self.column) = (self.row + 1, 0);
         }
         let column = self.column;
         let row = self.current();
         row.resize(row.len().max(column + width), ' ');
         if width > 0 {
+            row[column..column + width].fill(SECOND_COLUMN);
             row[column] = character;
         }
         self.column += width;

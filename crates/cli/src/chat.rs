@@ -237,13 +237,14 @@ fn told(reply: &ChatReply) -> String {
     let count = quantity::counted(*tokens, "token");
     let hidden = if *hidden_tokens == 0 { String::new() } else { format!(", {hidden_tokens} of them not shown") };
     let (why, next) = match finish {
-        FinishReason::MaxTokens => (", as many as were asked for".into(), "press Enter to go on, or type what comes next"),
+        FinishReason::MaxTokens => {
+            (", as many as were asked for".into(), "press Enter to go on, or type what comes next")
+        }
         FinishReason::Interrupted => (", then stopped".into(), "press Enter to go on, or type what comes next"),
         FinishReason::EndOfText => (", and the text is at its end".into(), "the next line begins a new one"),
-        FinishReason::ContextFull => (
-            ", and the context is full".into(),
-            "/undo removes the last line, /set on-overflow recompute goes on",
-        ),
+        FinishReason::ContextFull => {
+            (", and the context is full".into(), "/undo removes the last line, /set on-overflow recompute goes on")
+        }
         FinishReason::StopText => {
             (format!(", up to {:?}", stop_text.as_deref().unwrap_or_default()), "type what comes next")
         }

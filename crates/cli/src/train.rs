@@ -235,7 +235,13 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
         "text     {}: {train_tokens} tokens to train on, {validation_tokens} to validate on",
         on_one_line(&text)
     )?;
-    writeln!(lines, "tokens   {} of kind {}", model.vocab_size, format!("{:?}", recipe.tokenizer.kind).to_lowercase())?;
+    match args.fine_tune.from {
+        Some(_) => writeln!(lines, "tokens   {}, as the model has them", model.vocab_size)?,
+        None => {
+            let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
+            writeln!(lines, "tokens   {} of kind {kind}", model.vocab_size)?;
+        }
+    }
     writeln!(lines, "model    {:.2} M parameters", params as f64 / 1e6)?;
     if recipe.lora.is_used() {
         writeln!(lines, "trained  {}", fine_tune::factors(&recipe, trained_params))?;
@@ -322,7 +328,10 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
         text.train.ids.len(),
         text.validation.ids.len(),
     );
-    note!("tokens   {} of kind {kind}", model.vocab_size);
+    match training.origin() {
+        Some(_) => note!("tokens   {}, as the model has them", model.vocab_size),
+        None => note!("tokens   {} of kind {kind}", model.vocab_size),
+    }
     note!(
         "model    {parameters:.2} M parameters: {}, d_model {}, {}, {positions}{window}",
         quantity::counted(model.n_layers, "layer"),

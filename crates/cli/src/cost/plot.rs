@@ -52,7 +52,8 @@ fn diagram(
     let values = || lines.iter().flatten().map(|(_, value)| *value).filter(|value| *value > 0.0);
     let (lowest, highest) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
     // A machine whose clock saw no time pass has nothing to draw.
-    let (lowest, highest) = if lowest < highest { (lowest, highest) } else { (highest.max(1e-9) / 2.0, highest.max(1e-9)) };
+    let (lowest, highest) =
+        if lowest < highest { (lowest, highest) } else { (highest.max(1e-9) / 2.0, highest.max(1e-9)) };
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{title}, {} a token", unit.name), (FONT, 18))
         .margin(12)

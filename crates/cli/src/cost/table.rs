@@ -65,8 +65,9 @@ pub fn write(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
         Quantity::Seconds => Unit { factor: 1.0, name: "s".to_owned() },
         other => other.unit(report.routes.iter().map(|route| other.total(route)).fold(f64::INFINITY, f64::min)),
     });
-    let columns: Vec<Column<'_>> =
-        (0..QUANTITIES.len()).map(|at| Column { quantity: QUANTITIES[at], unit: &units[at], total: &totals[at] }).collect();
+    let columns: Vec<Column<'_>> = (0..QUANTITIES.len())
+        .map(|at| Column { quantity: QUANTITIES[at], unit: &units[at], total: &totals[at] })
+        .collect();
     let together = if is_narrow() { 1 } else { columns.len() };
     for columns in columns.chunks(together) {
         write_columns(&report.routes, contexts, columns, out)?;
@@ -104,16 +105,15 @@ fn write_columns(routes: &[RouteCost], contexts: usize, columns: &[Column<'_>], 
     let letters = LETTERS.map(|letter| format!("{letter:>9}")).concat();
     write_line("context", columns.iter().map(|_| &letters), out)?;
     for range in ranges(contexts) {
-        let cells = columns.iter().map(|column| {
-            column.cells(routes, |route| mean(route, &range, column.quantity) / column.unit.factor)
-        });
+        let cells = columns
+            .iter()
+            .map(|column| column.cells(routes, |route| mean(route, &range, column.quantity) / column.unit.factor));
         write_line(&name(&range), cells, out)?;
     }
     writeln!(out)?;
     write_line("", columns.iter().map(|column| column.head(column.total, "in all")), out)?;
-    let cells = columns.iter().map(|column| {
-        column.cells(routes, |route| column.quantity.total(route) / column.total.factor)
-    });
+    let cells =
+        columns.iter().map(|column| column.cells(routes, |route| column.quantity.total(route) / column.total.factor));
     write_line("all", cells, out)?;
     if is_narrow() { writeln!(out) } else { Ok(()) }
 }
