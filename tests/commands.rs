@@ -8,6 +8,8 @@
 //! | `divergence` | a run whose numbers are no numbers any more stops, and what was saved is safe |
 //! | `bits` | the hashes that `train` prints: what they are of, and what they do not depend on |
 //! | `documents` | what a document is, and that training and `eval` measure the same whatever it is |
+//! | `fine_tuning` | runs that begin from a model: what they keep of it, by all weights and by low-rank factors |
+//! | `metrics_files` | metrics in other forms, and runs that end when they learn no more |
 //! | `foreign` | tokenizer files of others: what they cannot write is told, continuations are written as one |
 //! | `encodings` | texts with marks, in UTF-16, packed, through pipes and links: the same run; what is none is named |
 //! | `data` | what `data` counts of a text, and that what it proposes can be run |
@@ -24,6 +26,8 @@
 //! | `costing` | what `cost` counts, and that the routes agree |
 //! | `essay` | every command of both essays prints what stands there |
 //! | `experimenting` | what `lab` prints, keeps and refuses |
+//! | `terminal` | no tests: a pseudo-terminal, and what stands on its screen in the end |
+//! | `screens` | no line is wider than a terminal of 80 or 40 columns; screens that are kept |
 //! | `helping` | what `--help`, completions and man pages hold |
 //! | `benching` | what `bench` measures, however fast that is |
 
@@ -39,16 +43,22 @@ mod endless;
 mod essay;
 mod evaluation;
 mod experimenting;
+mod fine_tuning;
 mod foreign;
 mod helping;
 mod hiding;
 mod hostile;
+mod metrics_files;
 mod outputs;
 mod prompts;
 mod proving;
 mod resuming;
 mod sampling;
 mod scoring;
+#[cfg(unix)]
+mod screens;
+#[cfg(unix)]
+mod terminal;
 pub mod test_dir;
 mod tracing;
 mod training;

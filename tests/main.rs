@@ -14,6 +14,7 @@
 //! | `inspection` | what an observer is shown is what the model computes, and looking changes no bit |
 //! | `lab` | a row is its prefix problems; without the mask it is not; experiments, probes and routes count as they say |
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
+//! | `low_rank` | factors have the gradients and the merged weights of their definition; all else keeps its bits |
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
@@ -42,6 +43,7 @@ mod gpu;
 mod inspection;
 mod lab;
 mod learning;
+mod low_rank;
 mod muon;
 mod proofs;
 mod properties;

@@ -1,4 +1,4 @@
-//! The hashes that `train` prints: of the weights and of the optimizer's state, and of nothing else. They name the
+//! The hashes that `train --verbose` prints: of the weights and of the optimizer's state, and of nothing else. They name the
 //! outcome of a run, whatever the number of threads.
 
 use std::fs;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::test_dir::*;
 
 /// Long and wide enough that operations are worth splitting over threads; with dropout.
-const WIDE: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
+const WIDE: &str = "train --verbose smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
     --set model.d_model=96 --set model.max_seq_len=32 --set train.seq_len=32 --set train.batch_size=12 \
     --set train.steps=5 --set train.dropout=0.1 --set sample.interval=0 --set sample.max_tokens=1";
 
@@ -48,8 +48,10 @@ fn train_prints_the_sha256_of_the_weights_and_the_moments_in_the_last_checkpoint
     let lines = [format!("sha256 of step-000006:\n  {model} weights\n"), format!("  {optimizer} optimizer\n")];
     assert_says(&output, &[&lines[0], &lines[1]]);
     assert_ne!(model, optimizer);
+    let quiet = test_dir.stdout(&format!("{} --force", TRAIN.replace(" --verbose", "")));
+    assert!(!quiet.contains("sha256"), "they are for those who ask: {quiet}");
     assert_eq!(
-        hashes(&test_dir.stdout("train --resume run")),
+        hashes(&test_dir.stdout("train --resume run --verbose")),
         [model, optimizer],
         "said again when nothing is left to do"
     );

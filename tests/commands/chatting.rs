@@ -115,7 +115,7 @@ fn a_full_context_is_told_once() {
     test_dir.stdout(&format!("{TRAIN} --set model.positions=learned --set model.window=0"));
     let (_, stderr) = chat(&test_dir, "", &["a cat", "saw", "the old fox"]);
     assert_eq!(stderr.matches("the context of 16 tokens is full").count(), 1, "{stderr}");
-    assert_eq!(stderr.matches("stopped by: max tokens").count(), 3, "{stderr}");
+    assert_eq!(stderr.matches("[20 tokens, as many as were asked for; press Enter").count(), 3, "{stderr}");
 }
 
 #[test]
@@ -176,7 +176,10 @@ fn ctrl_c_ends_an_answer_and_not_the_chat() {
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_says(
         &report,
-        &["stopped by: interrupt; an empty line continues]", "[7 tokens, ", "cached; stopped by: max tokens"],
+        &[
+            ", then stopped; press Enter to go on, or type what comes next]",
+            "[7 tokens, as many as were asked for; press",
+        ],
     );
     let text = String::from_utf8([&first[..], &reader.join().expect("no panic").expect("a pipe")].concat());
     let whole = test_dir.tril("sample run --max-tokens 600").args(["--prompt", LINE]).output().expect("it runs").stdout;

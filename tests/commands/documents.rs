@@ -129,9 +129,9 @@ fn a_run_keeps_its_documents_when_it_is_resumed() {
     let test_dir = TestDir::new();
     write_texts(&test_dir);
     let train = "train smoke.toml --data lines.jsonl --field body --set data.validation_fraction=0.2 --set tokenizer.end_of_text=true";
-    let whole = super::bits::hashes(&test_dir.stdout(&format!("{train} --out whole")));
+    let whole = super::bits::hashes(&test_dir.stdout(&format!("{train} --out whole --verbose")));
     test_dir.stdout(&format!("{train} --out run --set train.steps=3"));
-    let resumed = test_dir.stdout("train --resume run --set train.steps=6");
+    let resumed = test_dir.stdout("train --resume run --set train.steps=6 --verbose");
     assert_ne!(super::bits::hashes(&resumed), whole, "the schedule of six steps is another than that of three");
     test_dir.stdout("train --resume whole/step-000006 --out branch");
     assert_eq!(bounds(&test_dir, "branch"), bounds(&test_dir, "whole"));

@@ -29,7 +29,7 @@ fn the_same_text_in_any_form_trains_to_the_same_bits_and_is_measured_alike() {
     let test_dir = TestDir::with_run();
     let text = text();
     let (expected, measured) =
-        (hashes(&test_dir.stdout("train --resume run")), test_dir.stdout("eval run text.txt --json"));
+        (hashes(&test_dir.stdout("train --resume run --verbose")), test_dir.stdout("eval run text.txt --json"));
     let marked = (MARK.to_owned() + &text).into_bytes();
     for (name, bytes) in [
         ("marked.txt", marked.clone()),
@@ -53,7 +53,7 @@ fn the_same_text_in_any_form_trains_to_the_same_bits_and_is_measured_alike() {
 #[test]
 fn links_and_pipes_are_read_as_what_they_lead_to() {
     let test_dir = TestDir::with_run();
-    let expected = hashes(&test_dir.stdout("train --resume run"));
+    let expected = hashes(&test_dir.stdout("train --resume run --verbose"));
     let train = |data: &str| TRAIN.replace("text.txt", data).replace("--out run", "--out other --force");
     std::os::unix::fs::symlink("text.txt", test_dir.path("link")).expect("a link");
     assert_eq!(hashes(&test_dir.stdout(&train("link"))), expected);

@@ -175,7 +175,7 @@ fn prompts_that_cannot_be_are_refused_by_file_and_line_before_anything_is_made()
     assert_says(&refused("empty.txt", "", ""), &["empty.txt", "no prompt"]);
     assert_says(&refused("strange.txt", "the \nthe \u{732b}\n", ""), &["strange.txt:2", "'\u{732b}'"]);
     let bad = |line: &str| refused("bad.jsonl", &format!("{{\"prompt\": \"the \"}}\n{line}\n"), "--jsonl");
-    assert_says(&bad("the "), &["bad.jsonl:2", "{\"prompt\": \"Once\""]);
+    assert_says(&bad("the "), &["bad.jsonl:2", "{\"prompt\": \"There was\""]);
     assert_says(&bad("{\"seed\": 7}"), &["bad.jsonl:2", "prompt"]);
     assert_says(&bad("{\"prompt\": \"a\", \"tempratur\": 1}"), &["bad.jsonl:2", "tempratur"]);
     assert_says(&bad("{\"prompt\": \"a\", \"temperature\": -1}"), &["bad.jsonl:2", "temperature = -1"]);

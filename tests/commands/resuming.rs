@@ -6,7 +6,7 @@ use std::path::Path;
 use super::test_dir::*;
 
 /// Long enough to be caught in the middle; with dropout, which draws random numbers at every step.
-const LONG: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
+const LONG: &str = "train --verbose smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 \
     --set train.steps=150 --set train.batch_size=8 --set train.dropout=0.1 --set train.eval_interval=30 \
     --set train.checkpoint_interval=12 --set sample.interval=0";
 
@@ -109,7 +109,7 @@ mod signals {
         for (lines, threads) in [(20, 2), (60, 3), (110, 1)] {
             let killed = signalled(&test_dir, &begin, "-KILL", || n_lines(&run) >= lines);
             assert_eq!(killed.status.signal(), Some(9), "at line {lines}: it ended by itself");
-            begin = format!("train --resume run --threads {threads}");
+            begin = format!("train --resume run --verbose --threads {threads}");
         }
         let hashes = super::super::bits::hashes(&test_dir.stdout(&begin));
         assert_eq!(hashes, super::super::bits::hashes(&through.stdout(&arguments)));
@@ -181,7 +181,7 @@ mod signals {
         let test_dir = TestDir::new();
         let run = test_dir.path("run");
         let arguments = || match has_checkpoint(&run) {
-            true => "train --resume run".to_owned(),
+            true => "train --resume run --verbose".to_owned(),
             false => format!("{LONG} {steps} --set train.checkpoint_interval=3 --force"),
         };
         let mut moments = Vec::new();

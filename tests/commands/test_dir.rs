@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Trains on `text.txt` into `run`, in well under a second.
-pub const TRAIN: &str = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1";
+pub const TRAIN: &str = "train smoke.toml --verbose --data text.txt --out run --set data.validation_fraction=0.1";
 
 /// The same with documents, which end in a token of their own: what stands between them has no character that they
 /// lack.

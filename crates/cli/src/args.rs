@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod fine_tune;
 mod lab;
 mod sampling;
 mod serve;
@@ -16,6 +17,7 @@ use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{DataCommand, StatsArgs};
+pub use fine_tune::{FineTuneArgs, LogFormat, ReportArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 pub use serve::{LimitArgs, ServeArgs};
@@ -130,6 +132,8 @@ pub struct TrainArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub documents: DocumentArgs,
+    #[command(flatten)]
+    pub fine_tune: FineTuneArgs,
     /// Directory of the run [default: runs/NAME by the recipe, or by the text; with --resume, the run's own]
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -149,6 +153,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SECTION.FIELD=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
+    pub report: ReportArgs,
+    #[command(flatten)]
     pub compute: ComputeArgs,
 }
 
@@ -156,7 +162,7 @@ impl TrainArgs {
     /// All fields that are set.
     pub fn fields(&self) -> Vec<String> {
         let steps = self.steps.map(|steps| format!("train.steps={steps}"));
-        self.set.iter().cloned().chain(steps).collect()
+        self.set.iter().cloned().chain(steps).chain(self.fine_tune.fields()).collect()
     }
 }
 
@@ -169,6 +175,9 @@ pub struct DocumentArgs {
     /// The text holds several documents, and this stands between two of them, such as \n\n
     #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
     pub separator: Option<String>,
+    /// Of a directory, read only the files that fit this pattern, such as '*.md' or 'chapters/**/*.txt'
+    #[arg(long, value_name = "PATTERN")]
+    pub glob: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -215,7 +224,7 @@ pub struct SampleArgs {
     /// standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file"])]
     pub prompts: Option<PathBuf>,
-    /// Print one JSON object per line. --prompts may be such lines too: {"prompt": "Once"}, with an id, seed, sample,
+    /// Print one JSON object per line. --prompts may be such lines too: {"prompt": "There was"}, with an id, seed, sample,
     /// max_tokens, temperature or any other sampling setting of its own
     #[arg(long)]
     pub jsonl: bool,

@@ -19,9 +19,9 @@ use tril::{Chat, ChatError, ChatReply, FinishReason, ShowPiece};
 use tril_model::files;
 
 use crate::args::ChatArgs;
-use crate::ending::{Ending, overflow_notice, stopped_by};
+use crate::ending::overflow_notice;
 use crate::output::text_writer;
-use crate::{interrupt, message, open, runs, shown};
+use crate::{interrupt, message, open, quantity, runs, shown};
 
 use commands::{HELP, Input};
 use settings::Settings;
@@ -36,7 +36,7 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     let chat = model.chat(args.format.clone(), settings.chat());
     // Set while nothing is being generated, so that Ctrl-C then ends the program.
     let stop = Arc::new(AtomicBool::new(true));
-    interrupt::listen(&stop, None)?;
+    let _listening = interrupt::listen(&stop, None)?;
     let lines = Lines::open()?;
     if let Lines::Typed(_) = lines {
         note!("{}: type the beginning of a text, and the model continues it; /help, /quit", shown::path(model.path()));
@@ -233,19 +233,21 @@ fn typed(editor: &mut Editor<(), MemHistory>, initial: Option<&str>) -> Result<O
 
 /// How an answer ended, and what can be done about it.
 fn told(reply: &ChatReply) -> String {
-    let ChatReply { tokens, hidden_tokens, finish, stop_text, context, computed, .. } = reply;
-    let plural = if *tokens == 1 { "" } else { "s" };
-    let hidden = if *hidden_tokens == 0 { String::new() } else { format!(", {hidden_tokens} not shown") };
-    let remembered = match context - computed {
-        0 => String::new(),
-        known => format!(", {known} of the {context} before them cached"),
+    let ChatReply { tokens, hidden_tokens, finish, stop_text, .. } = reply;
+    let count = quantity::counted(*tokens, "token");
+    let hidden = if *hidden_tokens == 0 { String::new() } else { format!(", {hidden_tokens} of them not shown") };
+    let (why, next) = match finish {
+        FinishReason::MaxTokens => {
+            (", as many as were asked for".into(), "press Enter to go on, or type what comes next")
+        }
+        FinishReason::Interrupted => (", then stopped".into(), "press Enter to go on, or type what comes next"),
+        FinishReason::EndOfText => (", and the text is at its end".into(), "the next line begins a new one"),
+        FinishReason::ContextFull => {
+            (", and the context is full".into(), "/undo removes the last line, /set on-overflow recompute goes on")
+        }
+        FinishReason::StopText => {
+            (format!(", up to {:?}", stop_text.as_deref().unwrap_or_default()), "type what comes next")
+        }
     };
-    let next = match finish {
-        FinishReason::MaxTokens | FinishReason::Interrupted => "; an empty line continues",
-        FinishReason::EndOfText => "; the next line begins a new text",
-        FinishReason::ContextFull => "; /undo removes the last line, /set on-overflow recompute continues",
-        FinishReason::StopText => "",
-    };
-    let ending = Ending { finish: *finish, stop_text: stop_text.clone() };
-    format!("[{tokens} token{plural}{hidden}{remembered}; {}{next}]", stopped_by(&[ending]))
+    format!("[{count}{hidden}{why}; {next}]")
 }

@@ -116,7 +116,10 @@ fn train_command(source: &str, name: &str, documents: &DocumentArgs, advice: &Ad
     let out = Path::new("runs").join(if source == "-" { "stdin" } else { &*stem });
     let mut command =
         format!("{} train --data {} --out {}", open::program(), open::quoted(Path::new(source)), open::quoted(&out));
-    let DocumentArgs { field, separator } = documents;
+    let DocumentArgs { field, separator, glob } = documents;
+    if let Some(glob) = glob {
+        command += &format!(" --glob {}", open::quoted(Path::new(glob)));
+    }
     command += &open::document_flags(field.as_deref().unwrap_or_default(), separator.as_deref().unwrap_or_default());
     advice.settings().iter().fold(command, |command, setting| command + " --set " + setting)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tril::{Corpus, DataConfig, Recipe};
-use tril_data::{DocumentFormat, Encoded, encode_side};
+use tril_data::{DocumentFormat, Encoded, FileGlob, encode_side};
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
@@ -29,7 +29,8 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         let flags = open::document_flags(&learnt.field, &learnt.separator);
         note!("[this model has learnt documents; to measure them as training did, add{flags}]");
     }
-    let corpus = Corpus::open_path(&args.file, &data.format().map_err(tril::Error::from)?)?;
+    let glob = FileGlob::new(&data.glob)?;
+    let corpus = Corpus::open_path(&args.file, &data.format().map_err(tril::Error::from)?, glob.as_ref())?;
     let Encoded { ids, predicted_bytes, unknown, .. } = encode_side(tokenizer, &corpus.pieces())?;
     open::note_unknown(&args.file.to_string_lossy(), &unknown);
     if ids.len() > 1 && predicted_bytes == 0 {

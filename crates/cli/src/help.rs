@@ -38,15 +38,15 @@ const EXAMPLES: [(&str, &str); 17] = [
     ("recipes", "  tril recipes\n  tril recipes tales > my.toml"),
     (
         "sample",
-        "  tril sample runs/tales --prompt \"Once\" --num-samples 3
-  tril sample runs/tales --prompt \"Once\" --max-tokens 2 --trace
+        "  tril sample runs/tales --prompt \"There was once\" --num-samples 3
+  tril sample runs/tales --prompt \"There was once a\" --max-tokens 2 --trace
   tril sample runs/tales --prompts prompts.txt --batch-size 16",
     ),
     (
         "chat",
         "  tril chat runs/tales
   tril chat runs/tales --format 'Q: {}\\nA:' --stop Q:
-  printf 'Once\\n/regen\\n' | tril chat runs/tales",
+  printf 'There was once\\n/regen\\n' | tril chat runs/tales",
     ),
     (
         "serve",

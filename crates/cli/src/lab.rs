@@ -64,7 +64,7 @@ fn bar(steps: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta} left");
+    let style = ProgressStyle::with_template("{bar:16} {pos}/{len} {eta} left {wide_msg}");
     ProgressBar::new(steps).with_style(style.unwrap_or(ProgressStyle::default_bar()).progress_chars("━╸─"))
 }
 

@@ -18,6 +18,7 @@ mod devices;
 mod doctor;
 mod ending;
 mod eval;
+mod folded;
 #[cfg(test)]
 mod fuzz;
 mod help;
@@ -92,9 +93,20 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
 /// Says what is wrong with the command line, or what was asked of it, and ends.
 fn refuse(error: &clap::Error) -> ! {
     let message = error.render().to_string();
+    let width = if error.use_stderr() { folded::stderr_width() } else { folded::stdout_width() };
     // Colours are clap's own unless the message quotes what is not.
     if shown::plain(&message) == message {
-        error.exit();
+        let styled = error.render().ansi().to_string();
+        let folded = folded::fold(&styled, width);
+        if folded == styled {
+            error.exit();
+        }
+        if error.use_stderr() {
+            anstream::eprint!("{folded}");
+        } else {
+            anstream::print!("{folded}");
+        }
+        std::process::exit(error.exit_code());
     }
     note!("{}", message.trim_end().replace('\n', "\n  "));
     std::process::exit(error.exit_code())

@@ -11,6 +11,8 @@ macro_rules! note {
 macro_rules! note_part {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
-        let _ = std::io::stderr().write_all($crate::shown::plain(&format!($($argument)*)).as_bytes());
+        let text = $crate::shown::plain(&format!($($argument)*));
+        let text = $crate::folded::fold(&text, $crate::folded::stderr_width());
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }};
 }

@@ -48,7 +48,10 @@ pub fn set_fields(recipe: &mut Recipe, items: &[String]) -> Result<()> {
 
 /// Takes what the command line says of documents in place of what is there.
 pub fn set_documents(data: &mut DataConfig, args: &DocumentArgs) {
-    let DocumentArgs { field, separator } = args;
+    let DocumentArgs { field, separator, glob } = args;
+    if let Some(glob) = glob {
+        data.glob.clone_from(glob);
+    }
     if field.is_some() || separator.is_some() {
         data.field = field.clone().unwrap_or_default();
         data.separator = separator.clone().unwrap_or_default();

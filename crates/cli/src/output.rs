@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Result, StdoutLock, Write};
 
 use serde::Serialize;
 
+use crate::folded::Folded;
 use crate::shown::{TextWriter, json};
 
 /// The exit code of a check where nothing is wrong and not everything is known to be right.
@@ -28,15 +29,27 @@ impl Form {
     pub fn print<T: Serialize>(
         self,
         value: &T,
-        table: impl FnOnce(&T, &mut TextWriter<StdoutLock<'static>>) -> Result<()>,
+        table: impl FnOnce(&T, &mut TextWriter<Folded<StdoutLock<'static>>>) -> Result<()>,
     ) -> Result<()> {
-        let mut out = std::io::stdout().lock();
         match self {
-            Self::Json => writeln!(out, "{}", json(value)?),
-            Self::Table => table(value, &mut TextWriter::plain(out)),
-            Self::Colours => table(value, &mut TextWriter::raw(out)),
+            Self::Json => writeln!(std::io::stdout().lock(), "{}", json(value)?),
+            Self::Table => {
+                let mut out = TextWriter::plain(Folded::stdout());
+                table(value, &mut out)?;
+                out.flush()
+            }
+            Self::Colours => {
+                let mut out = TextWriter::raw(Folded::unfolded());
+                table(value, &mut out)?;
+                out.flush()
+            }
         }
     }
+}
+
+/// Where the lines go that a command ends with.
+pub fn line_writer() -> TextWriter<Folded<StdoutLock<'static>>> {
+    TextWriter::plain(Folded::stdout())
 }
 
 /// Where a model's own text goes: to a terminal as it may be seen there, elsewhere as it is.

@@ -4,11 +4,11 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use tril::{Evaluation, GenerateRequest, StepReport, TextGenerator, Tokenizer, TrainObserver, Training};
 use tril_model::Gpt;
 
+use crate::folded::{fold, stderr_width};
 use crate::quantity;
 use crate::shown::plain;
 
@@ -71,7 +71,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(plain(text)),
+            Some(bar) => bar.println(fold(&plain(text), stderr_width())),
             None => note!("{text}"),
         }
     }
@@ -85,8 +85,7 @@ impl Progress {
 /// A line of a sample with its margin, in as many as the terminal needs for it.
 fn lines_of_sample(line: &str) -> Vec<String> {
     const MARGIN: &str = "  │ ";
-    let term = Term::stderr();
-    let width = if term.is_term() { usize::from(term.size().1).saturating_sub(4).max(20) } else { usize::MAX };
+    let width = stderr_width().map_or(usize::MAX, |width| width - MARGIN.chars().count());
     match line.is_empty() {
         true => vec![format!("{MARGIN}\n")],
         false => textwrap::wrap(line, width).iter().map(|part| format!("{MARGIN}{part}\n")).collect(),

@@ -7,12 +7,14 @@ use anyhow::Result;
 use tril::{SHIPPED_RECIPES, shipped_recipe};
 
 use crate::args::RecipesArgs;
+use crate::output::line_writer;
 
 pub fn run(args: &RecipesArgs) -> Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
     match &args.name {
-        Some(name) => write!(out, "{}", shipped_recipe(name)?)?,
+        // As its file is, whatever the terminal.
+        Some(name) => write!(std::io::stdout().lock(), "{}", shipped_recipe(name)?)?,
         None => {
+            let mut out = line_writer();
             let width = SHIPPED_RECIPES.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
             for (name, text) in SHIPPED_RECIPES {
                 writeln!(out, "{name:<width$}  {}", summary(text))?;

@@ -24,6 +24,7 @@ use tril_model::memory;
 
 use crate::args::SampleArgs;
 use crate::ending::{Ending, overflow_notice, stopped_by};
+use crate::folded::Folded;
 use crate::output::text_writer;
 use crate::progress::token_counter;
 use crate::shown::json;
@@ -46,7 +47,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let requests =
         prompts.iter().map(|prompt| request(prompt, &model, &filters)).collect::<Result<Vec<GenerateRequest>>>()?;
     let stop = Arc::new(AtomicBool::new(false));
-    interrupt::listen(&stop, None)?;
+    let _listening = interrupt::listen(&stop, None)?;
     // Steps are shown as they are made, so one text after another.
     let width = if args.trace { 1 } else { args.batch_size.into() };
     let width = width.min(requests.len());
@@ -209,14 +210,15 @@ struct Object<'a> {
 
 impl<'a> Presenter<'a> {
     fn new(args: &SampleArgs, requests: &[GenerateRequest], model: &'a Model) -> Result<Self> {
-        let stdout = std::io::stdout().lock();
         // A text is shown as it is, whatever it holds; a trace has colours only where they can be seen.
-        let is_plain = args.trace && AutoStream::choice(&stdout) == ColorChoice::Never;
+        let is_plain = args.trace && AutoStream::choice(&std::io::stdout()) == ColorChoice::Never;
         if args.trace {
-            let out: Box<dyn Write> = if is_plain { Box::new(StripStream::new(stdout)) } else { Box::new(stdout) };
+            let out: Box<dyn Write> = match is_plain {
+                true => Box::new(Folded::over(StripStream::new(std::io::stdout().lock()))),
+                false => Box::new(Folded::stdout()),
+            };
             return Ok(Self::Traces { out, traces: Traces::new(model.tokenizer(), model.config()) });
         }
-        drop(stdout);
         let out: Box<dyn Write> = Box::new(text_writer());
         if args.jsonl {
             let (texts, complete) = (vec![String::new(); requests.len()], vec![None; requests.len()]);

@@ -12,14 +12,18 @@ use tril_infer::{CacheMode, PREFILL_CHUNK};
 use tril_model::GptConfig;
 use unicode_width::UnicodeWidthChar;
 
+use crate::folded::stdout_width;
 use crate::shown::{on_one_line, quoted};
 
 /// How many of the most probable tokens are shown.
 const CANDIDATES: usize = 5;
 /// Columns of a token's text, of a bar, of the line from 0 to 1, and of the text so far.
-const TOKEN: usize = 20;
-const BAR: usize = 40;
-const LINE: usize = 36;
+const WIDE: Columns = Columns { token: 20, bar: 40, line: 36 };
+/// What stands before a token, a bar and the line from 0 to 1 in a row.
+const BEFORE_BAR: usize = 24;
+const BEFORE_LINE: usize = 13;
+/// A row of [`WIDE`] has so many.
+const WIDE_ROW: usize = 80;
 const TEXT: usize = 74;
 /// Tokens that fill the columns of the text so far, unless most of them are empty.
 const TAIL: usize = 4 * TEXT;
@@ -36,6 +40,24 @@ pub struct Traces<'a> {
     config: &'a GptConfig,
     /// The one that is being made, and its number.
     current: Option<(usize, Trace<'a>)>,
+}
+
+/// How wide the parts of a row are.
+#[derive(Clone, Copy)]
+struct Columns {
+    token: usize,
+    bar: usize,
+    line: usize,
+}
+
+impl Columns {
+    /// As many as the terminal has.
+    fn of_terminal() -> Self {
+        let Some(width) = stdout_width().filter(|width| *width < WIDE_ROW) else { return WIDE };
+        let token = 10;
+        let bar = width.saturating_sub(BEFORE_BAR + token).clamp(2, WIDE.bar);
+        Self { token, bar, line: width.saturating_sub(BEFORE_LINE).clamp(8, WIDE.line) }
+    }
 }
 
 /// Shows one sample.
@@ -151,7 +173,10 @@ impl<'a> Trace<'a> {
             None => format!("none: {chosen} is taken, whose logit is the largest"),
             Some(draw) => {
                 let (begin, end) = (sampled.cdf_interval.start, sampled.cdf_interval.end);
-                format!("{draw:.6} is in [{begin:.6}, {end:.6})  0{}1", line(draw, begin, end))
+                format!(
+                    "{draw:.6} is in [{begin:.6}, {end:.6})  0{}1",
+                    line(draw, begin, end, Columns::of_terminal().line)
+                )
             }
         };
         self.write_row("draw", &draw, out)
@@ -161,6 +186,7 @@ impl<'a> Trace<'a> {
     fn write_candidates(&self, token: &GeneratedToken, out: &mut impl Write) -> Result<()> {
         let all = &token.alternatives;
         let place = all.iter().position(|(id, _)| *id == token.sampled.token).unwrap_or(0);
+        let Columns { token: width, bar, .. } = Columns::of_terminal();
         let mut label = "probs";
         let mut others = (all.len(), 1.0);
         for (rank, &(id, probability)) in all.iter().enumerate() {
@@ -170,14 +196,14 @@ impl<'a> Trace<'a> {
             others = (others.0 - 1, others.1 - probability);
             let style = if rank == place { CHOSEN } else { Style::new() };
             let mark = if rank == place { "→" } else { " " };
-            let text = fit(&quoted(&self.tokenizer.token_text(id)));
-            let row = format!("{style}{mark} {text}{style:#} {}", chance(probability));
+            let text = fit(&quoted(&self.tokenizer.token_text(id)), width);
+            let row = format!("{style}{mark} {text}{style:#} {}", chance(probability, bar));
             self.write_row(label, &row, out)?;
             label = "";
         }
         if let (count @ 1.., probability) = others {
-            let text = fit(&format!("{count} other{}", plural(count)));
-            self.write_row("", &format!("  {text} {}", chance(probability.max(0.0))), out)?;
+            let text = fit(&format!("{count} other{}", plural(count)), width);
+            self.write_row("", &format!("  {text} {}", chance(probability.max(0.0), bar)), out)?;
         }
         Ok(())
     }
@@ -232,37 +258,37 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// A text in exactly the columns of a token.
-fn fit(text: &str) -> String {
+/// A text in exactly so many columns.
+fn fit(text: &str, columns: usize) -> String {
     let widths = || text.chars().map(|character| character.width().unwrap_or(0));
     let total: usize = widths().sum();
-    if total <= TOKEN {
-        return format!("{text}{}", " ".repeat(TOKEN - total));
+    if total <= columns {
+        return format!("{text}{}", " ".repeat(columns - total));
     }
     let mut fitted = String::new();
     let mut width = 0;
     for (character, more) in text.chars().zip(widths()) {
-        if width + more >= TOKEN {
+        if width + more >= columns {
             break;
         }
         fitted.push(character);
         width += more;
     }
-    format!("{fitted}…{}", " ".repeat(TOKEN - 1 - width))
+    format!("{fitted}…{}", " ".repeat(columns - 1 - width))
 }
 
-/// A probability as a number and as a bar, whose last block is as wide as eighths of a column can tell.
-fn chance(probability: f64) -> String {
-    let eighths = ((probability * (BAR * 8) as f64).round() as usize).max(1);
+/// A probability as a number and as a bar of at most so many columns, whose last block is as wide as eighths of a column can tell.
+fn chance(probability: f64, columns: usize) -> String {
+    let eighths = ((probability * (columns * 8) as f64).round() as usize).max(1);
     let last = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8];
     let bar = "█".repeat(eighths / 8) + last.to_string().trim();
     format!("{:>6.2} %  {bar}", 100.0 * probability)
 }
 
-/// The line from 0 to 1: where a token's share lies in it, and the draw.
-fn line(draw: f64, begin: f64, end: f64) -> String {
+/// The line from 0 to 1 in so many columns: where a token's share lies in it, and the draw.
+fn line(draw: f64, begin: f64, end: f64, columns: usize) -> String {
     let column = |place: usize| {
-        let (from, to) = (place as f64 / LINE as f64, (place + 1) as f64 / LINE as f64);
+        let (from, to) = (place as f64 / columns as f64, (place + 1) as f64 / columns as f64);
         if (from..to).contains(&draw) {
             '┃'
         } else if begin < to && end > from {
@@ -271,12 +297,24 @@ fn line(draw: f64, begin: f64, end: f64) -> String {
             '·'
         }
     };
-    (0..LINE).map(column).collect()
+    (0..columns).map(column).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fit(text: &str) -> String {
+        super::fit(text, WIDE.token)
+    }
+
+    fn chance(probability: f64) -> String {
+        super::chance(probability, WIDE.bar)
+    }
+
+    fn line(draw: f64, begin: f64, end: f64) -> String {
+        super::line(draw, begin, end, WIDE.line)
+    }
 
     #[test]
     fn texts_of_any_width_take_the_same_columns() {
@@ -284,7 +322,7 @@ mod tests {
         let long = "明月幾時有把酒問青天不知";
         for text in ["", "a", "明月", "a明", "exactly twenty chars", "one more than twenty!", long, &format!("a{long}")]
         {
-            assert_eq!(width(&fit(text)), TOKEN, "{:?}", fit(text));
+            assert_eq!(width(&fit(text)), WIDE.token, "{:?}", fit(text));
         }
         assert_eq!(fit("exactly twenty chars"), "exactly twenty chars");
         assert!(fit("one more than twenty!").ends_with('…'));
@@ -292,8 +330,8 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_the_probability_and_never_empty() {
-        assert_eq!(chance(1.0), format!("100.00 %  {}", "█".repeat(BAR)));
-        assert_eq!(chance(0.5), format!(" 50.00 %  {}", "█".repeat(BAR / 2)));
+        assert_eq!(chance(1.0), format!("100.00 %  {}", "█".repeat(WIDE.bar)));
+        assert_eq!(chance(0.5), format!(" 50.00 %  {}", "█".repeat(WIDE.bar / 2)));
         assert_eq!(chance(0.51), format!(" 51.00 %  {}▍", "█".repeat(20)));
         assert_eq!(chance(1e-9), "  0.00 %  ▏");
     }

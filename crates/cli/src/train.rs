@@ -1,5 +1,8 @@
 //! `tril train`: from a recipe and a text to a checkpoint.
 
+mod fine_tune;
+mod log;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,17 +13,19 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
 use tril::{
-    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, Rehearsal, ResumeChanges,
+    ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Origin, Recipe, RecipeError, Rehearsal, ResumeChanges,
     SHIPPED_RECIPES, TextEventKind, TrainOutcome, Training,
 };
 use tril_data::LossFloor;
 use tril_model::Positions;
-use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
+use tril_train::{BestCheckpoint, CheckpointHashes, RunDir, TrainConfig};
 
-use crate::args::TrainArgs;
+use crate::args::{DocumentArgs, TrainArgs};
+use crate::output::line_writer;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
 use crate::{interrupt, open, quantity, runs};
+use log::Log;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
@@ -32,38 +37,49 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         None => begin(args, &device)?,
     };
     introduce(&training, &device)?;
-    let is_done = args.resume.is_some() && training.step() == training.recipe().train.steps;
+    let is_done = args.resume.is_some() && training.is_done();
     if is_done {
         tell_how_to_go_on(&training);
     }
     let begin = Instant::now();
 
     let stop = Arc::new(AtomicBool::new(false));
-    let mut progress = Progress::new(&training);
+    let mut progress = Log::new(Progress::new(&training), &training, &args.report.log)?;
     let notice = "stopping after this step and saving; a second Ctrl-C (or SIGTERM, SIGHUP) stops at once and loses it";
-    interrupt::listen(&stop, Some(notice))?;
+    let _listening = interrupt::listen(&stop, Some(notice))?;
     let outcome = training.train(&mut progress, &stop);
     progress.finish();
-    match outcome? {
+    let outcome = outcome?;
+    let ending = match &outcome {
+        TrainOutcome::NoProgress { step, best, .. } => Some(out_of_patience(&training, *step, *best)),
+        _ => None,
+    };
+    match outcome {
         TrainOutcome::Stopped { step, checkpoint } => {
-            let mut out = TextWriter::plain(std::io::stdout().lock());
+            let mut out = line_writer();
             let dir = open::quoted(training.dir().path());
             writeln!(out, "stopped after step {step}, saved as {}", shown::path(&checkpoint))?;
             writeln!(out, "continue with: {} train --resume {dir}", open::program())?;
             Ok(ExitCode::from(130))
         }
-        TrainOutcome::Finished { evaluation, best } => {
-            let mut out = TextWriter::plain(std::io::stdout().lock());
+        TrainOutcome::Finished { evaluation, best } | TrainOutcome::NoProgress { evaluation, best, .. } => {
             let seconds = begin.elapsed().as_secs_f64();
             if !is_done {
+                let mut out = TextWriter::plain(std::io::stdout().lock());
                 writeln!(out, "\n--- a sample of the trained model")?;
                 write_sample(&training, &stop, &mut out)?;
                 writeln!(out, "\n---\n")?;
             }
+            let mut out = line_writer();
             write_losses(&mut out, &evaluation, best, &training)?;
+            if let Some(ending) = ending {
+                writeln!(out, "{ending}")?;
+            }
             let dir = training.dir();
             writeln!(out, "run              {}", shown::path(dir.path()))?;
-            write_hashes(&mut out, dir)?;
+            if args.report.verbose {
+                write_hashes(&mut out, dir)?;
+            }
             writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(dir.path()))?;
             if !is_done {
                 // No result tells the time.
@@ -74,9 +90,21 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
 }
 
+/// Why a run ended before its last step.
+fn out_of_patience(training: &Training, step: u64, best: BestCheckpoint) -> String {
+    let TrainConfig { steps, patience, .. } = training.recipe().train;
+    let evaluations = quantity::counted(patience, "evaluation");
+    format!("stopped          after step {step} of {steps}: no better in {evaluations} since step {}", best.step)
+}
+
 /// Says that there is nothing left to do, and what to type to do more.
 fn tell_how_to_go_on(training: &Training) {
     let (dir, steps) = (open::quoted(training.dir().path()), training.recipe().train.steps);
+    if training.step() < steps {
+        note!("[the run has found nothing better for as long as train.patience lets it; to go on to its last step:]");
+        note!("[{} train --resume {dir} --set train.patience=0]\n", open::program());
+        return;
+    }
     let more = (2 * steps).max(1);
     note!("[the run has taken all its {}; to train longer:]", quantity::counted(steps, "step"));
     note!("[{} train --resume {dir} --steps {more}]\n", open::program());
@@ -106,13 +134,13 @@ fn write_losses(
     best: BestCheckpoint,
     training: &Training,
 ) -> std::io::Result<()> {
-    let (recipe, text) = (training.recipe(), training.corpus());
+    let text = training.corpus();
     let Evaluation { loss, perplexity, bits_per_byte, tokens, .. } = evaluation;
     writeln!(
         out,
         "validation loss  {loss:.4} nats a token (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)"
     )?;
-    if best.step != recipe.train.steps {
+    if best.step != training.step() {
         writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
     }
     if let Some(LossFloor { nats_per_char, standard_error }) = text.floor {
@@ -141,35 +169,65 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// The recipe and the name of a new run.
-fn recipe(args: &TrainArgs) -> Result<(Recipe, PathBuf)> {
-    let (config, data) = match &args.config {
-        Some(path) if args.data.is_none() && is_text(path) => (None, Some(path.to_string_lossy().into_owned())),
-        config => (config.as_deref(), args.data.clone()),
-    };
-    let mut recipe = match config {
+/// What a new run is made of: the recipe that is named, the text, and the name of the run.
+struct Inputs<'a> {
+    recipe: Option<&'a Path>,
+    data: Option<String>,
+    name: PathBuf,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(args: &'a TrainArgs) -> Self {
+        let (recipe, data) = match &args.config {
+            Some(path) if args.data.is_none() && is_text(path) => (None, Some(path.to_string_lossy().into_owned())),
+            config => (config.as_deref(), args.data.clone()),
+        };
+        let of_data = data.as_deref().map(|data| if data == "-" { "stdin" } else { data });
+        let of_data = of_data.map(Path::new).and_then(Path::file_stem);
+        let name = recipe.and_then(Path::file_stem).or(of_data).unwrap_or(DEFAULT_RECIPE.as_ref()).into();
+        Self { recipe, data, name }
+    }
+}
+
+/// The recipe of a run with fresh weights.
+fn recipe(args: &TrainArgs, inputs: &Inputs<'_>) -> Result<Recipe> {
+    let mut recipe = match inputs.recipe {
         Some(path) => Recipe::open(path).map_err(tril::Error::from)?,
         None => Recipe::shipped(DEFAULT_RECIPE)?,
     };
+    if let Some(lora) = &args.fine_tune.lora {
+        bail!("--lora {}: low-rank factors are added to a model that has learnt something; --from names it", lora.rank);
+    }
     open::set_fields(&mut recipe, &args.fields())?;
-    let of_data = data.as_deref().map(|data| if data == "-" { "stdin" } else { data });
-    let of_data = of_data.map(Path::new).and_then(Path::file_stem);
-    let name = config.and_then(Path::file_stem).or(of_data).unwrap_or(DEFAULT_RECIPE.as_ref()).to_owned();
-    if let Some(data) = data {
-        recipe.data.source = data;
+    if let Some(data) = &inputs.data {
+        recipe.data.source.clone_from(data);
     }
     open::set_documents(&mut recipe.data, &args.documents);
-    Ok((recipe, name.into()))
+    Ok(recipe)
 }
 
 /// What a run would be.
 fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
-    let (recipe, name) = recipe(args)?;
-    let out = args.out.clone().unwrap_or_else(|| runs::for_new(&name).0);
+    let inputs = Inputs::of(args);
+    let out = args.out.clone().unwrap_or_else(|| runs::for_new(&inputs.name).0);
+    let rehearsal = match &args.fine_tune.from {
+        Some(from) => fine_tune::of(args, &inputs, &runs::model(from, device)?)?.rehearse()?,
+        None => Rehearsal::of(recipe(args, &inputs)?, device)?,
+    };
     let Rehearsal {
-        recipe, text, train_tokens, validation_tokens, params, memory_bytes, passes, seconds, doubts, ..
-    } = Rehearsal::of(recipe, device)?;
-    let mut lines = TextWriter::plain(std::io::stdout().lock());
+        recipe,
+        text,
+        train_tokens,
+        validation_tokens,
+        params,
+        trained_params,
+        memory_bytes,
+        passes,
+        seconds,
+        doubts,
+        ..
+    } = rehearsal;
+    let mut lines = line_writer();
     let Recipe { model, train, .. } = &recipe;
     writeln!(lines, "device   {device}")?;
     writeln!(
@@ -177,8 +235,17 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
         "text     {}: {train_tokens} tokens to train on, {validation_tokens} to validate on",
         on_one_line(&text)
     )?;
-    writeln!(lines, "tokens   {} of kind {}", model.vocab_size, format!("{:?}", recipe.tokenizer.kind).to_lowercase())?;
+    match args.fine_tune.from {
+        Some(_) => writeln!(lines, "tokens   {}, as the model has them", model.vocab_size)?,
+        None => {
+            let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
+            writeln!(lines, "tokens   {} of kind {kind}", model.vocab_size)?;
+        }
+    }
     writeln!(lines, "model    {:.2} M parameters", params as f64 / 1e6)?;
+    if recipe.lora.is_used() {
+        writeln!(lines, "trained  {}", fine_tune::factors(&recipe, trained_params))?;
+    }
     let steps = quantity::counted(train.steps, "step");
     writeln!(
         lines,
@@ -191,19 +258,24 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
         writeln!(lines, "note     {doubt}")?;
     }
     writeln!(lines, "run      {} (nothing is written there yet)", shown::path(&out))?;
+    lines.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A new run.
 fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
-    let (recipe, name) = recipe(args)?;
+    let inputs = Inputs::of(args);
+    let name = &inputs.name;
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
     let (out, taken) = match &args.out {
         Some(out) => (out.clone(), None),
-        None if args.force => (runs::default_of(&name), None),
-        None => runs::for_new(&name),
+        None if args.force => (runs::default_of(name), None),
+        None => runs::for_new(name),
     };
-    let training = Training::begin(recipe, &out, existing, device)?;
+    let training = match &args.fine_tune.from {
+        Some(from) => fine_tune::of(args, &inputs, &runs::model(from, device)?)?.begin(&out, existing)?,
+        None => Training::begin(recipe(args, &inputs)?, &out, existing, device)?,
+    };
     if let Some(taken) = taken {
         let resume = format!("{} train --resume {}", open::program(), open::quoted(&taken));
         note!(
@@ -225,8 +297,9 @@ fn is_text(path: &Path) -> bool {
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
-    if args.documents.field.is_some() || args.documents.separator.is_some() {
-        bail!("--resume: a run keeps its documents; --field and --separator are for a new run");
+    let DocumentArgs { field, separator, glob } = &args.documents;
+    if [field, separator, glob].into_iter().any(Option::is_some) {
+        bail!("--resume: a run keeps its documents; --field, --separator and --glob are for a new run");
     }
     let changes = ResumeChanges { set: args.fields(), source: args.data.clone(), dir: args.out.clone(), existing };
     Training::resume(path, &changes, device).map_err(|error| match error {
@@ -255,13 +328,22 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
         text.train.ids.len(),
         text.validation.ids.len(),
     );
-    note!("tokens   {} of kind {kind}", model.vocab_size);
+    match training.origin() {
+        Some(_) => note!("tokens   {}, as the model has them", model.vocab_size),
+        None => note!("tokens   {} of kind {kind}", model.vocab_size),
+    }
     note!(
         "model    {parameters:.2} M parameters: {}, d_model {}, {}, {positions}{window}",
         quantity::counted(model.n_layers, "layer"),
         model.d_model,
         quantity::counted(model.n_heads, "head"),
     );
+    if let Some(Origin { path, weights_sha256, .. }) = training.origin() {
+        note!("from     {} (weights {})", shown::path(&path), weights_sha256.get(..12).unwrap_or(&weights_sha256));
+    }
+    if recipe.lora.is_used() {
+        note!("trained  {}", fine_tune::factors(recipe, training.num_trained()));
+    }
     let steps = quantity::counted(train.steps, "step");
     note!("train    {steps} of {} × {} tokens, seed {}", train.batch_size, train.seq_len, train.seed);
     for doubt in training.doubts() {

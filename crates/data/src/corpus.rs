@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tril_text::TextError;
 
 use crate::error::DataError;
+use crate::file_glob::FileGlob;
 use crate::format::DocumentFormat;
 use crate::read::{STANDARD_INPUT, read_text};
 use crate::split::Piece;
@@ -63,22 +64,24 @@ impl Corpus {
     /// `UnknownCorpus`, `Unreadable`, `EmptyFile`, `EmptyDirectory`, `NotUtf8`; `Tales` if the embedded grammar is
     /// damaged.
     pub fn open(source: &str) -> Result<Self, DataError> {
-        Self::open_as(source, &DocumentFormat::Files)
+        Self::open_as(source, &DocumentFormat::Files, None)
     }
 
-    /// As [`Corpus::open`], cut into documents as `format` says.
+    /// As [`Corpus::open`], cut into documents as `format` says, and of a directory only the files that `glob` picks.
     ///
     /// # Errors
     ///
-    /// As [`Corpus::open`]; `JsonLine`, `NoDocuments`; `EmbeddedFormat` for an embedded corpus, which has its documents.
-    pub fn open_as(source: &str, format: &DocumentFormat) -> Result<Self, DataError> {
+    /// As [`Corpus::open`]; `JsonLine`, `NoDocuments`; `EmbeddedFormat` for an embedded corpus, which has its documents;
+    /// `NoMatch`, and `GlobOfFile` for what is no directory.
+    pub fn open_as(source: &str, format: &DocumentFormat, glob: Option<&FileGlob>) -> Result<Self, DataError> {
         if source == "tales" {
-            return match format {
-                DocumentFormat::Files => Ok(Self::new(source, tales_documents()?)),
+            return match (format, glob) {
+                (_, Some(glob)) => Err(glob_of_file(glob, source)),
+                (DocumentFormat::Files, None) => Ok(Self::new(source, tales_documents()?)),
                 _ => Err(DataError::EmbeddedFormat { name: source.to_owned() }),
             };
         }
-        match Self::open_path(Path::new(source), format) {
+        match Self::open_path(Path::new(source), format, glob) {
             Err(DataError::Text(TextError::Unreadable { path, source: error })) if path == Path::new(source) => {
                 Err(missing(source, error))
             }
@@ -91,12 +94,15 @@ impl Corpus {
     /// # Errors
     ///
     /// As [`Corpus::open_as`].
-    pub fn open_path(path: &Path, format: &DocumentFormat) -> Result<Self, DataError> {
+    pub fn open_path(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>) -> Result<Self, DataError> {
         let is_stdin = path == Path::new("-");
         let is_dir = !is_stdin && fs::metadata(path).map_err(unreadable(path))?.is_dir();
         let mut skipped = Vec::new();
-        let documents =
-            if is_dir { read_directory(path, format, &mut skipped)? } else { read_documents(path, format)? };
+        let documents = match glob {
+            _ if is_dir => read_directory(path, format, glob, &mut skipped)?,
+            Some(glob) => return Err(glob_of_file(glob, &path.display().to_string())),
+            None => read_documents(path, format)?,
+        };
         let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
         let name = if is_stdin { STANDARD_INPUT.to_owned() } else { name.into_owned() };
         let has_documents = is_dir || *format != DocumentFormat::Files;
@@ -168,14 +174,27 @@ fn unreadable(path: &Path) -> impl Fn(io::Error) -> TextError {
     move |source| TextError::Unreadable { path: path.clone(), source }
 }
 
+fn glob_of_file(glob: &FileGlob, origin: &str) -> DataError {
+    DataError::GlobOfFile { pattern: glob.as_str().to_owned(), origin: origin.to_owned() }
+}
+
 fn read_directory(
     directory: &Path,
     format: &DocumentFormat,
+    glob: Option<&FileGlob>,
     skipped: &mut Vec<String>,
 ) -> Result<Vec<Document>, DataError> {
     let mut paths = Vec::new();
     collect_files(directory, &mut paths, skipped)?;
     paths.sort();
+    if let Some(glob) = glob {
+        let files = paths.len();
+        paths.retain(|path| glob.matches(path.strip_prefix(directory).unwrap_or(path)));
+        if paths.is_empty() {
+            let pattern = glob.as_str().to_owned();
+            return Err(DataError::NoMatch { path: directory.to_path_buf(), pattern, files });
+        }
+    }
     skipped.sort();
     let mut documents = Vec::new();
     for path in paths {

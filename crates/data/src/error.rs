@@ -42,6 +42,32 @@ pub enum DataError {
         /// Links that lead nowhere and what is no file, which were left out.
         skipped: usize,
     },
+    /// What is to pick files is no pattern.
+    #[error("glob `{pattern}`: {reason}; write it as for a shell, such as *.md or chapters/**/*.txt")]
+    Glob {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pattern picks none of the files of a directory.
+    #[error("{}: none of its {files} files fits `{pattern}`; a pattern without a slash is about names, one with a slash about paths in the directory", path.display())]
+    NoMatch {
+        /// The directory.
+        path: PathBuf,
+        /// The pattern.
+        pattern: String,
+        /// How many files there are.
+        files: usize,
+    },
+    /// A pattern is given for a text that is no directory.
+    #[error("glob `{pattern}`: it picks files of a directory, and {origin} is none; leave it out")]
+    GlobOfFile {
+        /// The pattern.
+        pattern: String,
+        /// The text.
+        origin: String,
+    },
     /// A corpus name is neither embedded nor a path that exists.
     #[error("corpus `{name}`: no embedded corpus ({known}) and no file or directory of this name; check the spelling")]
     UnknownCorpus {

@@ -67,7 +67,7 @@ impl DocumentFormat {
 
 /// The text of a field of a line; the error is a reason for a message.
 fn json_text(line: &str, field: &str) -> Result<String, String> {
-    let wanted = format!("write an object such as {{{field:?}: \"Once\"}}");
+    let wanted = format!("write an object such as {{{field:?}: \"There was once a cat.\"}}");
     match serde_json::from_str(line).map_err(|error| format!("{error}; {wanted}"))? {
         Value::Object(mut fields) => match fields.remove(field) {
             Some(Value::String(text)) => Ok(text),

@@ -20,6 +20,7 @@
 mod corpus;
 mod encoded_corpus;
 mod error;
+mod file_glob;
 mod format;
 mod oddities;
 mod read;
@@ -30,6 +31,7 @@ pub mod tales;
 pub use corpus::{Corpus, Document};
 pub use encoded_corpus::{EncodedCorpus, LossFloor};
 pub use error::DataError;
+pub use file_glob::FileGlob;
 pub use format::DocumentFormat;
 pub use oddities::Oddities;
 pub use read::read_text;

@@ -1,4 +1,4 @@
-//! The `[train]` and `[optimizer]` sections of a recipe.
+//! The `[train]`, `[optimizer]` and `[lora]` sections of a recipe.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub struct TrainConfig {
     pub eval_interval: u64,
     /// Steps between checkpoints; the last step always makes one, and so does every new best.
     pub checkpoint_interval: u64,
+    /// Evaluations without a new best after which the run ends before its last step; 0 never ends it so.
+    pub patience: u64,
 }
 
 impl Default for TrainConfig {
@@ -39,7 +41,44 @@ impl Default for TrainConfig {
             seed: 1337,
             eval_interval: 250,
             checkpoint_interval: 500,
+            patience: 0,
         }
+    }
+}
+
+/// Low-rank factors, which are trained in place of the matrices of blocks, beside frozen parameters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraConfig {
+    /// Columns of A and rows of B; 0 has no factors, and trains all parameters.
+    pub rank: usize,
+    /// A·B enters times alpha / rank; 0 is the rank, and so a factor of 1 (arXiv:2106.09685 sets alpha to the first rank that
+    /// is tried, and tunes the learning rate instead).
+    pub alpha: f64,
+}
+
+impl LoraConfig {
+    /// Whether there are factors.
+    pub fn is_used(&self) -> bool {
+        self.rank > 0
+    }
+
+    /// What A·B is multiplied by.
+    pub fn scale(&self) -> f64 {
+        if self.alpha == 0.0 { 1.0 } else { self.alpha / self.rank as f64 }
+    }
+
+    /// # Errors
+    /// [`TrainError::Config`] names the field, its value and what it could be.
+    pub fn check(&self) -> Result<(), TrainError> {
+        within("lora.alpha", self.alpha, 0.0..f64::INFINITY)?;
+        if self.rank == 0 && self.alpha != 0.0 {
+            return Err(TrainError::Config(format!(
+                "lora.alpha = {} without a lora.rank, so there are no factors to scale: set both, or neither",
+                self.alpha
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use tril_model::{Gpt, GptConfig, ModelError};
 
 use crate::schedule::{learning_rate, momentum, muon_learning_rate};
 use crate::worker_pools::WorkerPools;
-use crate::{OptimizerConfig, OptimizerKind};
+use crate::{LowRankFactors, OptimizerConfig, OptimizerKind};
 
 /// What AdamW and Muon remember, each of the parameters that it trains.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,6 @@ impl Optimizer {
         config: &OptimizerConfig,
         pools: &WorkerPools,
     ) -> Gpt {
-        let rate = learning_rate(step, steps, config);
         let mut matrices = BTreeMap::new();
         if config.kind == OptimizerKind::Muon {
             let rate = muon_learning_rate(step, steps, config);
@@ -46,12 +45,32 @@ impl Optimizer {
             moments: &mut self.moments,
             matrices,
             gradients,
-            rate,
-            first_correction: 1.0 - libm::pow(config.beta1, step as f64),
-            second_correction: 1.0 - libm::pow(config.beta2, step as f64),
-            config,
+            adamw: adamw_step([step, steps], config),
+            weight_decay: config.weight_decay,
         };
         gpt.map(&mut { update })
+    }
+
+    /// The same for low-rank factors alone, all of them by AdamW.
+    pub fn step_factors(
+        &mut self,
+        factors: LowRankFactors,
+        mut gradients: NamedGradients,
+        steps: [u64; 2],
+        config: &OptimizerConfig,
+    ) -> LowRankFactors {
+        let step = adamw_step(steps, config);
+        let step = AdamWStep { decay: step.rate * config.weight_decay, ..step };
+        factors.map(|path, factor| {
+            let Some(gradient) = gradients.remove(path) else { return factor };
+            let (factor, moments) = adamw(&step, factor, self.take_moments(path, &gradient), gradient);
+            self.moments.insert(path.to_owned(), moments);
+            factor
+        })
+    }
+
+    fn take_moments(&mut self, path: &str, gradient: &Tensor<1>) -> [Tensor<1>; 2] {
+        self.moments.remove(path).unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()])
     }
 
     /// Muon's matrices after the step, by path, each computed whole on one core; takes their gradients away.
@@ -117,16 +136,7 @@ impl Optimizer {
         let mut optimizer = Self::default();
         for (path, data) in tril_model::parameters::list(gpt) {
             let len: usize = data.shape().iter().product();
-            let mut take = |name: &str, old_name: &str| {
-                let (shape, values) = tensors
-                    .remove(&format!("{path}.{name}"))
-                    .or_else(|| tensors.remove(&format!("{path}.{old_name}")))
-                    .ok_or_else(|| ModelError::Parameter(format!("it lacks `{path}.{name}`")))?;
-                if shape != [len] {
-                    return Err(ModelError::Parameter(format!("`{path}.{name}` has shape {shape:?}, not [{len}]")));
-                }
-                Ok(Tensor::from_data(TensorData::new(values, [len]), device))
-            };
+            let mut take = |name: &str, old_name: &str| take_state(&mut tensors, &path, [name, old_name], len, device);
             if kind == OptimizerKind::Muon && gpt.config().block_matrix_at(&path).is_some() {
                 let mean = take("momentum", "momentum")?;
                 optimizer.momentum.insert(path, mean);
@@ -136,6 +146,56 @@ impl Optimizer {
             }
         }
         Ok(optimizer)
+    }
+
+    /// The state that [`Optimizer::tensors`] gave, of an optimizer of low-rank factors.
+    ///
+    /// # Errors
+    /// As [`Optimizer::from_tensors`].
+    pub fn of_factors(
+        mut tensors: NamedTensors,
+        factors: &LowRankFactors,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut optimizer = Self::default();
+        for (path, len) in factors.lens() {
+            let mut take = |name: &str| take_state(&mut tensors, &path, [name, name], len, device);
+            let moments = [take("exp_avg")?, take("exp_avg_sq")?];
+            optimizer.moments.insert(path, moments);
+        }
+        Ok(optimizer)
+    }
+}
+
+/// A part of the state of the parameter at a path, by its name or by that of earlier releases.
+fn take_state(
+    tensors: &mut NamedTensors,
+    path: &str,
+    [name, old_name]: [&str; 2],
+    len: usize,
+    device: &Device,
+) -> Result<Tensor<1>, ModelError> {
+    let (shape, values) = tensors
+        .remove(&format!("{path}.{name}"))
+        .or_else(|| tensors.remove(&format!("{path}.{old_name}")))
+        .ok_or_else(|| ModelError::Parameter(format!("it lacks `{path}.{name}`")))?;
+    if shape != [len] {
+        return Err(ModelError::Parameter(format!("`{path}.{name}` has shape {shape:?}, not [{len}]")));
+    }
+    Ok(Tensor::from_data(TensorData::new(values, [len]), device))
+}
+
+/// AdamW's step number `step` (from 1) of `steps`, without decay.
+fn adamw_step([step, steps]: [u64; 2], config: &OptimizerConfig) -> AdamWStep {
+    let OptimizerConfig { beta1, beta2, eps, .. } = *config;
+    AdamWStep {
+        rate: learning_rate(step, steps, config),
+        decay: 0.0,
+        beta1,
+        beta2,
+        eps,
+        first_correction: 1.0 - libm::pow(beta1, step as f64),
+        second_correction: 1.0 - libm::pow(beta2, step as f64),
     }
 }
 
@@ -182,10 +242,9 @@ struct Update<'a> {
     /// What Muon has updated already.
     matrices: BTreeMap<String, Tensor<2>>,
     gradients: NamedGradients,
-    rate: f64,
-    first_correction: f64,
-    second_correction: f64,
-    config: &'a OptimizerConfig,
+    /// Without decay.
+    adamw: AdamWStep,
+    weight_decay: f64,
 }
 
 impl ModuleMapper for Update<'_> {
@@ -205,17 +264,9 @@ impl ModuleMapper for Update<'_> {
             return Param::from_mapped_value(id, value, mapper);
         }
         let Some(gradient) = self.gradients.remove(&path) else { return param };
-        let OptimizerConfig { beta1, beta2, eps, weight_decay, .. } = *self.config;
         let moments = self.moments.remove(&path).unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
-        let step = AdamWStep {
-            rate: self.rate,
-            decay: if D == 2 { self.rate * weight_decay } else { 0.0 },
-            beta1,
-            beta2,
-            eps,
-            first_correction: self.first_correction,
-            second_correction: self.second_correction,
-        };
+        let decay = if D == 2 { self.adamw.rate * self.weight_decay } else { 0.0 };
+        let step = AdamWStep { decay, ..self.adamw };
         let (id, value, mapper) = param.consume();
         let (value, moments) = adamw(&step, value.inner(), moments, gradient);
         self.moments.insert(path, moments);

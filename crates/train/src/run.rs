@@ -38,6 +38,8 @@ pub struct TrainingRun {
     pub validation_bytes: usize,
     /// The best evaluation before this run.
     pub best: Option<BestCheckpoint>,
+    /// Evaluations since then.
+    pub since_best: u64,
 }
 
 /// How a run ended.
@@ -45,6 +47,16 @@ pub struct TrainingRun {
 pub enum TrainOutcome {
     /// All steps are taken. The evaluation is of the last model.
     Finished {
+        /// On the whole validation text.
+        evaluation: Evaluation,
+        /// The lowest loss of the run.
+        best: BestCheckpoint,
+    },
+    /// Steps are left, but the last evaluations found no new best, as many as `train.patience`. The evaluation is of the
+    /// last model, which was saved.
+    NoProgress {
+        /// Steps taken.
+        step: u64,
         /// On the whole validation text.
         evaluation: Evaluation,
         /// The lowest loss of the run.
@@ -59,7 +71,8 @@ pub enum TrainOutcome {
     },
 }
 
-/// Trains to the last step, or until `stop` is set, which lets the step at hand finish.
+/// Trains to the last step, until evaluations find no new best for too long, or until `stop` is set, which lets the step at
+/// hand finish.
 ///
 /// # Errors
 /// [`TrainError`]; checkpoints written before stay as they are.
@@ -73,7 +86,18 @@ pub fn train(
     let mut metrics = MetricsFile::open(&run.dir.metrics(), run.trainer.step_count())?;
     let mut saved_at = None;
     let mut last_evaluation = None;
-    while run.trainer.step_count() < steps {
+    if run.best.is_none() && run.trainer.step_count() == 0 && (steps == 0 || run.dir.opaque().origin.is_some()) {
+        // A model as it begins: all that there is to look at, or what training is to improve on.
+        let evaluation = run.evaluate()?;
+        finite(0, "the validation loss", evaluation.loss)?;
+        metrics.push(&MetricsRecord::Evaluation { step: 0, evaluation })?;
+        observer.evaluation(0, &evaluation, true);
+        run.best = Some(BestCheckpoint { step: 0, loss: evaluation.loss });
+        run.save()?;
+        metrics.commit()?;
+        last_evaluation = Some(evaluation);
+    }
+    while run.trainer.step_count() < steps && !run.is_out_of_patience() {
         let begin = Instant::now();
         let report = run.trainer.step(&run.training)?;
         let seconds = begin.elapsed().as_secs_f64();
@@ -86,37 +110,33 @@ pub fn train(
             let evaluation = run.evaluate()?;
             finite(step, "the validation loss", evaluation.loss)?;
             is_best = run.best.is_none_or(|best| evaluation.loss < best.loss);
+            run.since_best += 1;
             if is_best {
                 run.best = Some(BestCheckpoint { step, loss: evaluation.loss });
+                run.since_best = 0;
             }
             last_evaluation = Some(evaluation);
             metrics.push(&MetricsRecord::Evaluation { step, evaluation })?;
             observer.evaluation(step, &evaluation, is_best);
         }
         let stopping = stop.load(Ordering::Relaxed);
-        if is_best || step.is_multiple_of(checkpoint_interval) || step == steps || stopping {
+        let is_last = step == steps || run.is_out_of_patience();
+        if is_best || step.is_multiple_of(checkpoint_interval) || is_last || stopping {
             saved_at = Some(run.save()?);
             metrics.commit()?;
         }
         observer.model(step, &|| run.trainer.model());
-        if let (true, Some(checkpoint)) = (stopping && step < steps, saved_at.take()) {
+        if let (true, Some(checkpoint)) = (stopping && !is_last, saved_at.take()) {
             return Ok(TrainOutcome::Stopped { step, checkpoint });
         }
     }
-    if steps == 0 && run.best.is_none() {
-        // A model as it begins, for whoever wants to look at one.
-        let evaluation = run.evaluate()?;
-        finite(0, "the validation loss", evaluation.loss)?;
-        metrics.push(&MetricsRecord::Evaluation { step: 0, evaluation })?;
-        observer.evaluation(0, &evaluation, true);
-        run.best = Some(BestCheckpoint { step: 0, loss: evaluation.loss });
-        run.save()?;
-        metrics.commit()?;
-        last_evaluation = Some(evaluation);
-    }
     // A run that is resumed after its last step has nothing to do but to say how good it is.
     let evaluation = last_evaluation.map_or_else(|| run.evaluate(), Ok)?;
-    let best = run.best.unwrap_or(BestCheckpoint { step: steps, loss: evaluation.loss });
+    let step = run.trainer.step_count();
+    let best = run.best.unwrap_or(BestCheckpoint { step, loss: evaluation.loss });
+    if step < steps {
+        return Ok(TrainOutcome::NoProgress { step, evaluation, best });
+    }
     Ok(TrainOutcome::Finished { evaluation, best })
 }
 
@@ -126,10 +146,19 @@ impl TrainingRun {
         evaluate(&self.trainer.model(), &self.validation, self.validation_bytes, seq_len, batch_size)
     }
 
+    /// Whether the last evaluations found no new best, too many in a row.
+    pub fn is_out_of_patience(&self) -> bool {
+        self.config.patience > 0 && self.since_best >= self.config.patience
+    }
+
     fn save(&mut self) -> Result<PathBuf, TrainError> {
         self.trainer.check_weights()?;
-        let progress =
-            TrainProgress { step: self.trainer.step_count(), best: self.best, text_key: self.training.key() };
+        let progress = TrainProgress {
+            step: self.trainer.step_count(),
+            best: self.best,
+            text_key: self.training.key(),
+            since_best: self.since_best,
+        };
         self.dir.save(&self.trainer, &progress)
     }
 }

@@ -14,28 +14,37 @@ use serde::{Deserialize, Serialize};
 use tril_model::{ModelError, checkpoint, files, tensor_file};
 
 use crate::metrics::lines_to;
+use crate::metrics_log;
 use crate::optimizer::Optimizer;
-use crate::{OptimizerKind, TrainError, Trainer};
+use crate::{LoraConfig, LowRankFactors, OptimizerKind, TrainError, Trainer};
 use index::{Index, checkpoint_name, is_checkpoint, is_partial, step_of};
 use lock::Lock;
 
 /// The resolved recipe, in the run directory and in each checkpoint.
 const RECIPE: &str = "config.toml";
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// The optimizer's state, beside the model in a checkpoint.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+/// Low-rank factors and the matrices that they are added to, beside the merged model in a checkpoint.
+const FACTORS: &str = "lora.safetensors";
+/// Where the weights of a run come from that did not begin with fresh ones.
+const ORIGIN: &str = "from.json";
 /// [`TrainProgress`], beside the model in a checkpoint.
 const PROGRESS: &str = "train.json";
 /// All files of a checkpoint. The one by which it is known is the last, so that it goes last when they are removed.
-const CHECKPOINT_FILES: [&str; 7] = [
+const CHECKPOINT_FILES: [&str; 9] = [
     checkpoint::CONFIG,
     checkpoint::TOKENIZER,
     checkpoint::GENERATION,
     checkpoint::WEIGHTS,
     OPTIMIZER,
+    FACTORS,
+    ORIGIN,
     RECIPE,
     PROGRESS,
 ];
+/// Those of them that a checkpoint may lack.
+const OPTIONAL_FILES: [&str; 3] = [checkpoint::GENERATION, FACTORS, ORIGIN];
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -55,15 +64,31 @@ pub struct TrainProgress {
     pub best: Option<BestCheckpoint>,
     /// [`crate::TrainingText::key`] of the training text.
     pub text_key: u64,
+    /// Evaluations since the best one; runs of earlier releases do not count them.
+    #[serde(default)]
+    pub since_best: u64,
 }
 
-/// What a checkpoint says of text: files that this crate never opens.
+/// What a checkpoint holds beside the model that goes on.
+#[derive(Debug)]
+pub struct TrainState {
+    /// The optimizer with its state.
+    pub optimizer: Optimizer,
+    /// Low-rank factors, where those are trained.
+    pub factors: Option<LowRankFactors>,
+    /// Where the run stands.
+    pub progress: TrainProgress,
+}
+
+/// What a checkpoint says of its text and of where its weights come from: files that this crate never opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextFiles {
+pub struct OpaqueFiles {
     /// [`checkpoint::TOKENIZER`].
     pub tokenizer: Vec<u8>,
     /// [`checkpoint::GENERATION`]; runs of earlier releases have none.
     pub generation: Option<Vec<u8>>,
+    /// `from.json`, of a run that began from the weights of another model.
+    pub origin: Option<Vec<u8>>,
 }
 
 /// The directory of one run, which no other process writes to while this is there.
@@ -71,7 +96,7 @@ pub struct TextFiles {
 pub struct RunDir {
     path: PathBuf,
     recipe: String,
-    text: TextFiles,
+    opaque: OpaqueFiles,
     index: Index,
     _lock: Lock,
 }
@@ -81,7 +106,7 @@ impl RunDir {
     ///
     /// # Errors
     /// As [`RunDir::check_free`]; [`TrainError::Busy`]; [`TrainError::Model`] for what the file system refuses.
-    pub fn create(path: &Path, recipe: String, text: TextFiles, replace: bool) -> Result<Self, TrainError> {
+    pub fn create(path: &Path, recipe: String, opaque: OpaqueFiles, replace: bool) -> Result<Self, TrainError> {
         Self::check_free(path, replace)?;
         std::fs::create_dir_all(path).map_err(|source| io("create", path, source))?;
         let _lock = take_lock(path)?;
@@ -91,9 +116,14 @@ impl RunDir {
         let index = Index::default();
         index.write(path)?;
         index.remove_others(path)?;
-        let dir = Self { path: path.to_owned(), recipe, text, index, _lock };
+        let dir = Self { path: path.to_owned(), recipe, opaque, index, _lock };
         files::write_file(&dir.metrics(), b"")?;
+        metrics_log::remove(path)?;
         files::write_file(&path.join(RECIPE), dir.recipe.as_bytes())?;
+        match &dir.opaque.origin {
+            Some(origin) => files::write_file(&path.join(ORIGIN), origin)?,
+            None => remove_file(&path.join(ORIGIN))?,
+        }
         Ok(dir)
     }
 
@@ -160,9 +190,12 @@ impl RunDir {
         }
         let recipe = String::from_utf8_lossy(&read_part(&from.join(RECIPE))?).into_owned();
         let tokenizer = read_part(&from.join(checkpoint::TOKENIZER))?;
-        let generation = from.join(checkpoint::GENERATION);
-        let generation = generation.exists().then(|| files::read(&generation)).transpose()?;
-        Ok((Self { path: run, recipe, text: TextFiles { tokenizer, generation }, index, _lock }, from))
+        let read = |name: &str| -> Result<Option<Vec<u8>>, ModelError> {
+            let path = from.join(name);
+            path.exists().then(|| files::read(&path)).transpose()
+        };
+        let opaque = OpaqueFiles { tokenizer, generation: read(checkpoint::GENERATION)?, origin: read(ORIGIN)? };
+        Ok((Self { path: run, recipe, opaque, index, _lock }, from))
     }
 
     /// Begins another run at `path` as a copy of this one as it stood at a checkpoint.
@@ -178,7 +211,7 @@ impl RunDir {
         path: &Path,
         replace: bool,
     ) -> Result<Self, TrainError> {
-        let mut branch = Self::create(path, self.recipe.clone(), self.text.clone(), replace)?;
+        let mut branch = Self::create(path, self.recipe.clone(), self.opaque.clone(), replace)?;
         if self.metrics().exists() {
             let metrics = lines_to(&files::read(&self.metrics())?, progress.step);
             files::write_file(&branch.metrics(), metrics.as_bytes())?;
@@ -186,7 +219,7 @@ impl RunDir {
         let best = progress.best.map(|best| best.step).filter(|step| *step < progress.step);
         let best = best.map(|step| (self.checkpoint(step), step)).filter(|(path, _)| is_checkpoint(path));
         for (source, step) in best.into_iter().chain([(from.to_owned(), progress.step)]) {
-            let is_there = |name: &&str| *name != checkpoint::GENERATION || source.join(name).exists();
+            let is_there = |name: &&str| !OPTIONAL_FILES.contains(name) || source.join(name).exists();
             let names = CHECKPOINT_FILES.into_iter().filter(is_there);
             let copies = names.map(|name| Ok((name, files::read(&source.join(name))?)));
             let copies = copies.collect::<Result<Vec<_>, ModelError>>()?;
@@ -238,7 +271,12 @@ impl RunDir {
 
     /// Changes what checkpoints say texts begin and end with.
     pub fn set_generation(&mut self, generation: Vec<u8>) {
-        self.text.generation = Some(generation);
+        self.opaque.generation = Some(generation);
+    }
+
+    /// What a checkpoint says of its text and of where its weights come from.
+    pub fn opaque(&self) -> &OpaqueFiles {
+        &self.opaque
     }
 
     /// Where the metrics are.
@@ -262,9 +300,14 @@ impl RunDir {
             return Err(TrainError::Foreign(target));
         }
         let mut files = checkpoint::model_files(&trainer.model())?;
-        files.push((checkpoint::TOKENIZER, self.text.tokenizer.clone()));
-        files.extend(self.text.generation.clone().map(|generation| (checkpoint::GENERATION, generation)));
+        let OpaqueFiles { tokenizer, generation, origin } = self.opaque.clone();
+        files.push((checkpoint::TOKENIZER, tokenizer));
+        files.extend(generation.map(|generation| (checkpoint::GENERATION, generation)));
         files.push((OPTIMIZER, tensor_file::tensors_to_bytes(&trainer.optimizer().tensors())?));
+        if let Some(factors) = trainer.factors() {
+            files.push((FACTORS, tensor_file::tensors_to_bytes(&factors.tensors())?));
+        }
+        files.extend(origin.map(|origin| (ORIGIN, origin)));
         files.push((RECIPE, self.recipe.clone().into_bytes()));
         files.push((PROGRESS, to_json(PROGRESS, progress)?));
         files::write_dir(&target, &files)?;
@@ -289,21 +332,30 @@ impl RunDir {
         from: &Path,
         gpt: &tril_model::Gpt,
         kind: OptimizerKind,
+        lora: &LoraConfig,
         device: &Device,
-    ) -> Result<(Optimizer, TrainProgress), TrainError> {
+    ) -> Result<TrainState, TrainError> {
         let path = from.join(PROGRESS);
         let progress: TrainProgress =
             serde_json::from_slice(&read_part(&path)?).map_err(|error| ModelError::corrupt(&path, error))?;
+        let factors = lora.is_used().then(|| {
+            let path = from.join(FACTORS);
+            require(&path)?;
+            let factors = LowRankFactors::from_tensors(tensor_file::read_tensors(&path)?, gpt, lora, device);
+            factors.map_err(|error| TrainError::from(ModelError::corrupt(&path, error)))
+        });
+        let factors = factors.transpose()?;
         let path = from.join(OPTIMIZER);
         require(&path)?;
         let tensors = tensor_file::read_tensors(&path)?;
-        if progress.step == 0 {
+        let optimizer = match &factors {
             // Before the first step there is no state.
-            return Ok((Optimizer::default(), progress));
-        }
-        let optimizer =
-            Optimizer::from_tensors(tensors, gpt, kind, device).map_err(|error| ModelError::corrupt(&path, error))?;
-        Ok((optimizer, progress))
+            _ if progress.step == 0 => Ok(Optimizer::default()),
+            Some(factors) => Optimizer::of_factors(tensors, factors, device),
+            None => Optimizer::from_tensors(tensors, gpt, kind, device),
+        };
+        let optimizer = optimizer.map_err(|error| ModelError::corrupt(&path, error))?;
+        Ok(TrainState { optimizer, factors, progress })
     }
 }
 
@@ -325,6 +377,14 @@ fn require(path: &Path) -> Result<(), TrainError> {
 fn read_part(path: &Path) -> Result<Vec<u8>, TrainError> {
     require(path)?;
     Ok(files::read(path)?)
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), TrainError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(io("remove", path, source)),
+        _ => Ok(()),
+    }
 }
 
 fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, TrainError> {

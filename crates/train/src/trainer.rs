@@ -11,7 +11,7 @@ use crate::gradient_norm::{clip, loss_and_norm};
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::worker_pools::WorkerPools;
-use crate::{OptimizerConfig, TrainBatch, TrainConfig, TrainError, TrainingText};
+use crate::{LowRankFactors, OptimizerConfig, OptimizerKind, TrainBatch, TrainConfig, TrainError, TrainingText};
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +30,8 @@ pub struct StepReport {
 pub struct Trainer {
     /// Away only while the optimizer has it, so that it can write weights where they lie.
     gpt: Option<Gpt>,
+    /// Trained in place of the model's parameters where they are there; the model has the merged matrices.
+    factors: Option<LowRankFactors>,
     optimizer: Optimizer,
     step: u64,
     train: TrainConfig,
@@ -62,7 +64,31 @@ impl Trainer {
         }
         let pools = WorkerPools::new(&gpt.device())?;
         let device = gpt.device().autodiff();
-        Ok(Self { gpt: Some(gpt.train()), optimizer, step, train, optimizer_config, device, pools })
+        Ok(Self { gpt: Some(gpt.train()), factors: None, optimizer, step, train, optimizer_config, device, pools })
+    }
+
+    /// The same, training low-rank factors alone; the model's matrices become those that the factors merge to.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] for an optimizer that does not train factors.
+    pub fn with_factors(self, factors: LowRankFactors) -> Result<Self, TrainError> {
+        if self.optimizer_config.kind == OptimizerKind::Muon {
+            return Err(TrainError::Config(
+                "optimizer.kind = \"muon\": low-rank factors are trained by AdamW; set optimizer.kind=adamw, or lora.rank=0 to train all parameters".into(),
+            ));
+        }
+        let gpt = self.gpt.map(|gpt| factors.merge_into(gpt));
+        Ok(Self { gpt, factors: Some(factors), ..self })
+    }
+
+    /// Low-rank factors, where they are what is trained.
+    pub fn factors(&self) -> Option<&LowRankFactors> {
+        self.factors.as_ref()
+    }
+
+    /// How many numbers are trained.
+    pub fn num_trained(&self) -> usize {
+        self.factors.as_ref().map_or_else(|| self.gpt().num_params(), LowRankFactors::num_params)
     }
 
     /// Steps taken so far.
@@ -116,14 +142,21 @@ impl Trainer {
         let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
         let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
         let steps = [step, self.train.steps];
-        let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, &self.optimizer_config, &self.pools);
-        self.gpt = self.gpt.take().map(stepped);
+        let config = &self.optimizer_config;
+        if let Some(factors) = self.factors.take() {
+            let factors = self.optimizer.step_factors(factors, gradients, steps, config);
+            self.gpt = self.gpt.take().map(|gpt| factors.merge_into(gpt));
+            self.factors = Some(factors);
+        } else {
+            let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, config, &self.pools);
+            self.gpt = self.gpt.take().map(stepped);
+        }
         self.step = step;
         Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
     }
 
     /// Mean loss and gradient of the next step's effective batch, before clipping: the sum over the micro-batches, in
-    /// their order.
+    /// their order. The gradient is of what is trained: of low-rank factors where there are some.
     ///
     /// # Errors
     /// [`TrainError::Device`].
@@ -154,7 +187,12 @@ impl Trainer {
             all.push(losses);
             add_gradients(total, gradients);
         };
-        self.pools.fold(micro_batches, (Vec::new(), BTreeMap::new()), piece, add)
+        let (losses, gradients) = self.pools.fold(micro_batches, (Vec::new(), BTreeMap::new()), piece, add);
+        let gradients = match &self.factors {
+            Some(factors) => factors.gradients(gradients),
+            None => gradients,
+        };
+        (losses, gradients)
     }
 
     /// The losses of a micro-batch, `[rows · seq_len]`, and its share of the gradient.
@@ -163,6 +201,10 @@ impl Trainer {
         let share = rows as f64 / self.train.batch_size as f64;
         // Parameters of its own: passes that share some wait for each other.
         let gpt = self.gpt().valid().train();
+        let gpt = match &self.factors {
+            Some(factors) => factors.freeze_others(gpt),
+            None => gpt,
+        };
         let context = ForwardContext { dropout, ..ForwardContext::default() };
         let losses = gpt.losses(batch.inputs, batch.targets, context).losses;
         let mut gradients = (losses.clone().mean() * share).backward();

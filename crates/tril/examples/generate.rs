@@ -1,7 +1,7 @@
 //! Several texts at once from one model: each piece as it becomes certain, why each ended, and what each token was
 //! chosen from.
 //!
-//!     cargo run --release -p tril --example generate -- runs/tales "Once upon" "The fox"
+//!     cargo run --release -p tril --example generate -- runs/tales "There was once" "The fox"
 
 #![expect(clippy::print_stdout, reason = "this is what it does")]
 

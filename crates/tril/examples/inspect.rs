@@ -1,7 +1,7 @@
 //! A look inside a model while it reads a text: what it would predict after each block, where each head looks from the
 //! last token, and what each head is worth.
 //!
-//!     cargo run --release -p tril --example inspect -- runs/tales "Once upon a time there was a"
+//!     cargo run --release -p tril --example inspect -- runs/tales "There was once a"
 
 #![expect(clippy::print_stdout, reason = "this is what it does")]
 

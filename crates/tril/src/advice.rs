@@ -126,7 +126,7 @@ fn passes_over(tokens: usize) -> f64 {
 }
 
 /// Steps for as many passes as suit a text.
-fn fitting_steps(recipe: &Recipe, tokens: usize) -> u64 {
+pub(crate) fn fitting_steps(recipe: &Recipe, tokens: usize) -> u64 {
     rounded(passes_over(tokens) * tokens as f64 / tokens_per_step(recipe))
 }
 

@@ -4,9 +4,10 @@ use tril_data::{Corpus, DocumentFormat, EncodedCorpus, Oddities};
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig};
 use tril_text::{TextBounds, Tokenizer};
-use tril_train::{Trainer, TrainingText};
+use tril_train::{LowRankFactors, Trainer, TrainingText};
 
 use crate::advice;
+use crate::fine_tuning::check_fresh;
 use crate::generate::GenerateRequest;
 use crate::recipe::{Recipe, SampleConfig};
 use crate::{ComputeDevice, Error};
@@ -24,9 +25,12 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
+    /// With fresh weights.
+    ///
     /// # Errors
     /// As [`crate::Training::begin_on`].
     pub fn of(corpus: &Corpus, mut recipe: Recipe, device: &ComputeDevice) -> Result<Self, Error> {
+        check_fresh(&recipe.lora)?;
         let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
         let text = EncodedCorpus::new(corpus, &tokenizer, recipe.data.validation_fraction)?;
         let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
@@ -36,10 +40,34 @@ impl Beginning {
         recipe.model = GptConfig { vocab_size: tokens, ..recipe.model }.resolve()?;
         recipe.check_memory()?;
         let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device.inner())?;
-        let trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
+        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        Self::from_parts(recipe, gpt, text, tokenizer, bounds)
+    }
+
+    /// With these weights.
+    ///
+    /// - bounds: what the model will have learnt that texts begin and end with
+    ///
+    /// # Errors
+    /// As [`crate::Training::begin_on`].
+    pub fn from_parts(
+        recipe: Recipe,
+        gpt: Gpt,
+        text: EncodedCorpus,
+        tokenizer: Tokenizer,
+        bounds: TextBounds,
+    ) -> Result<Self, Error> {
+        recipe.check_memory()?;
+        let factors = match recipe.lora.is_used() {
+            true => Some(LowRankFactors::new(&gpt, &recipe.lora, recipe.train.seed)?),
+            false => None,
+        };
+        let mut trainer = Trainer::new(gpt, Default::default(), 0, recipe.train.clone(), recipe.optimizer.clone())?;
+        if let Some(factors) = factors {
+            trainer = trainer.with_factors(factors)?;
+        }
         let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
         check_validation(&text)?;
-        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
         let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
         Ok(Self { recipe, trainer, training, text, tokenizer, bounds, sample })

@@ -80,6 +80,9 @@ pub enum Error {
     /// A run is to go on as what it is not.
     #[error("{0}")]
     CannotResume(String),
+    /// A model is to be trained as what it is not.
+    #[error("{0}")]
+    CannotFineTune(String),
     /// The text that a run was trained on cannot be opened where it was.
     #[error("the run's text: {source}; if it has moved, name its new place")]
     TextMoved {

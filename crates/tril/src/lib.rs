@@ -4,7 +4,8 @@
 //! step-by-step generation computes; a cache of keys and values changes the cost of a step, never its result. On the CPU
 //! in f32 all of that holds to the last bit, and [`prove`](prove::prove) shows it on any checkpoint.
 //!
-//! [`Training`] begins a run from a [`Recipe`] and a text. [`Model`] opens what it saved, or a Hugging Face directory.
+//! [`Training`] begins a run from a [`Recipe`] and a text. [`Model`] opens what it saved, or a Hugging Face directory;
+//! [`FineTuning`] begins a run from its weights.
 //! [`TextGenerator`] makes texts, any number of them at a time, as an iterator of events; [`Chat`] writes one in turn with
 //! a user; a [`Receipt`] says how each token of a text came about, and [`Receipt::check`] checks it.
 //!
@@ -43,6 +44,7 @@ mod chat;
 mod checkup;
 mod device;
 mod error;
+mod fine_tuning;
 mod generate;
 mod loaded_model;
 mod receipt;
@@ -63,6 +65,7 @@ pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
 pub use error::{Error, is_device_failure, is_user_error};
+pub use fine_tuning::{FineTuning, Origin};
 pub use generate::{
     Completion, CutCharacter, GenerateRequest, GeneratedText, RequestError, TextEvent, TextEventKind, TextGenerator,
 };

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_data::{Corpus, DataError, DocumentFormat};
+use tril_data::{Corpus, DataError, DocumentFormat, FileGlob};
 use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::{TokenizerConfig, text_from_bytes};
-use tril_train::{OptimizerConfig, TrainConfig};
+use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
 
 /// The recipe that runs when none is named.
 pub const DEFAULT_RECIPE: &str = "tales";
@@ -84,6 +84,8 @@ pub struct Recipe {
     pub train: TrainConfig,
     /// How weights change.
     pub optimizer: OptimizerConfig,
+    /// Low-rank factors in place of all weights, of a run that begins from a model's.
+    pub lora: LoraConfig,
     /// What is shown while training.
     pub sample: SampleConfig,
 }
@@ -94,6 +96,8 @@ pub struct Recipe {
 pub struct DataConfig {
     /// Name of an embedded corpus, or path of a file or directory.
     pub source: String,
+    /// Of a directory: which files are read, such as `*.md`; empty for all.
+    pub glob: String,
     /// For lines of JSON: the field that is the text of a document; empty for plain text.
     pub field: String,
     /// For documents in one text: what stands between them; empty where each file is one.
@@ -104,7 +108,8 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { source: "tales".into(), field: String::new(), separator: String::new(), validation_fraction: 0.1 }
+        let none = String::new;
+        Self { source: "tales".into(), glob: none(), field: none(), separator: none(), validation_fraction: 0.1 }
     }
 }
 
@@ -122,7 +127,7 @@ impl DataConfig {
     /// # Errors
     /// As [`Corpus::open_as`].
     pub fn open(&self) -> Result<Corpus, DataError> {
-        Corpus::open_as(&self.source, &self.format()?)
+        Corpus::open_as(&self.source, &self.format()?, FileGlob::new(&self.glob)?.as_ref())
     }
 }
 
@@ -165,12 +170,9 @@ impl Recipe {
     /// [`RecipeError::Toml`]; [`RecipeError::Field`] for an unknown section or field (the nearest known one is named) or
     /// a value of another type.
     pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
+        parse_table(text, origin)?;
         let text = text.trim_start_matches('\u{feff}');
-        let mut table: Table =
-            text.parse().map_err(|error| RecipeError::Toml { origin: origin.to_owned(), detail: plain(&error) })?;
         let wrong = |detail: String| RecipeError::Field { origin: origin.to_owned(), detail };
-        rename_fields(&mut table).map_err(wrong)?;
-        check_keys(&table, &known_fields(), "").map_err(wrong)?;
         // From the text, so that a value that cannot be is reported with its line.
         toml::from_str(text).map_err(|error| wrong(plain(&error)))
     }
@@ -180,17 +182,8 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::parse`]; [`RecipeError::Unreadable`], [`RecipeError::Unknown`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, RecipeError> {
-        let path = path.as_ref();
-        let name = path.to_str().filter(|name| !name.contains(['/', '\\', '.']) && !path.exists());
-        if let Some(name) = name {
-            return Self::shipped(name);
-        }
-        let unreadable = |source| RecipeError::Unreadable { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        let text = text_from_bytes(bytes, path);
-        let invalid = |fault: String| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, fault));
-        let text = text.map_err(|error| invalid(error.encoding_fault()))?;
-        Self::parse(&text, &path.display().to_string())
+        let (text, origin) = read(path.as_ref())?;
+        Self::parse(&text, &origin)
     }
 
     /// Changes one field, as in `model.n_layers=6`. The value is read as TOML; what is no TOML is text, so quotes may be
@@ -256,8 +249,33 @@ impl Recipe {
     }
 }
 
+/// The text of a recipe file, or of a shipped recipe by its name where no file is called so, and what messages call it.
+pub(crate) fn read(path: &Path) -> Result<(String, String), RecipeError> {
+    let name = path.to_str().filter(|name| !name.contains(['/', '\\', '.']) && !path.exists());
+    if let Some(name) = name {
+        return Ok((shipped_recipe(name)?.to_owned(), format!("the recipe {name}")));
+    }
+    let unreadable = |source| RecipeError::Unreadable { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let text = text_from_bytes(bytes, path);
+    let invalid = |fault: String| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, fault));
+    let text = text.map_err(|error| invalid(error.encoding_fault()))?;
+    Ok((text, path.display().to_string()))
+}
+
+/// The fields that a recipe's text writes out, by section, under their present names.
+pub(crate) fn parse_table(text: &str, origin: &str) -> Result<Table, RecipeError> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut table: Table =
+        text.parse().map_err(|error| RecipeError::Toml { origin: origin.to_owned(), detail: plain(&error) })?;
+    let wrong = |detail: String| RecipeError::Field { origin: origin.to_owned(), detail };
+    rename_fields(&mut table).map_err(wrong)?;
+    check_keys(&table, &known_fields(), "").map_err(wrong)?;
+    Ok(table)
+}
+
 /// Every section and field, with its default.
-fn known_fields() -> Table {
+pub(crate) fn known_fields() -> Table {
     Table::try_from(Recipe::default()).unwrap_or_default()
 }
 
@@ -313,7 +331,7 @@ fn unknown_key(key: &str, known: &Table, section: &str) -> String {
 }
 
 /// Applies one `section.field=value`.
-fn set(table: &mut Table, known: &Table, item: &str) -> Result<(), String> {
+pub(crate) fn set(table: &mut Table, known: &Table, item: &str) -> Result<(), String> {
     let usage = || "write it as section.field=value, such as model.n_layers=6".to_owned();
     let (path, text) = item.split_once('=').ok_or_else(usage)?;
     let (section, field) = path.trim().split_once('.').ok_or_else(usage)?;

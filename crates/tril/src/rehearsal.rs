@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use burn::module::Module;
+use tril_data::Corpus;
 use tril_model::memory;
 use tril_train::TrainConfig;
 
@@ -27,8 +28,10 @@ pub struct Rehearsal {
     pub train_tokens: usize,
     /// Tokens to validate on.
     pub validation_tokens: usize,
-    /// Numbers that would be learnt.
+    /// Numbers that the model is made of.
     pub params: usize,
+    /// Numbers that would be learnt: as many, or those of low-rank factors.
+    pub trained_params: usize,
     /// The least memory that a step takes, in bytes.
     pub memory_bytes: u64,
     /// How often all steps go over the training text.
@@ -50,9 +53,13 @@ impl Rehearsal {
         recipe.train.check()?;
         recipe.optimizer.check()?;
         let corpus = recipe.data.open()?;
-        let mut beginning = Beginning::of(&corpus, recipe, device)?;
-        let doubts = beginning.doubts(&corpus);
+        Self::of_beginning(Beginning::of(&corpus, recipe, device)?, &corpus)
+    }
+
+    pub(crate) fn of_beginning(mut beginning: Beginning, corpus: &Corpus) -> Result<Self, Error> {
+        let doubts = beginning.doubts(corpus);
         let params = beginning.trainer.model().num_params();
+        let trained_params = beginning.trainer.num_trained();
         let seconds_per_step = time_steps(&mut beginning)?;
         let Beginning { recipe, text, .. } = beginning;
         let TrainConfig { steps, batch_size, micro_batches, seq_len, eval_interval, .. } = recipe.train;
@@ -66,6 +73,7 @@ impl Rehearsal {
             train_tokens,
             validation_tokens,
             params,
+            trained_params,
             memory_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
             passes: steps as f64 * per_step / train_tokens as f64,
             seconds_per_step,

@@ -8,11 +8,12 @@ use tril_data::{Corpus, EncodedCorpus};
 use tril_model::{Gpt, checkpoint};
 use tril_text::{TextBounds, Tokenizer};
 use tril_train::{
-    BestCheckpoint, Evaluation, RunDir, StepReport, TextFiles, TrainError, TrainObserver, TrainOutcome, Trainer,
-    TrainingRun, TrainingText, learning_rate,
+    Evaluation, OpaqueFiles, RunDir, StepReport, TrainError, TrainObserver, TrainOutcome, TrainProgress, TrainState,
+    Trainer, TrainingRun, TrainingText, learning_rate,
 };
 
 use crate::beginning::{Beginning, check_validation, doubt_of_unknown, doubts_of_documents, sample};
+use crate::fine_tuning::{Origin, check_fresh, tokenizer_for_training};
 use crate::generate::GenerateRequest;
 use crate::recipe::Recipe;
 use crate::{ComputeDevice, Error, Model};
@@ -93,14 +94,26 @@ impl Training {
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        let beginning = Beginning::of(corpus, recipe, device)?;
+        Self::start(Beginning::of(corpus, recipe, device)?, corpus, None, dir.as_ref(), existing)
+    }
+
+    /// Makes the directory of a run. Everything that could be refused has been by now: nothing of an earlier run is touched
+    /// before.
+    pub(crate) fn start(
+        beginning: Beginning,
+        corpus: &Corpus,
+        origin: Option<&Origin>,
+        dir: &Path,
+        existing: ExistingRun,
+    ) -> Result<Self, Error> {
         let doubts = beginning.doubts(corpus);
         let Beginning { recipe, trainer, training, text, tokenizer, bounds, sample } = beginning;
-        // Everything that could be refused has been by now: nothing of an earlier run is touched before.
-        let replace = existing == ExistingRun::Replace;
-        let generation = Some(bounds.to_json()?.into_bytes());
-        let files = TextFiles { tokenizer: tokenizer.to_json()?.into_bytes(), generation };
-        let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, files, replace)?;
+        let opaque = OpaqueFiles {
+            tokenizer: tokenizer.to_json()?.into_bytes(),
+            generation: Some(bounds.to_json()?.into_bytes()),
+            origin: origin.map(Origin::to_json),
+        };
+        let dir = RunDir::create(dir, recipe.to_toml()?, opaque, existing == ExistingRun::Replace)?;
         let mut begun = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None);
         begun.doubts = doubts;
         Ok(begun)
@@ -129,6 +142,7 @@ impl Training {
         }
         recipe.train.check()?;
         recipe.optimizer.check()?;
+        recipe.lora.check()?;
         let refuse = |message: String| Err(Error::CannotResume(message));
         if recipe.tokenizer != stored.tokenizer {
             return refuse("tokenizer.…: a run cannot change its tokenizer; begin a new run".into());
@@ -137,6 +151,11 @@ impl Training {
             return refuse(
                 "optimizer.kind: a run cannot change its optimizer, because the new one would have no state; begin a new run"
                     .into(),
+            );
+        }
+        if recipe.lora != stored.lora {
+            return refuse(
+                "lora.…: a run cannot change which factors it trains; --from begins a new run from its weights".into(),
             );
         }
         let gpt = checkpoint::load_model(&from, device.inner())?;
@@ -159,7 +178,18 @@ impl Training {
         if tokens != vocab_size {
             return Err(Error::TokenizerMismatch { path: from, tokens, vocab_size });
         }
-        let (optimizer, progress) = RunDir::load(&from, &gpt, recipe.optimizer.kind, device.inner())?;
+        let TrainState { optimizer, factors, progress } =
+            RunDir::load(&from, &gpt, recipe.optimizer.kind, &recipe.lora, device.inner())?;
+        // What texts end with may have been learnt before this run's text.
+        let origin = dir.opaque().origin.as_deref().map(Origin::from_json);
+        let known_bounds = match (&origin, &dir.opaque().generation) {
+            (Some(_), Some(json)) => Some(TextBounds::from_json(json, &from.join(checkpoint::GENERATION), &tokenizer)?),
+            _ => None,
+        };
+        let tokenizer = match known_bounds {
+            Some(bounds) => tokenizer_for_training(&tokenizer, bounds.eos_token_id, &from)?,
+            None => tokenizer,
+        };
         if recipe.train.steps < progress.step {
             return refuse(format!(
                 "train.steps = {} is less than the {} steps that the run has taken: name a higher number to go on",
@@ -173,17 +203,20 @@ impl Training {
             return Err(TrainError::OtherText.into());
         }
         check_validation(&text)?;
-        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        let bounds = known_bounds.unwrap_or_else(|| TextBounds::learnt(&tokenizer, &text.train.ids));
         let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
         let doubt = doubt_of_schedule(&stored, &recipe, progress.step);
-        let trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
+        let mut trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
+        if let Some(factors) = factors {
+            trainer = trainer.with_factors(factors)?;
+        }
         if let Some(new) = &changes.dir {
             dir = dir.branch(&from, &progress, new, replace)?;
         }
         dir.set_recipe(recipe.to_toml()?);
         dir.set_generation(bounds.to_json()?.into_bytes());
-        let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best);
+        let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, Some(progress));
         let documents = doubts_of_documents(&corpus, &resumed.recipe, &resumed.tokenizer);
         resumed.doubts.extend(doubt.into_iter().chain(documents).chain(corpus.skipped));
         Ok(resumed)
@@ -198,7 +231,7 @@ impl Training {
         corpus: EncodedCorpus,
         tokenizer: Tokenizer,
         sample: GenerateRequest,
-        best: Option<BestCheckpoint>,
+        progress: Option<TrainProgress>,
     ) -> Self {
         let run = TrainingRun {
             trainer,
@@ -207,7 +240,8 @@ impl Training {
             training,
             validation: corpus.validation.ids.clone(),
             validation_bytes: corpus.validation.predicted_bytes,
-            best,
+            best: progress.and_then(|progress| progress.best),
+            since_best: progress.map_or(0, |progress| progress.since_best),
         };
         let mut doubts = recipe.doubts();
         doubts.extend(doubt_of_unknown(&corpus));
@@ -248,9 +282,25 @@ impl Training {
         &self.run.dir
     }
 
+    /// The model that the run began from, where it did not begin with fresh weights.
+    pub fn origin(&self) -> Option<Origin> {
+        self.run.dir.opaque().origin.as_deref().and_then(Origin::from_json)
+    }
+
+    /// How many numbers are trained: all of the model, or those of low-rank factors.
+    pub fn num_trained(&self) -> usize {
+        self.run.trainer.num_trained()
+    }
+
     /// Steps taken so far.
     pub fn step(&self) -> u64 {
         self.run.trainer.step_count()
+    }
+
+    /// Whether there is nothing left to do: all steps are taken, or evaluations have found no new best for as long as
+    /// `train.patience` allows.
+    pub fn is_done(&self) -> bool {
+        self.step() >= self.recipe.train.steps || self.run.is_out_of_patience()
     }
 
     /// The model as it stands now.
@@ -272,6 +322,7 @@ impl Training {
 fn check_beginning(recipe: &Recipe, dir: &Path, existing: ExistingRun) -> Result<(), Error> {
     recipe.train.check()?;
     recipe.optimizer.check()?;
+    check_fresh(&recipe.lora)?;
     Ok(RunDir::check_free(dir, existing == ExistingRun::Replace)?)
 }
 

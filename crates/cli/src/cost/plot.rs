@@ -1,4 +1,5 @@
-//! The report of `tril cost` as a picture: operations and time of a token over the length of the context.
+//! The report of `tril cost` as a picture: operations and time of a token over the length of the context, on a logarithmic
+//! scale, since without a cache they are hundreds of times what they are with it.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -6,7 +7,7 @@ use tril_prove::cost::RouteCost;
 
 use super::CostOutput;
 use super::table::{LETTERS, Quantity};
-use crate::quantity::significant;
+use crate::quantity::grouped;
 
 /// Width and height in pixels, of which each of the two diagrams takes one half.
 const SIZE: (u32, u32) = (1000, 420);
@@ -16,6 +17,9 @@ const COLOURS: [RGBColor; 3] = [RGBColor(213, 94, 0), RGBColor(0, 114, 178), RGB
 
 /// The reader's own; no font is needed to draw. Sizes are 1.24 times those in pixels, as the library counts them.
 const FONT: &str = "sans-serif";
+
+/// How far the scale goes beyond the highest value, so that the legend stands above the curves.
+const ROOM_FOR_LEGEND: f64 = 15.0;
 
 const NAMES: [&str; 3] = ["without a cache", "with the cache", "prefill in chunks, then the cache"];
 
@@ -45,13 +49,17 @@ fn diagram(
     let contexts = report.prompt_tokens + report.new_tokens - 1;
     let unit = quantity.unit(finding.matrix_flops as f64);
     let lines: Vec<Vec<(f64, f64)>> = report.routes.iter().map(|route| line(route, quantity, unit.factor)).collect();
-    let highest = lines.iter().flatten().fold(0.0, |max: f64, (_, value)| max.max(*value));
+    let values = || lines.iter().flatten().map(|(_, value)| *value).filter(|value| *value > 0.0);
+    let (lowest, highest) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+    // A machine whose clock saw no time pass has nothing to draw.
+    let (lowest, highest) =
+        if lowest < highest { (lowest, highest) } else { (highest.max(1e-9) / 2.0, highest.max(1e-9)) };
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{title}, {} a token", unit.name), (FONT, 18))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..(contexts + 1) as f64, 0.0..1.05 * highest)
+        .build_cartesian_2d(0.0..(contexts + 1) as f64, (lowest / 1.3..highest * ROOM_FOR_LEGEND).log_scale())
         .map_err(drawing)?;
     chart
         .configure_mesh()
@@ -60,7 +68,7 @@ fn diagram(
         .x_labels(8)
         .y_labels(6)
         .x_label_formatter(&|context| format!("{context:.0}"))
-        .y_label_formatter(&|value| if *value == 0.0 { "0".to_owned() } else { significant(*value) })
+        .y_label_formatter(&|value| label(*value))
         .label_style((FONT, 15))
         .draw()
         .map_err(drawing)?;
@@ -79,6 +87,11 @@ fn diagram(
         .label_font((FONT, 15))
         .draw()
         .map_err(drawing)
+}
+
+/// A power of ten, such as 1,000 or 0.01.
+fn label(value: f64) -> String {
+    if value >= 1.0 { grouped(value) } else { format!("{value:.6}").trim_end_matches('0').to_owned() }
 }
 
 /// A route as points; a pass of several tokens gives each the same share and is drawn from its first to its last.

@@ -1,4 +1,5 @@
-//! The report of `tril cost` as a table over the length of the context, 100 columns wide, and what it comes to.
+//! The report of `tril cost` as a table over the length of the context, 100 columns wide or in three parts where the terminal
+//! is narrower, and what it comes to.
 
 use std::io::{Result, Write};
 use std::ops::RangeInclusive;
@@ -7,6 +8,7 @@ use tril_prove::Tolerance;
 use tril_prove::cost::{Agreement, PassCost, RouteCost};
 
 use super::CostOutput;
+use crate::folded::is_narrow;
 use crate::quantity::{Unit, grouped, significant};
 use crate::shown::on_one_line;
 
@@ -59,34 +61,61 @@ pub fn write(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     write_heading(finding, out)?;
     let contexts = report.prompt_tokens + report.new_tokens - 1;
     let units = QUANTITIES.map(|quantity| quantity.unit(smallest(&report.routes, quantity)));
-    let heads = ["", " read", ""].into_iter().zip(&units).map(|(what, unit)| format!("{}{what} a token", unit.name));
-    write_line("", heads.map(|head| format!("{head:>27}")), out)?;
-    let letters = LETTERS.map(|letter| format!("{letter:>9}")).concat();
-    write_line("context", [&letters; 3], out)?;
-    for range in ranges(contexts) {
-        let cells = QUANTITIES.iter().zip(&units).map(|(quantity, unit)| {
-            let cell = |route: &RouteCost| significant(mean(route, &range, *quantity) / unit.factor);
-            report.routes.iter().map(|route| format!("{:>9}", cell(route))).collect::<String>()
-        });
-        write_line(&name(&range), cells, out)?;
-    }
-    writeln!(out)?;
-    let units = QUANTITIES.map(|quantity| match quantity {
+    let totals = QUANTITIES.map(|quantity| match quantity {
         Quantity::Seconds => Unit { factor: 1.0, name: "s".to_owned() },
         other => other.unit(report.routes.iter().map(|route| other.total(route)).fold(f64::INFINITY, f64::min)),
     });
-    let heads = ["", " read", ""].into_iter().zip(&units).map(|(what, unit)| format!("{}{what} in all", unit.name));
-    write_line("", heads.map(|head| format!("{head:>27}")), out)?;
-    let totals = QUANTITIES.iter().zip(&units).map(|(quantity, unit)| {
-        let cell = |route: &RouteCost| format!("{:>9}", significant(quantity.total(route) / unit.factor));
-        report.routes.iter().map(cell).collect::<String>()
-    });
-    write_line("all", totals, out)?;
+    let columns: Vec<Column<'_>> = (0..QUANTITIES.len())
+        .map(|at| Column { quantity: QUANTITIES[at], unit: &units[at], total: &totals[at] })
+        .collect();
+    let together = if is_narrow() { 1 } else { columns.len() };
+    for columns in columns.chunks(together) {
+        write_columns(&report.routes, contexts, columns, out)?;
+    }
     out.write_all(LEGEND.as_bytes())?;
     let runs: Vec<String> = report.routes.iter().map(|route| route.runs.to_string()).collect();
     writeln!(out, "Time: one pass, copying its logits out included; the median of {} runs.\n", runs.join(", "))?;
     write_growth(finding, out)?;
     write_agreement(finding, out)
+}
+
+/// What is told of a quantity, for each route.
+struct Column<'a> {
+    quantity: Quantity,
+    unit: &'a Unit,
+    /// The unit of all passes together.
+    total: &'a Unit,
+}
+
+impl Column<'_> {
+    /// A number for each route.
+    fn cells(&self, routes: &[RouteCost], value: impl Fn(&RouteCost) -> f64) -> String {
+        routes.iter().map(|route| format!("{:>9}", significant(value(route)))).collect()
+    }
+
+    fn head(&self, unit: &Unit, of: &str) -> String {
+        let read = if matches!(self.quantity, Quantity::Bytes) { " read" } else { "" };
+        format!("{:>27}", format!("{}{read} {of}", unit.name))
+    }
+}
+
+/// Writes some quantities side by side: of a token over the length of the context, and of all.
+fn write_columns(routes: &[RouteCost], contexts: usize, columns: &[Column<'_>], out: &mut impl Write) -> Result<()> {
+    write_line("", columns.iter().map(|column| column.head(column.unit, "a token")), out)?;
+    let letters = LETTERS.map(|letter| format!("{letter:>9}")).concat();
+    write_line("context", columns.iter().map(|_| &letters), out)?;
+    for range in ranges(contexts) {
+        let cells = columns
+            .iter()
+            .map(|column| column.cells(routes, |route| mean(route, &range, column.quantity) / column.unit.factor));
+        write_line(&name(&range), cells, out)?;
+    }
+    writeln!(out)?;
+    write_line("", columns.iter().map(|column| column.head(column.total, "in all")), out)?;
+    let cells =
+        columns.iter().map(|column| column.cells(routes, |route| column.quantity.total(route) / column.total.factor));
+    write_line("all", cells, out)?;
+    if is_narrow() { writeln!(out) } else { Ok(()) }
 }
 
 /// What is counted.

@@ -65,7 +65,7 @@ struct Progress {
 impl Progress {
     fn new(experiment: &Experiment) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let template = "{bar:24} {pos}/{len} {msg} {eta} left of this run";
+            let template = "{bar:16} {pos}/{len} {eta} left {wide_msg}";
             let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
             ProgressBar::new(1).with_style(style.progress_chars("━╸─"))
         });

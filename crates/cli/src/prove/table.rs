@@ -1,10 +1,12 @@
-//! The report of `tril prove` as a table, 100 columns wide, and what it means in plain words.
+//! The report of `tril prove` as a table, 100 columns wide or a proof in two lines where the terminal is narrower, and what
+//! it means in plain words.
 
 use std::io::{Result, Write};
 
 use tril_prove::{Control, Proof, ProofId, ProofOutcome, Tolerance};
 
 use super::ProveOutput;
+use crate::folded::is_narrow;
 use crate::shown;
 
 /// Writes the table and the summary.
@@ -22,7 +24,10 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     }
     let heads = ["tried", "compared", "differ", "ULP", "first", "demand"];
     let [tried, compared, differ, ulps, first, demand] = heads;
-    writeln!(out, "\n{tried:>56} {compared:>8} {differ:>7} {ulps:>5} {first:>7} {demand:>7}")?;
+    match is_narrow() {
+        true => writeln!(out)?,
+        false => writeln!(out, "\n{tried:>56} {compared:>8} {differ:>7} {ulps:>5} {first:>7} {demand:>7}")?,
+    }
     let mut claim = 0;
     for proof in &report.proofs {
         if proof.claim != claim {
@@ -63,7 +68,10 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
         ProofOutcome::Open => "open",
         ProofOutcome::NotApplicable => {
             let reason = proof.reason.as_deref().unwrap_or_default();
-            return writeln!(out, "  {label:<29} {reason:<63} {:>4}", "n/a");
+            return match is_narrow() {
+                true => writeln!(out, "  {label:<29} {:>4}\n    {reason}", "n/a"),
+                false => writeln!(out, "  {label:<29} {reason:<63} {:>4}", "n/a"),
+            };
         }
     };
     let cases = match proof.possible_cases {
@@ -79,6 +87,13 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
         (None, _) => "equal".to_owned(),
     };
     let positions = proof.positions;
+    if is_narrow() {
+        writeln!(out, "  {label:<29} {outcome:>4}")?;
+        return writeln!(
+            out,
+            "    {cases}, {positions} compared; differ {difference} ({ulps} ULP), first {first}, demand {demand}"
+        );
+    }
     writeln!(
         out,
         "  {label:<29} {cases:>24} {positions:>8} {difference:>7} {ulps:>5} {first:>7} {demand:>7} {outcome:>4}"
@@ -92,11 +107,17 @@ fn write_control(control: &Control, out: &mut impl Write) -> Result<()> {
     let (difference, outcome) = (scientific(*max_difference), if control.differs() { "seen" } else { "open" });
     let ulps = in_ulps(*max_ulps);
     writeln!(out, "Control: what must differ")?;
-    writeln!(
-        out,
-        "  {:<29} {differ:>24} {positions:>8} {difference:>7} {ulps:>5} {:>7} {:>7} {outcome:>4}",
-        "the head's sums cut in two", "-", "differ"
-    )?;
+    let label = "the head's sums cut in two";
+    if is_narrow() {
+        writeln!(out, "  {label:<29} {outcome:>4}")?;
+        writeln!(out, "    {differ}, {positions} compared; differ {difference} ({ulps} ULP), demand differ")?;
+    } else {
+        writeln!(
+            out,
+            "  {label:<29} {differ:>24} {positions:>8} {difference:>7} {ulps:>5} {:>7} {:>7} {outcome:>4}",
+            "-", "differ"
+        )?;
+    }
     if !control.differs() {
         writeln!(out, "  The sums come out the same in either order: on this text, equal bits show nothing.")?;
     }

@@ -59,7 +59,7 @@ pub fn read(path: &Path, json_lines: bool, options: &GenerateOptions) -> Result<
 /// comes back with the text.
 fn object(name: &str, line: &str, options: &GenerateOptions) -> Result<Prompt> {
     let Line { prompt, id, sample, max_tokens, sampler } = serde_json::from_str(line)
-        .with_context(|| format!("{name}: it must be an object such as {{\"prompt\": \"Once\", \"seed\": 7}}"))?;
+        .with_context(|| format!("{name}: it must be an object such as {{\"prompt\": \"There was\", \"seed\": 7}}"))?;
     let mut options = options.clone();
     if !sampler.is_empty() {
         let mut settings = serde_json::to_value(&options.sampler)?;

@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::cells::Cell;
 use super::{Scored, Token};
+use crate::folded::stdout_width;
 use crate::shown::{on_one_line, quoted};
 
 /// How many of the most surprising places are named.
@@ -14,37 +15,78 @@ const MOST_SURPRISING: usize = 10;
 /// How much text is shown before such a place, in characters.
 const BEFORE: usize = 30;
 
+/// The same in a narrow terminal.
+const BEFORE_SHORT: usize = 10;
+
 /// Width of the column of tokens.
 const TOKEN_WIDTH: usize = 18;
 
 /// Writes one row a token, then the summary.
 pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
     write_heading(scored, out)?;
+    let form = RowForm::of_terminal();
     let [byte, context, logprob, rank, entropy] = ["byte", "context", "logprob", "rank", "entropy"];
     let token = padded("token");
-    writeln!(out, "\n{byte:>8} {context:>7} {logprob:>9} {rank:>6} {entropy:>7}  {token} first choice, if different")?;
+    match form {
+        RowForm::Whole => writeln!(
+            out,
+            "\n{byte:>8} {context:>7} {logprob:>9} {rank:>6} {entropy:>7}  {token} first choice, if different"
+        )?,
+        RowForm::OneChoice => {
+            writeln!(out, "\n{byte:>8} {context:>7} {logprob:>9} {rank:>6} {entropy:>7}  {token} first choice")?;
+        }
+        RowForm::Short => writeln!(out, "\n{byte:>8} {logprob:>9} {rank:>6}  token")?,
+    }
     for token in &scored.tokens {
-        write_row(scored, token, out)?;
+        write_row(scored, token, form, out)?;
     }
     writeln!(out)?;
     write_most_surprising(scored, out)?;
     write_summary(scored, out)
 }
 
-fn write_row(scored: &Scored, Token { id, bytes, score }: &Token, out: &mut impl Write) -> Result<()> {
+/// How much of a row there is room for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RowForm {
+    /// All of it.
+    Whole,
+    /// With short headings.
+    OneChoice,
+    /// Place, log-probability, rank and token.
+    Short,
+}
+
+impl RowForm {
+    fn of_terminal() -> Self {
+        match stdout_width() {
+            Some(..76) => Self::Short,
+            Some(76..96) => Self::OneChoice,
+            _ => Self::Whole,
+        }
+    }
+}
+
+fn write_row(scored: &Scored, Token { id, bytes, score }: &Token, form: RowForm, out: &mut impl Write) -> Result<()> {
     let (byte, text) = (bytes.start, quoted(&scored.tokenizer.token_text(*id)));
     let Some(score) = score else {
-        return writeln!(
-            out,
-            "{byte:>8} {:>7} {:>9} {:>6} {:>7}  {} (nothing predicts it)",
-            0,
-            "-",
-            "-",
-            "-",
-            padded(&text)
-        );
+        return match form {
+            RowForm::Short => writeln!(out, "{byte:>8} {:>9} {:>6}  {text}", "-", "-"),
+            _ => writeln!(
+                out,
+                "{byte:>8} {:>7} {:>9} {:>6} {:>7}  {} {}",
+                0,
+                "-",
+                "-",
+                "-",
+                padded(&text),
+                if form == RowForm::Whole { "(nothing predicts it)" } else { "(not predicted)" }
+            ),
+        };
     };
     let (context, logprob, rank, entropy) = (score.context, score.logprob, score.rank, score.entropy);
+    if form == RowForm::Short {
+        return writeln!(out, "{byte:>8} {logprob:>9.4} {rank:>6}  {text}");
+    }
     write!(out, "{byte:>8} {context:>7} {logprob:>9.4} {rank:>6} {entropy:>7.4}  ")?;
     match score.alternatives.first().filter(|_| rank > 1) {
         Some(first) => writeln!(out, "{} {}", padded(&text), choice(scored, *first)),
@@ -87,15 +129,19 @@ pub fn write_most_surprising(scored: &Scored, out: &mut impl Write) -> Result<()
     for (surprise, cell) in cells {
         let before = &scored.text[..cell.bytes.start];
         let line = 1 + before.matches('\n').count();
-        let start = before.char_indices().rev().take(BEFORE).last().map_or(before.len(), |(start, _)| start);
+        // In a narrow terminal what was expected has a line of its own.
+        let is_short = RowForm::of_terminal() == RowForm::Short;
+        let most = if is_short { BEFORE_SHORT } else { BEFORE };
+        let start = before.char_indices().rev().take(most).last().map_or(before.len(), |(start, _)| start);
         let before = on_one_line(&before[start..]);
-        let spaces = " ".repeat(BEFORE.saturating_sub(before.width()));
+        let spaces = " ".repeat(if is_short { 0 } else { BEFORE.saturating_sub(before.width()) });
         let text = quoted(&scored.text[cell.bytes.clone()]);
         write!(out, "{surprise:>7.2} nats  line {line:<5} {spaces}{before} {text}")?;
         // What was expected instead can be told of a single token, not of a character in pieces.
         let token = &scored.tokens[cell.tokens.start];
         let first = token.score.as_ref().and_then(|score| score.alternatives.first());
         match first.filter(|first| cell.tokens.len() == 1 && first.0 != token.id) {
+            Some(first) if is_short => writeln!(out, "\n{:>12}expected {}", "", choice(scored, *first))?,
             Some(first) => writeln!(out, ", expected {}", choice(scored, *first))?,
             None => writeln!(out)?,
         }

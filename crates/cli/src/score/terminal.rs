@@ -7,6 +7,7 @@ use anstyle::{Ansi256Color, Color, RgbColor, Style};
 use super::cells::{LEVEL_NAMES, level};
 use super::columns::{write_heading, write_most_surprising, write_summary};
 use super::{Scored, cells::Cell};
+use crate::folded::{fold, stdout_width};
 use crate::shown::{Shown, shown};
 
 /// Backgrounds from level 1 on, in 24 bits and as the nearest of 256 colours; the foreground is black, on the last
@@ -25,16 +26,13 @@ const WINDOW_MARK: &str = "│";
 /// Writes heading, legend, text and summary.
 pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
     let palette = Palette::of_terminal();
-    write_heading(scored, out)?;
-    for (level, name) in LEVEL_NAMES.iter().enumerate() {
-        let style = palette.level(level);
-        write!(out, "{style} {name} {style:#} ")?;
-    }
-    let unpredicted = unpredicted();
-    writeln!(out, "{unpredicted}first{unpredicted:#}: nothing predicts it")?;
+    write_folded(out, |lines| write_heading(scored, lines))?;
+    write_legend(&palette, out)?;
     if scored.summary.windows > 1 {
         let (mark, seq_len) = (window_mark(), scored.summary.seq_len);
-        writeln!(out, "{mark}{WINDOW_MARK}{mark:#} a window of {seq_len} tokens begins, from an empty context")?;
+        write_folded(out, |lines| {
+            writeln!(lines, "{mark}{WINDOW_MARK}{mark:#} a window of {seq_len} tokens begins, from an empty context")
+        })?;
     }
     writeln!(out)?;
     let mut end = 0;
@@ -45,8 +43,34 @@ pub fn write(scored: &Scored, out: &mut impl Write) -> Result<()> {
     }
     write_text(&scored.text[end..], Style::new(), out)?;
     writeln!(out, "{}", if scored.text.ends_with('\n') { "" } else { "\n" })?;
-    write_most_surprising(scored, out)?;
-    write_summary(scored, out)
+    write_folded(out, |lines| {
+        write_most_surprising(scored, lines)?;
+        write_summary(scored, lines)
+    })
+}
+
+/// Writes what the colours are, on as many lines as it takes.
+fn write_legend(palette: &Palette, out: &mut impl Write) -> Result<()> {
+    let (width, mut used) = (stdout_width().unwrap_or(usize::MAX), 0);
+    let mut item = |text: String, columns: usize| -> String {
+        let begins_line = used > 0 && used + columns > width;
+        used = if begins_line { columns } else { used + columns };
+        if begins_line { format!("\n{text}") } else { text }
+    };
+    for (level, name) in LEVEL_NAMES.iter().enumerate() {
+        let style = palette.level(level);
+        write!(out, "{}", item(format!("{style} {name} {style:#} "), name.chars().count() + 3))?;
+    }
+    let (unpredicted, text) = (unpredicted(), ": nothing predicts it");
+    let columns = "first".len() + text.len();
+    writeln!(out, "{}", item(format!("{unpredicted}first{unpredicted:#}{text}"), columns))
+}
+
+/// Writes lines around the text, which fit the terminal; the text itself is the terminal's to break.
+fn write_folded(out: &mut impl Write, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    let mut lines = Vec::new();
+    write(&mut lines)?;
+    out.write_all(fold(&String::from_utf8_lossy(&lines), stdout_width()).as_bytes())
 }
 
 fn write_cell(scored: &Scored, cell: &Cell, palette: &Palette, out: &mut impl Write) -> Result<()> {

@@ -7,6 +7,7 @@ use tril_prove::{Failure, Fault, Tolerance, Verdict};
 
 use super::VerifyOutput;
 use crate::ending::reason;
+use crate::folded::is_narrow;
 use crate::shown::{self, on_one_line, quoted};
 
 /// Tokens of the text that a failure quotes before its place.
@@ -30,10 +31,14 @@ pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, ou
     let heads =
         ["prompt", "sample", "tokens", "checked", "undecided", "failed", "contexts", "logprob differs", "ended by"];
     let [prompt, sample, tokens, checked, undecided, failed, contexts, differs, ended] = heads;
-    writeln!(
-        out,
-        "\n{prompt:>6} {sample:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {differs:>16}  {ended}"
-    )?;
+    if is_narrow() {
+        writeln!(out)?;
+    } else {
+        writeln!(
+            out,
+            "\n{prompt:>6} {sample:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {differs:>16}  {ended}"
+        )?;
+    }
     for sample in &finding.samples {
         write_row(sample, out)?;
     }
@@ -55,6 +60,13 @@ fn write_row(sample: &SampleCheck, out: &mut impl Write) -> Result<()> {
         Verdict::Undecided => "open",
         Verdict::Fail => "FAIL",
     };
+    if is_narrow() {
+        writeln!(out, "prompt {prompt}, sample {sample_index}  {outcome}")?;
+        return writeln!(
+            out,
+            "  {tokens} tokens, {checked} checked, {undecided} undecided, {failed} failed, {contexts} contexts; logprobs differ by {difference}; ended by {finish}"
+        );
+    }
     writeln!(
         out,
         "{prompt:>6} {sample_index:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {difference:>16}  {finish:<13} {outcome}"

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tril_model::{ModelError, files};
 
-use super::{CHECKPOINT_FILES, PROGRESS, io, to_json};
+use super::{CHECKPOINT_FILES, PROGRESS, io, remove_file, to_json};
 use crate::TrainError;
 
 const NAME: &str = "checkpoints.json";
@@ -123,10 +123,6 @@ pub(super) fn is_checkpoint(path: &Path) -> bool {
 /// Removes the files of a checkpoint, and its directory unless the user keeps something else there; or a file.
 fn remove(path: &Path) -> Result<(), TrainError> {
     let absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    let remove_file = |file: &Path| match std::fs::remove_file(file) {
-        Err(source) if !absent(&source) => Err(io("remove", file, source)),
-        _ => Ok(()),
-    };
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return remove_file(path);
     }

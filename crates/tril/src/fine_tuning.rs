@@ -1,0 +1,385 @@
+//! A new run that begins from the weights and the tokenizer of a model, whatever that was opened from.
+
+mod origin;
+
+use std::path::Path;
+
+use toml::{Table, Value};
+use tril_data::{Corpus, EncodedCorpus};
+use tril_model::checkpoint;
+use tril_text::{TextBounds, Tokenizer, TokenizerConfig, TokenizerKind};
+use tril_train::{LoraConfig, OptimizerConfig, OptimizerKind, TrainConfig, TrainError};
+
+use crate::advice::fitting_steps;
+use crate::beginning::Beginning;
+use crate::recipe::{Recipe, RecipeError, SampleConfig, known_fields, parse_table, read, set};
+use crate::{Error, ExistingRun, Model, Rehearsal, Training};
+
+pub use origin::Origin;
+
+/// Tokens of a step where nothing else is said.
+const STEP_TOKENS: usize = 1024;
+/// Windows are no longer than this where nothing else is said: more takes memory.
+const LONGEST_WINDOW: usize = 256;
+/// AdamW's highest rate for all parameters, times the width of the model: wider models take smaller steps.
+const RATE_BY_WIDTH: f64 = 0.2;
+/// Low-rank factors take larger ones (Schulman 2025, LoRA Without Regret: ten times as large).
+const LORA_RATE: f64 = 10.0;
+
+/// Sizes that a recipe may leave to be derived, by a zero.
+const DERIVED: [&str; 4] = ["vocab_size", "n_kv_heads", "d_head", "d_ff"];
+
+/// A run to be begun from a model. Its shape and its tokenizer are the model's; what is not given has a default that suits
+/// a model that has learnt much already: two or three passes over the text, by AdamW at a low rate.
+#[derive(Debug, Clone)]
+pub struct FineTuning<'a> {
+    model: &'a Model,
+    /// Fields by section, as recipes and settings give them.
+    given: Table,
+}
+
+impl<'a> FineTuning<'a> {
+    /// From a model, on the embedded stories unless a recipe or a setting names another text.
+    pub fn of(model: &'a Model) -> Self {
+        Self { model, given: Table::new() }
+    }
+
+    /// Takes the fields that a recipe file or a shipped recipe writes out, over those given before.
+    ///
+    /// # Errors
+    /// As [`Recipe::open`].
+    pub fn with_recipe(self, path: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        let (text, origin) = read(path.as_ref())?;
+        self.with_recipe_text(&text, &origin)
+    }
+
+    /// The same for a recipe's text, found at `origin`.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`].
+    pub fn with_recipe_text(mut self, text: &str, origin: &str) -> Result<Self, RecipeError> {
+        // A value that cannot be is told with its line.
+        Recipe::parse(text, origin)?;
+        for (section, fields) in parse_table(text, origin)? {
+            match (self.given.get_mut(&section), fields) {
+                (Some(Value::Table(known)), Value::Table(fields)) => known.extend(fields),
+                (_, fields) => drop(self.given.insert(section, fields)),
+            }
+        }
+        Ok(self)
+    }
+
+    /// Sets a field, as in `train.steps=300`.
+    ///
+    /// # Errors
+    /// As [`Recipe::set`].
+    pub fn set(&mut self, item: &str) -> Result<(), RecipeError> {
+        // A value that cannot be is told with the setting that gives it.
+        Recipe::default().set(item)?;
+        let wrong = |detail: String| RecipeError::Field { origin: item.to_owned(), detail };
+        set(&mut self.given, &known_fields(), item).map_err(wrong)
+    }
+
+    /// Sets several fields, one after another.
+    ///
+    /// # Errors
+    /// As [`Recipe::set`], of the first that cannot be.
+    pub fn set_all<T: AsRef<str>>(&mut self, items: &[T]) -> Result<(), RecipeError> {
+        items.iter().try_for_each(|item| self.set(item.as_ref()))
+    }
+
+    /// Trains low-rank factors of the matrices of blocks alone.
+    ///
+    /// - alpha: 0 is the rank
+    #[must_use]
+    pub fn with_lora(mut self, LoraConfig { rank, alpha }: LoraConfig) -> Self {
+        let rank = i64::try_from(rank).unwrap_or(i64::MAX);
+        let fields = [("rank", Value::Integer(rank)), ("alpha", Value::Float(alpha))];
+        self.given.insert(
+            "lora".into(),
+            Value::Table(fields.map(|(name, value)| (name.into(), value)).into_iter().collect()),
+        );
+        self
+    }
+
+    /// The whole recipe for a text.
+    ///
+    /// - train_tokens: of the part that is trained on
+    ///
+    /// # Errors
+    /// [`Error::CannotFineTune`] for a field of the model or the tokenizer that says otherwise than the model does.
+    pub fn recipe(&self, train_tokens: usize) -> Result<Recipe, Error> {
+        self.check_model()?;
+        self.check_tokenizer()?;
+        let draft = self.merged(self.defaults())?;
+        let steps = fitting_steps(&draft, train_tokens);
+        let interval = steps.div_ceil(8).max(1);
+        let train = TrainConfig { steps, eval_interval: interval, checkpoint_interval: interval, ..draft.train };
+        let sample = SampleConfig { interval: steps.div_ceil(4).max(1), ..draft.sample };
+        let warmup_steps = (steps / 20).min(100);
+        let optimizer = OptimizerConfig { warmup_steps, ..draft.optimizer };
+        let recipe = self.merged(Recipe { train, sample, optimizer, ..draft })?;
+        recipe.train.check()?;
+        recipe.optimizer.check()?;
+        recipe.lora.check()?;
+        let (seq_len, limit) = (recipe.train.seq_len, self.model.config().max_seq_len);
+        if seq_len > limit {
+            return Err(Error::CannotFineTune(format!(
+                "train.seq_len = {seq_len} is longer than the {limit} positions that {} has: lower it",
+                self.model.path().display()
+            )));
+        }
+        Ok(recipe)
+    }
+
+    /// Begins the run on the text that the recipe names.
+    ///
+    /// # Errors
+    /// As [`Training::begin`]; [`Error::CannotFineTune`].
+    pub fn begin(&self, dir: impl AsRef<Path>, existing: ExistingRun) -> Result<Training, Error> {
+        // Said before the text is read, which may take long.
+        tril_train::RunDir::check_free(dir.as_ref(), existing == ExistingRun::Replace)?;
+        let corpus = self.recipe(0)?.data.open()?;
+        self.begin_on(&corpus, dir, existing)
+    }
+
+    /// Begins the run on a corpus that is in memory.
+    ///
+    /// # Errors
+    /// As [`FineTuning::begin`].
+    pub fn begin_on(&self, corpus: &Corpus, dir: impl AsRef<Path>, existing: ExistingRun) -> Result<Training, Error> {
+        let origin = Origin::of(self.model)?;
+        Training::start(self.beginning(corpus)?, corpus, Some(&origin), dir.as_ref(), existing)
+    }
+
+    /// Says what the run would be, and writes nothing.
+    ///
+    /// # Errors
+    /// As [`FineTuning::begin`], but for a directory: there is none.
+    pub fn rehearse(&self) -> Result<Rehearsal, Error> {
+        let corpus = self.recipe(0)?.data.open()?;
+        Rehearsal::of_beginning(self.beginning(&corpus)?, &corpus)
+    }
+
+    fn beginning(&self, corpus: &Corpus) -> Result<Beginning, Error> {
+        let tokenizer =
+            tokenizer_for_training(self.model.tokenizer(), self.model.tokenizer().end_of_text(), self.model.path())?;
+        let text = EncodedCorpus::new(corpus, &tokenizer, self.recipe(0)?.data.validation_fraction)?;
+        let recipe = self.recipe(text.train.ids.len())?;
+        let bounds = bounds(&tokenizer, &text.train.ids, self.model.tokenizer().end_of_text())?;
+        Beginning::from_parts(recipe, self.model.gpt().as_ref().clone(), text, tokenizer, bounds)
+    }
+
+    /// What is used where nothing is given, but for what depends on the length of the text.
+    fn defaults(&self) -> Recipe {
+        let config = self.model.config();
+        let seq_len = config.max_seq_len.min(LONGEST_WINDOW);
+        let batch_size = (STEP_TOKENS / seq_len).clamp(4, 32).next_multiple_of(4);
+        let is_lora = matches!(self.given.get("lora"), Some(Value::Table(fields)) if fields.get("rank") != Some(&Value::Integer(0)) && fields.contains_key("rank"));
+        let rate = RATE_BY_WIDTH / config.d_model as f64 * if is_lora { LORA_RATE } else { 1.0 };
+        let path = self.model.path().join(checkpoint::TOKENIZER);
+        let path = if path.is_file() { path } else { self.model.path().to_owned() };
+        Recipe {
+            tokenizer: TokenizerConfig {
+                kind: TokenizerKind::File,
+                path: path.to_string_lossy().into_owned(),
+                end_of_text: self.model.tokenizer().end_of_text().is_some(),
+                ..TokenizerConfig::default()
+            },
+            model: config.clone(),
+            train: TrainConfig { batch_size, seq_len, micro_batches: 4, ..TrainConfig::default() },
+            optimizer: OptimizerConfig {
+                kind: OptimizerKind::Adamw,
+                learning_rate: rate,
+                min_learning_rate: 0.0,
+                weight_decay: if is_lora { 0.0 } else { 0.1 },
+                ..OptimizerConfig::default()
+            },
+            ..Recipe::default()
+        }
+    }
+
+    /// A recipe with what is given, but for the model and the tokenizer, in place of its own.
+    fn merged(&self, recipe: Recipe) -> Result<Recipe, Error> {
+        let wrong = |detail: String| RecipeError::Field { origin: "the recipe".to_owned(), detail };
+        let mut all = Table::try_from(recipe).map_err(|error| wrong(error.to_string()))?;
+        let given = self.given.iter().filter(|(section, _)| !["model", "tokenizer"].contains(&section.as_str()));
+        for (section, fields) in given {
+            if let (Some(Value::Table(known)), Value::Table(fields)) = (all.get_mut(section), fields) {
+                known.extend(fields.clone());
+            }
+        }
+        Ok(Value::Table(all).try_into().map_err(|error: toml::de::Error| wrong(error.to_string()))?)
+    }
+
+    /// Refuses a field of the model's shape that the model contradicts.
+    fn check_model(&self) -> Result<(), Error> {
+        let is_derived = |name: &str, value: &Value| DERIVED.contains(&name) && *value == Value::Integer(0);
+        let has = table(self.model.config());
+        let found = self.contradiction("model", &has, is_derived);
+        found.map_or(Ok(()), |(name, given, has)| {
+            Err(Error::CannotFineTune(format!(
+                "model.{name} = {given}, but {} has {has}, and a model keeps its shape: leave the field out",
+                self.model.path().display()
+            )))
+        })
+    }
+
+    /// Refuses a field of the tokenizer that says otherwise than the recipe by which the model's own was made.
+    fn check_tokenizer(&self) -> Result<(), Error> {
+        let path = self.model.path().join("config.toml");
+        let recipe = if path.is_file() { Recipe::open(&path).ok() } else { None };
+        let has = recipe.map(|recipe| table(&recipe.tokenizer)).unwrap_or_default();
+        let found = self.contradiction("tokenizer", &has, |_, _| false);
+        found.map_or(Ok(()), |(name, given, has)| {
+            let has = if has.is_empty() { String::new() } else { format!(" ({name} = {has} there)") };
+            Err(Error::CannotFineTune(format!(
+                "tokenizer.{name} = {given}, but the tokenizer of {} comes with its weights{has}: leave the field out",
+                self.model.path().display()
+            )))
+        })
+    }
+
+    /// The first field of a section that is given and differs from what there is: its name, what is given, what there is.
+    fn contradiction(
+        &self,
+        section: &str,
+        has: &Table,
+        is_left_open: impl Fn(&str, &Value) -> bool,
+    ) -> Option<(String, String, String)> {
+        let Some(Value::Table(given)) = self.given.get(section) else { return None };
+        let differs = |name: &String, value: &Value| {
+            let number = |value: &Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
+            let is_same = has
+                .get(name)
+                .is_some_and(|known| known == value || number(known).is_some_and(|known| number(value) == Some(known)));
+            !is_same && !is_left_open(name, value)
+        };
+        let (name, value) = given.iter().find(|(name, value)| differs(name, value))?;
+        Some((name.clone(), value.to_string(), has.get(name).map(Value::to_string).unwrap_or_default()))
+    }
+}
+
+fn table(section: &impl serde::Serialize) -> Table {
+    Table::try_from(section).unwrap_or_default()
+}
+
+/// A model's tokenizer as a text is to be encoded with: documents end with the token that its vocabulary has for that, learnt
+/// before or not.
+pub(crate) fn tokenizer_for_training(
+    tokenizer: &Tokenizer,
+    learnt: Option<u32>,
+    origin: &Path,
+) -> Result<Tokenizer, Error> {
+    let fresh = Tokenizer::from_json(&tokenizer.to_json()?, &origin.join(checkpoint::TOKENIZER))?;
+    let eos_token_id = learnt.or(fresh.end_of_text());
+    Ok(fresh.with_bounds(TextBounds { bos_token_id: None, eos_token_id })?)
+}
+
+/// What the model will have learnt that texts begin and end with: what the new text shows, and an end that it knew before.
+fn bounds(tokenizer: &Tokenizer, training: &[u32], known_end: Option<u32>) -> Result<TextBounds, Error> {
+    let learnt = TextBounds::learnt(tokenizer, training);
+    let (None, Some(end)) = (learnt.eos_token_id, known_end) else { return Ok(learnt) };
+    // Where the new text has no ends, an empty prompt begins as it does, and not with the end of another text.
+    let start = tokenizer.clone().with_bounds(learnt)?.encode_prompt("")?;
+    match start[..] {
+        [start] => Ok(TextBounds { bos_token_id: Some(start), eos_token_id: Some(end) }),
+        _ => Ok(learnt),
+    }
+}
+
+/// Refuses factors for a model that begins with fresh weights.
+pub(crate) fn check_fresh(lora: &LoraConfig) -> Result<(), TrainError> {
+    lora.check()?;
+    if !lora.is_used() {
+        return Ok(());
+    }
+    Err(TrainError::Config(format!(
+        "lora.rank = {}: low-rank factors are added to the matrices of a model that has learnt something; begin from a checkpoint, or set lora.rank=0",
+        lora.rank
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ComputeDevice, Document, Quiet};
+    use std::sync::atomic::AtomicBool;
+
+    fn corpus(text: &str) -> Corpus {
+        Corpus::new("x", vec![Document::new("x", text)])
+    }
+
+    /// A model that has seen ten steps.
+    fn model(dir: &Path) -> Model {
+        let mut recipe = Recipe::shipped("smoke").expect("shipped");
+        recipe.set_all(&["data.validation_fraction=0.1", "tokenizer.end_of_text=true"]).expect("sound");
+        let text = "some words, and others. ".repeat(40);
+        let documents = (0..4).map(|i| Document::new(format!("{i}"), text.clone())).collect();
+        let corpus = Corpus::new("x", documents);
+        let device = ComputeDevice::cpu();
+        let mut training = Training::begin_on(&corpus, recipe, dir, ExistingRun::Keep, &device).expect("begun");
+        training.train(&mut Quiet, &AtomicBool::new(false)).expect("trained");
+        Model::open(dir, &device).expect("opened")
+    }
+
+    #[test]
+    fn the_models_shape_and_tokenizer_are_kept_and_what_contradicts_them_is_refused_by_field() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let model = model(&dir.path().join("base"));
+        let recipe = FineTuning::of(&model).recipe(10_000).expect("sound");
+        assert_eq!(recipe.model, *model.config());
+        assert_eq!(recipe.tokenizer.kind, TokenizerKind::File);
+        assert_eq!((recipe.train.batch_size, recipe.train.seq_len), (32, 16));
+        assert_eq!(recipe.train.steps, 59, "three passes over 10,000 tokens, 512 a step");
+
+        let error = FineTuning::of(&model).with_recipe("smoke").expect("sound").recipe(10_000);
+        let error = error.expect_err("no end of text there").to_string();
+        assert!(error.starts_with("tokenizer.end_of_text = false, but the tokenizer of "), "{error}");
+        let mut same = FineTuning::of(&model).with_recipe("smoke").expect("sound");
+        same.set_all(&["tokenizer.end_of_text=true", "train.steps=7"]).expect("sound");
+        let recipe = same.recipe(10_000).expect("the recipe of the model itself");
+        assert_eq!((recipe.train.steps, recipe.train.eval_interval, recipe.optimizer.learning_rate), (7, 3, 2e-3));
+
+        for (item, expected) in [
+            ("model.n_layers=3", "model.n_layers = 3, but "),
+            ("model.norm_eps=1e-6", "model.norm_eps = 1e-6, but "),
+            ("tokenizer.kind=byte", "tokenizer.kind = \"byte\", but "),
+            ("train.seq_len=17", "train.seq_len = 17 is longer than the 16 positions"),
+            ("lora.alpha=3", "lora.alpha = 3 without a lora.rank"),
+        ] {
+            let mut tuning = FineTuning::of(&model);
+            tuning.set(item).expect("a field");
+            let error = tuning.recipe(10_000).expect_err(item).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let error = FineTuning::of(&model).set("train.step=1").expect_err("no such field").to_string();
+        assert!(error.contains("did you mean `steps`?"), "{error}");
+    }
+
+    #[test]
+    fn an_end_that_was_learnt_before_is_kept_where_the_new_text_has_none_and_a_prompt_begins_as_the_new_text() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let model = model(&dir.path().join("base"));
+        let end = model.tokenizer().end_of_text().expect("an end");
+        assert_eq!(model.tokenizer().encode_prompt("").expect("ids"), [end]);
+        let whole = Corpus { has_documents: false, ..corpus(&"other words and some. ".repeat(40)) };
+        let mut tuning = FineTuning::of(&model);
+        tuning.set("train.steps=2").expect("sound");
+        let mut training = tuning.begin_on(&whole, dir.path().join("new"), ExistingRun::Keep).expect("begun");
+        training.train(&mut Quiet, &AtomicBool::new(false)).expect("trained");
+        let tuned = Model::open(dir.path().join("new"), &ComputeDevice::cpu()).expect("opened");
+        assert_eq!(tuned.tokenizer().end_of_text(), Some(end));
+        assert_ne!(tuned.tokenizer().encode_prompt("").expect("ids"), [end]);
+        assert_eq!(tuned.tokenizer().to_json().expect("JSON"), model.tokenizer().to_json().expect("JSON"));
+    }
+
+    #[test]
+    fn low_rank_factors_need_a_model_to_be_added_to() {
+        let mut recipe = Recipe::shipped("smoke").expect("shipped");
+        recipe.set("lora.rank=2").expect("a field");
+        let begun = Training::begin(recipe, "nowhere", ExistingRun::Keep, &ComputeDevice::cpu());
+        let error = begun.err().expect("refused").to_string();
+        assert!(error.contains("lora.rank = 2") && error.contains("checkpoint"), "{error}");
+    }
+}
