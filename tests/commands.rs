@@ -11,6 +11,8 @@
 //! | `foreign` | tokenizer files of others: what they cannot write is told, continuations are written as one |
 //! | `encodings` | texts with marks, in UTF-16, packed, through pipes and links: the same run; what is none is named |
 //! | `data` | what `data` counts of a text, and that what it proposes can be run |
+//! | `fetching` | corpora by name, and what `data fetch` does where a source, a network or a disk fails |
+//! | `file_server` | no tests: a server that does what they tell it to |
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
@@ -39,6 +41,8 @@ mod endless;
 mod essay;
 mod evaluation;
 mod experimenting;
+mod fetching;
+mod file_server;
 mod foreign;
 mod helping;
 mod hiding;

@@ -14,7 +14,7 @@ use tril::DeviceChoice;
 use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
-pub use data::{DataCommand, StatsArgs};
+pub use data::{DataCommand, FetchArgs, ListArgs, StatsArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
@@ -46,7 +46,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
-    /// Look at a text before training on it
+    /// Texts: fetch one by name, look at one before training on it
     #[command(subcommand)]
     Data(DataCommand),
     /// Experiments on small models: working, the mask, attention
@@ -121,7 +121,7 @@ pub struct TrainArgs {
     /// [default: tales]
     #[arg(value_name = "RECIPE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
-    /// A text file, a directory of them, - for standard input, or the name of an embedded corpus (tales)
+    /// A text file, a directory of them, - for standard input, or the name of a corpus (`tril data list`)
     #[arg(long, value_name = "FILE|DIR|NAME")]
     pub data: Option<String>,
     #[command(flatten)]

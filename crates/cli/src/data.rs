@@ -1,4 +1,6 @@
-//! `tril data`: what a text is made of, and how to train on it.
+//! `tril data`: what a text is made of, and how to train on it; corpora by name.
+
+mod corpora;
 
 use std::io::{Result as IoResult, Write};
 use std::path::{Path, PathBuf};
@@ -18,8 +20,12 @@ use crate::output::Form;
 use crate::quantity::grouped;
 use crate::shown::on_one_line;
 
+pub use corpora::settle;
+
 pub fn run(command: &DataCommand) -> Result<ExitCode> {
     match command {
+        DataCommand::List(args) => corpora::list(args),
+        DataCommand::Fetch(args) => corpora::fetch_all(args),
         DataCommand::Stats(args) => stats(args),
     }
 }
@@ -62,6 +68,7 @@ struct Proposal {
 fn stats(args: &StatsArgs) -> Result<ExitCode> {
     let mut data = DataConfig { source: args.source.clone(), ..DataConfig::default() };
     open::set_documents(&mut data, &args.documents);
+    settle(&args.source)?;
     let corpus = data.open().map_err(tril::Error::from)?;
     let stats = TextStats::of(&corpus);
     let tokenizer = args.tokenizer.as_deref().map(|path| tokens(path, &corpus)).transpose()?;

@@ -1,14 +1,16 @@
 //! `tril eval`: the loss of a text under a checkpoint.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tril::{Corpus, DataConfig, Recipe};
-use tril_data::{DocumentFormat, Encoded, encode_side};
+use tril_data::{DocumentFormat, Encoded, KnownCorpus, encode_side};
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
+use crate::data::settle;
 use crate::output::Form;
 use crate::shown;
 use crate::{open, runs};
@@ -29,7 +31,7 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         let flags = open::document_flags(&learnt.field, &learnt.separator);
         note!("[this model has learnt documents; to measure them as training did, add{flags}]");
     }
-    let corpus = Corpus::open_path(&args.file, &data.format().map_err(tril::Error::from)?)?;
+    let corpus = open_corpus(&args.file, &data.format().map_err(tril::Error::from)?)?;
     let Encoded { ids, predicted_bytes, unknown, .. } = encode_side(tokenizer, &corpus.pieces())?;
     open::note_unknown(&args.file.to_string_lossy(), &unknown);
     if ids.len() > 1 && predicted_bytes == 0 {
@@ -49,4 +51,19 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         writeln!(out, "over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The text of a path, or of a corpus that is named where there is no such path.
+fn open_corpus(path: &Path, format: &DocumentFormat) -> Result<Corpus> {
+    match path.to_str().filter(|_| !path.exists()) {
+        Some(name) if name == "tales" || KnownCorpus::find(name)?.is_some() => {
+            settle(name)?;
+            Ok(Corpus::open_as(name, format)?)
+        }
+        // A file is never taken for a name here: what is measured is what was typed.
+        _ => {
+            path.to_str().map_or(Ok(()), settle)?;
+            Ok(Corpus::open_path(path, format)?)
+        }
+    }
 }

@@ -20,7 +20,7 @@ use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 use crate::args::TrainArgs;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
-use crate::{interrupt, open, quantity, runs};
+use crate::{data, interrupt, open, quantity, runs};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
@@ -165,6 +165,7 @@ fn recipe(args: &TrainArgs) -> Result<(Recipe, PathBuf)> {
 /// What a run would be.
 fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
     let (recipe, name) = recipe(args)?;
+    data::settle(&recipe.data.source)?;
     let out = args.out.clone().unwrap_or_else(|| runs::for_new(&name).0);
     let Rehearsal {
         recipe, text, train_tokens, validation_tokens, params, memory_bytes, passes, seconds, doubts, ..
@@ -203,6 +204,7 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
         None if args.force => (runs::default_of(&name), None),
         None => runs::for_new(&name),
     };
+    data::settle(&recipe.data.source)?;
     let training = Training::begin(recipe, &out, existing, device)?;
     if let Some(taken) = taken {
         let resume = format!("{} train --resume {}", open::program(), open::quoted(&taken));
@@ -228,6 +230,7 @@ fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Train
     if args.documents.field.is_some() || args.documents.separator.is_some() {
         bail!("--resume: a run keeps its documents; --field and --separator are for a new run");
     }
+    args.data.as_deref().map_or(Ok(()), data::settle)?;
     let changes = ResumeChanges { set: args.fields(), source: args.data.clone(), dir: args.out.clone(), existing };
     Training::resume(path, &changes, device).map_err(|error| match error {
         tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.fields().contains(origin) => {
