@@ -13,6 +13,7 @@
 //! | `data` | what `data` counts of a text, and that what it proposes can be run |
 //! | `fetching` | corpora by name, and what `data fetch` does where a source, a network or a disk fails |
 //! | `file_server` | no tests: a server that does what they tell it to |
+//! | `large` | texts that are read in parts and kept as tokens end in the bits of texts in memory |
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
@@ -47,6 +48,7 @@ mod foreign;
 mod helping;
 mod hiding;
 mod hostile;
+mod large;
 mod outputs;
 mod prompts;
 mod proving;

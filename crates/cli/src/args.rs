@@ -14,7 +14,7 @@ use tril::DeviceChoice;
 use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
-pub use data::{DataCommand, FetchArgs, ListArgs, StatsArgs};
+pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;

@@ -1,5 +1,6 @@
 //! `tril data`: what a text is made of, and how to train on it; corpora by name.
 
+mod cache;
 mod corpora;
 
 use std::io::{Result as IoResult, Write};
@@ -27,6 +28,7 @@ pub fn run(command: &DataCommand) -> Result<ExitCode> {
         DataCommand::List(args) => corpora::list(args),
         DataCommand::Fetch(args) => corpora::fetch_all(args),
         DataCommand::Stats(args) => stats(args),
+        DataCommand::Cache(args) => cache::run(args),
     }
 }
 

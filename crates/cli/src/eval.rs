@@ -1,17 +1,19 @@
 //! `tril eval`: the loss of a text under a checkpoint.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tril::{Corpus, DataConfig, Recipe};
-use tril_data::{DocumentFormat, Encoded, KnownCorpus, encode_side};
+use tril_data::{DataError, DocumentFormat, Encoded, TextEvent, TextSource};
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
 use crate::data::settle;
 use crate::output::Form;
+use crate::preparing::preparing;
 use crate::shown;
 use crate::{open, runs};
 
@@ -31,8 +33,10 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         let flags = open::document_flags(&learnt.field, &learnt.separator);
         note!("[this model has learnt documents; to measure them as training did, add{flags}]");
     }
-    let corpus = open_corpus(&args.file, &data.format().map_err(tril::Error::from)?)?;
-    let Encoded { ids, predicted_bytes, unknown, .. } = encode_side(tokenizer, &corpus.pieces())?;
+    args.file.to_str().map_or(Ok(()), settle)?;
+    let format = data.format().map_err(tril::Error::from)?;
+    let Encoded { ids, predicted_bytes, unknown, .. } =
+        preparing(|watch| open_source(&args.file, &format, watch)?.encode_all(tokenizer, watch))?;
     open::note_unknown(&args.file.to_string_lossy(), &unknown);
     if ids.len() > 1 && predicted_bytes == 0 {
         bail!("{}: no token of this checkpoint spells any of it, so there is nothing to measure", args.file.display());
@@ -54,16 +58,14 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
 }
 
 /// The text of a path, or of a corpus that is named where there is no such path.
-fn open_corpus(path: &Path, format: &DocumentFormat) -> Result<Corpus> {
-    match path.to_str().filter(|_| !path.exists()) {
-        Some(name) if name == "tales" || KnownCorpus::find(name)?.is_some() => {
-            settle(name)?;
-            Ok(Corpus::open_as(name, format)?)
-        }
-        // A file is never taken for a name here: what is measured is what was typed.
-        _ => {
-            path.to_str().map_or(Ok(()), settle)?;
-            Ok(Corpus::open_path(path, format)?)
-        }
+fn open_source(
+    path: &Path,
+    format: &DocumentFormat,
+    watch: &mut dyn FnMut(TextEvent),
+) -> Result<TextSource<'static>, DataError> {
+    match path.to_str() {
+        // A file is never taken for the embedded corpus here: what is measured is what was typed.
+        Some(source) if source != "tales" || !path.exists() => TextSource::open(source, format, 0.0, watch),
+        _ => Ok(TextSource::Memory(Cow::Owned(Corpus::open_path(path, format)?))),
     }
 }

@@ -18,6 +18,7 @@ use tril_model::Positions;
 use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 
 use crate::args::TrainArgs;
+use crate::preparing::preparing;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
 use crate::{data, interrupt, open, quantity, runs};
@@ -169,7 +170,7 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(|| runs::for_new(&name).0);
     let Rehearsal {
         recipe, text, train_tokens, validation_tokens, params, memory_bytes, passes, seconds, doubts, ..
-    } = Rehearsal::of(recipe, device)?;
+    } = preparing(|watch| Rehearsal::watched(recipe, device, watch))?;
     let mut lines = TextWriter::plain(std::io::stdout().lock());
     let Recipe { model, train, .. } = &recipe;
     writeln!(lines, "device   {device}")?;
@@ -205,7 +206,7 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
         None => runs::for_new(&name),
     };
     data::settle(&recipe.data.source)?;
-    let training = Training::begin(recipe, &out, existing, device)?;
+    let training = preparing(|watch| Training::begin_watched(recipe, &out, existing, device, watch))?;
     if let Some(taken) = taken {
         let resume = format!("{} train --resume {}", open::program(), open::quoted(&taken));
         note!(
@@ -232,7 +233,8 @@ fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Train
     }
     args.data.as_deref().map_or(Ok(()), data::settle)?;
     let changes = ResumeChanges { set: args.fields(), source: args.data.clone(), dir: args.out.clone(), existing };
-    Training::resume(path, &changes, device).map_err(|error| match error {
+    let resumed = preparing(|watch| Training::resume_watched(path, &changes, device, watch));
+    resumed.map_err(|error| match error {
         tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.fields().contains(origin) => {
             anyhow!("--set {error}")
         }
@@ -252,11 +254,14 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
     let parameters = training.model()?.gpt().num_params() as f64 / 1e6;
     let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
     note!("device   {device}");
+    let held_out = text.validation.ids.len();
+    let measured = train.evaluated(held_out);
+    let limit =
+        if measured < held_out { format!(" (the first {} are measured)", train.eval_tokens) } else { String::new() };
     note!(
-        "text     {}: {} tokens to train on, {} to validate on",
+        "text     {}: {} tokens to train on, {held_out} to validate on{limit}",
         on_one_line(&text.name),
         text.train.ids.len(),
-        text.validation.ids.len(),
     );
     note!("tokens   {} of kind {kind}", model.vocab_size);
     note!(

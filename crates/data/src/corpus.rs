@@ -104,8 +104,7 @@ impl Corpus {
         let mut skipped = Vec::new();
         let documents =
             if is_dir { read_directory(path, format, &mut skipped)? } else { read_documents(path, format)? };
-        let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
-        let name = if is_stdin { STANDARD_INPUT.to_owned() } else { name.into_owned() };
+        let name = if is_stdin { STANDARD_INPUT.to_owned() } else { name_of(path) };
         let has_documents = is_dir || *format != DocumentFormat::Files;
         Ok(Self { name, documents, has_documents, skipped })
     }
@@ -148,6 +147,11 @@ impl Corpus {
     pub fn text_len(&self) -> usize {
         self.documents.iter().map(|document| document.text.len()).sum()
     }
+}
+
+/// What the text of a path is called.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy()).into_owned()
 }
 
 /// The embedded corpus as documents, a story each.
@@ -201,7 +205,11 @@ fn read_directory(
 
 /// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
 /// lead in a circle and are left alone.
-fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>, skipped: &mut Vec<String>) -> Result<(), DataError> {
+pub(crate) fn collect_files(
+    directory: &Path,
+    paths: &mut Vec<PathBuf>,
+    skipped: &mut Vec<String>,
+) -> Result<(), DataError> {
     for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
         let entry = entry.map_err(unreadable(directory))?;
         if entry.file_name().as_encoded_bytes().starts_with(b".") {

@@ -80,6 +80,20 @@ pub enum DataError {
     /// There is no place for what is cached.
     #[error("no directory for cached files: none of TRIL_CACHE, XDG_CACHE_HOME and HOME is set; set TRIL_CACHE to one")]
     NoCacheDir,
+    /// A file of the cache cannot be written or read.
+    #[error("{}: this file of the cache cannot be written: {source}; set TRIL_CACHE to a directory with room", path.display())]
+    Cache {
+        /// The file or directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A file became another while it was read.
+    #[error("{}: the file was changed while it was read; try again when it is complete", path.display())]
+    Changing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A corpus could not be downloaded.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -137,6 +151,6 @@ impl DataError {
     /// Whether whoever asked can mend it, by another path, text or setting; otherwise a source, a network or a disk failed.
     #[must_use]
     pub fn is_user_error(&self) -> bool {
-        !matches!(self, Self::Fetch(_))
+        !matches!(self, Self::Fetch(_) | Self::Cache { .. })
     }
 }

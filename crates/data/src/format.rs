@@ -79,7 +79,7 @@ impl DocumentFormat {
 }
 
 /// The text of a field of a line; the error is a reason for a message.
-fn json_text(line: &str, field: &str) -> Result<String, String> {
+pub(crate) fn json_text(line: &str, field: &str) -> Result<String, String> {
     let object = serde_json::from_str(line).map_err(|error| format!("{error}; {}", wanted(field)))?;
     object_text(object, field)
 }

@@ -120,6 +120,19 @@ impl KnownCorpus {
         self.files.iter().all(|file| fs::metadata(dir.join(&file.name)).is_ok_and(|found| found.len() == file.bytes))
     }
 
+    /// Removes its files, and what has come of them.
+    ///
+    /// # Errors
+    ///
+    /// `Cache` for what cannot be removed.
+    pub fn remove(&self, cache: &CacheDir) -> Result<(), DataError> {
+        let dir = self.dir(cache);
+        match fs::remove_dir_all(&dir) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataError::Cache { path: dir, source }),
+            _ => Ok(()),
+        }
+    }
+
     /// Where its text is, every byte of which has been checked.
     ///
     /// # Errors

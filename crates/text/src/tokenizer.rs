@@ -23,6 +23,7 @@ use crate::guard::guard;
 use crate::plain::text_from_bytes;
 pub use bounds::TextBounds;
 use chunks::Cuts;
+pub use chunks::word_border;
 pub use losses::UnknownCharacters;
 use table::TokenTable;
 
@@ -215,6 +216,12 @@ impl Tokenizer {
         let TextBounds { bos_token_id: start, eos_token_id: end_of_text } = bounds;
         start.into_iter().chain(end_of_text).try_for_each(|id| self.table.entry(id).map(|_| ()))?;
         Ok(Self { start, end_of_text, ..self })
+    }
+
+    /// Whether the parts of a text that is cut where [`word_border`] says have the tokens of the whole.
+    #[must_use]
+    pub fn can_be_cut(&self) -> bool {
+        self.cuts != Cuts::Nowhere
     }
 
     /// Id of the token that closes documents: the first special token of the vocabulary that is named

@@ -20,7 +20,7 @@ mod trainer;
 mod worker_pools;
 
 pub use batches::{TrainBatch, TrainingText};
-pub use config::{Decay, OptimizerConfig, OptimizerKind, TrainConfig};
+pub use config::{Decay, MAX_EVAL_TOKENS, OptimizerConfig, OptimizerKind, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use hashes::{CheckpointHashes, model_sha256};

@@ -108,7 +108,8 @@ pub(crate) fn doubts(recipe: &Recipe, text: &EncodedCorpus, tokenizer: &Tokenize
         ));
     }
     if recipe.tokenizer.kind == TokenizerKind::Bpe {
-        let parts = text.train.ids.iter().filter(|id| tokenizer.is_part_of_character(**id)).count();
+        let of_parts = (0..).zip(&text.train.counts).filter(|(id, _)| tokenizer.is_part_of_character(*id));
+        let parts: u64 = of_parts.map(|(_, count)| *count).sum();
         let share = parts as f64 / tokens as f64;
         if share > TOO_MANY_PARTS {
             doubts.push(format!(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_data::{Corpus, DataError, DocumentFormat};
+use tril_data::{Corpus, DataError, DocumentFormat, TextEvent, TextSource};
 use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::{TokenizerConfig, text_from_bytes};
 use tril_train::{OptimizerConfig, TrainConfig};
@@ -92,7 +92,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// Name of an embedded corpus, or path of a file or directory.
+    /// Name of a corpus, or path of a file or directory.
     pub source: String,
     /// For lines of JSON: the field that is the text of a document; empty for plain text.
     pub field: String,
@@ -117,12 +117,20 @@ impl DataConfig {
         DocumentFormat::new(&self.field, &self.separator)
     }
 
-    /// Opens the text.
+    /// Opens the text, in memory.
     ///
     /// # Errors
     /// As [`Corpus::open_as`].
     pub fn open(&self) -> Result<Corpus, DataError> {
         Corpus::open_as(&self.source, &self.format()?)
+    }
+
+    /// Opens the text; one that is large is left on the disk.
+    ///
+    /// # Errors
+    /// As [`TextSource::open`].
+    pub fn open_source(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextSource<'static>, DataError> {
+        TextSource::open(&self.source, &self.format()?, self.validation_fraction, watch)
     }
 }
 

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tril_data::{Corpus, EncodedCorpus};
+use tril_data::{Corpus, EncodedCorpus, TextEvent, TextSource};
 use tril_model::{Gpt, checkpoint};
-use tril_text::{TextBounds, Tokenizer};
+use tril_text::Tokenizer;
 use tril_train::{
     BestCheckpoint, Evaluation, RunDir, StepReport, TextFiles, TrainError, TrainObserver, TrainOutcome, Trainer,
     TrainingRun, TrainingText, learning_rate,
 };
 
-use crate::beginning::{Beginning, check_validation, doubt_of_unknown, doubts_of_documents, sample};
+use crate::beginning::{
+    Beginning, bounds, check_validation, doubt_of_unknown, doubts_of_documents, sample, training_text,
+};
 use crate::generate::GenerateRequest;
 use crate::recipe::Recipe;
 use crate::{ComputeDevice, Error, Model};
@@ -75,10 +77,24 @@ impl Training {
         existing: ExistingRun,
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
+        Self::begin_watched(recipe, dir, existing, device, &mut |_| ())
+    }
+
+    /// As [`Training::begin`]; `watch` is told how far a large text is read and turned into tokens.
+    ///
+    /// # Errors
+    /// As [`Training::begin`].
+    pub fn begin_watched(
+        recipe: Recipe,
+        dir: impl AsRef<Path>,
+        existing: ExistingRun,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
         // Said before the text is read, which may take long.
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        let corpus = recipe.data.open()?;
-        Self::begin_on(&corpus, recipe, dir, existing, device)
+        let source = recipe.data.open_source(watch)?;
+        Self::begin_from(&source, recipe, dir.as_ref(), existing, device, watch)
     }
 
     /// Begins a run on a corpus that is in memory. To resume it, its text must be where `recipe.data.source` says.
@@ -93,14 +109,25 @@ impl Training {
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        let beginning = Beginning::of(corpus, recipe, device)?;
-        let doubts = beginning.doubts(corpus);
+        Self::begin_from(&corpus.into(), recipe, dir.as_ref(), existing, device, &mut |_| ())
+    }
+
+    fn begin_from(
+        source: &TextSource,
+        recipe: Recipe,
+        dir: &Path,
+        existing: ExistingRun,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
+        let beginning = Beginning::of(source, recipe, device, watch)?;
+        let doubts = beginning.doubts(source);
         let Beginning { recipe, trainer, training, text, tokenizer, bounds, sample } = beginning;
         // Everything that could be refused has been by now: nothing of an earlier run is touched before.
         let replace = existing == ExistingRun::Replace;
         let generation = Some(bounds.to_json()?.into_bytes());
         let files = TextFiles { tokenizer: tokenizer.to_json()?.into_bytes(), generation };
-        let dir = RunDir::create(dir.as_ref(), recipe.to_toml()?, files, replace)?;
+        let dir = RunDir::create(dir, recipe.to_toml()?, files, replace)?;
         let mut begun = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, None);
         begun.doubts = doubts;
         Ok(begun)
@@ -115,6 +142,19 @@ impl Training {
     /// [`Error`] where there is no run, another process goes on with it, a file of it is damaged, its text is another, or
     /// a change cannot be.
     pub fn resume(path: impl AsRef<Path>, changes: &ResumeChanges, device: &ComputeDevice) -> Result<Self, Error> {
+        Self::resume_watched(path, changes, device, &mut |_| ())
+    }
+
+    /// As [`Training::resume`]; `watch` is told how far a large text is read and turned into tokens.
+    ///
+    /// # Errors
+    /// As [`Training::resume`].
+    pub fn resume_watched(
+        path: impl AsRef<Path>,
+        changes: &ResumeChanges,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
         let replace = changes.existing == ExistingRun::Replace;
         if let Some(new) = &changes.dir {
             RunDir::check_free(new, replace)?;
@@ -166,14 +206,14 @@ impl Training {
                 recipe.train.steps, progress.step
             ));
         }
-        let corpus = recipe.data.open().map_err(|source| Error::TextMoved { source })?;
-        let text = EncodedCorpus::new(&corpus, &tokenizer, recipe.data.validation_fraction)?;
-        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+        let source = recipe.data.open_source(watch).map_err(|source| Error::TextMoved { source })?;
+        let text = source.encode(&tokenizer, recipe.data.validation_fraction, watch)?;
+        let training = training_text(&text, &recipe)?;
         if training.key() != progress.text_key {
             return Err(TrainError::OtherText.into());
         }
         check_validation(&text)?;
-        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        let bounds = bounds(&tokenizer, &text);
         let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
         let doubt = doubt_of_schedule(&stored, &recipe, progress.step);
@@ -184,8 +224,8 @@ impl Training {
         dir.set_recipe(recipe.to_toml()?);
         dir.set_generation(bounds.to_json()?.into_bytes());
         let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, progress.best);
-        let documents = doubts_of_documents(&corpus, &resumed.recipe, &resumed.tokenizer);
-        resumed.doubts.extend(doubt.into_iter().chain(documents).chain(corpus.skipped));
+        let documents = doubts_of_documents(&source, &resumed.recipe, &resumed.tokenizer);
+        resumed.doubts.extend(doubt.into_iter().chain(documents).chain(source.skipped().iter().cloned()));
         Ok(resumed)
     }
 
@@ -200,13 +240,15 @@ impl Training {
         sample: GenerateRequest,
         best: Option<BestCheckpoint>,
     ) -> Self {
+        let measured = recipe.train.evaluated(corpus.validation.ids.len());
+        let bytes = corpus.validation.predicted_bytes_of(measured);
         let run = TrainingRun {
             trainer,
             dir,
             config: recipe.train.clone(),
             training,
-            validation: corpus.validation.ids.clone(),
-            validation_bytes: corpus.validation.predicted_bytes,
+            validation: corpus.validation.ids[..measured].to_vec(),
+            validation_bytes: bytes.unwrap_or(corpus.validation.predicted_bytes),
             best,
         };
         let mut doubts = recipe.doubts();

@@ -14,6 +14,21 @@ pub enum DataCommand {
     Fetch(FetchArgs),
     /// Count what a text is made of, and propose how to train on it
     Stats(StatsArgs),
+    /// List what is kept of large texts, or remove it
+    Cache(CacheArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    /// Remove what is kept of texts; it is made anew when it is needed
+    #[arg(long)]
+    pub clear: bool,
+    /// Remove the corpora that were fetched too
+    #[arg(long, requires = "clear")]
+    pub corpora: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

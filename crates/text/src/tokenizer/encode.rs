@@ -37,6 +37,33 @@ impl Tokenizer {
         }
     }
 
+    /// The ids of `text` that goes on where `before` ends, as far as there are such: some tokenizers write a space before the
+    /// first word of a text, which a text that goes on does not have. Nothing of `before` is encoded anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`], and `UnknownId` for an id of `before`.
+    pub fn encode_after(&self, before: &[u32], text: &str) -> Result<Vec<u32>, TextError> {
+        let ids = self.encode(text)?;
+        let tail = self.context(before);
+        if self.concatenates() || tail.is_empty() || self.decode_after(before, &ids)? == text {
+            return Ok(ids);
+        }
+        // Encoded behind a text whose tokens stay as they are, it has no beginning. Behind its own there may be none, where a
+        // word goes on.
+        let own = self.decode(&tail)?;
+        for lead in [own.as_str(), "\n", ".", "a", "猫"] {
+            // What the lead has that a vocabulary lacks is no fault of the text.
+            let (Ok(alone), Ok(both)) = (self.encode(lead), self.encode(&format!("{lead}{text}"))) else { continue };
+            if let Some(rest) = both.strip_prefix(alone.as_slice())
+                && self.decode_after(before, rest)? == text
+            {
+                return Ok(rest.to_vec());
+            }
+        }
+        Ok(ids)
+    }
+
     /// [`Tokenizer::encode`], with the bytes of `text` that each id stands for.
     ///
     /// Where tokens are bytes of the text (every kind that this toolkit makes) the ranges follow one another and cover
