@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod encode;
 mod lab;
 mod sampling;
 mod values;
@@ -15,6 +16,7 @@ use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
+pub use encode::EncodeBenchArgs;
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
@@ -117,8 +119,8 @@ impl ComputeArgs {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file; any other file is a text, as with --data
-    /// [default: tales]
+    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file; any other file, or the name of a corpus, is a
+    /// text, as with --data [default: tales]
     #[arg(value_name = "RECIPE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// A text file, a directory of them, - for standard input, or the name of a corpus (`tril data list`)
@@ -369,6 +371,8 @@ pub enum BenchCommand {
     },
     /// One pass over a prompt of 256 tokens, or of as many as the context holds
     Prefill(BenchOptions),
+    /// Turn a text into tokens
+    Encode(EncodeBenchArgs),
 }
 
 /// Shapes of which PyTorch's speed is known too: nanoGPT's two for Tiny Shakespeare.

@@ -63,7 +63,8 @@ const EXAMPLES: [(&str, &str); 16] = [
         "bench",
         "  tril bench train
   tril bench decode --preset baby --batch-size 8
-  tril bench prefill --config my.toml",
+  tril bench prefill --config my.toml
+  tril bench encode notes.txt runs/notes",
     ),
     ("devices", "  tril devices\n  tril devices --json"),
     ("doctor", "  tril doctor\n  tril doctor --device wgpu:0"),

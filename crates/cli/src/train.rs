@@ -13,7 +13,7 @@ use tril::{
     ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Recipe, RecipeError, Rehearsal, ResumeChanges,
     SHIPPED_RECIPES, TextEventKind, TrainOutcome, Training,
 };
-use tril_data::LossFloor;
+use tril_data::{KnownCorpus, LossFloor};
 use tril_model::Positions;
 use tril_train::{BestCheckpoint, CheckpointHashes, RunDir};
 
@@ -145,7 +145,9 @@ fn write_hashes(out: &mut impl Write, dir: &RunDir) -> Result<()> {
 /// The recipe and the name of a new run.
 fn recipe(args: &TrainArgs) -> Result<(Recipe, PathBuf)> {
     let (config, data) = match &args.config {
-        Some(path) if args.data.is_none() && is_text(path) => (None, Some(path.to_string_lossy().into_owned())),
+        Some(path) if args.data.is_none() && (is_text(path) || is_corpus(path)) => {
+            (None, Some(path.to_string_lossy().into_owned()))
+        }
         config => (config.as_deref(), args.data.clone()),
     };
     let mut recipe = match config {
@@ -223,6 +225,12 @@ fn is_text(path: &Path) -> bool {
     let is_shipped = SHIPPED_RECIPES.iter().any(|(name, _)| path.as_os_str() == *name);
     let is_toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
     !is_shipped && !is_toml && path.exists()
+}
+
+/// The name of a corpus, and of no recipe.
+fn is_corpus(path: &Path) -> bool {
+    let is_shipped = SHIPPED_RECIPES.iter().any(|(name, _)| path.as_os_str() == *name);
+    !is_shipped && path.to_str().is_some_and(|name| KnownCorpus::find(name).is_ok_and(|corpus| corpus.is_some()))
 }
 
 /// A run that goes on where its checkpoint stands.

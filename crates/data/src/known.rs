@@ -256,7 +256,7 @@ mod tests {
         let (url, hash) = ("http://x/y", &*"a0".repeat(32));
         assert_eq!(read_table(&entry("x", "y", url, hash), "t").expect("sound")["x"].bytes(), 1);
         for (table, expected) in [
-            (entry("tales", "y", url, hash), "t: [tales]: a name is letters"),
+            (entry("tales", "y", url, hash), "t: no sound table of corpora: [tales]: a name is letters"),
             (entry("x", "../y", url, hash), "\"../y\" is no name of a file"),
             (entry("x", ".y", url, hash), "begins with no dot"),
             (entry("x", "y", "file:///y", hash), "is no address"),

@@ -4,7 +4,7 @@
 //! ids that train, the ids that are held out, the bytes that the first of these spell, as words of 32 bits, and the
 //! description in JSON. Words are little-endian.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ impl TokenFile {
             .and_then(|()| tempfile::Builder::new().prefix(".").suffix(".partial").tempfile_in(dir))
             .and_then(|mut file| file.write_all(&[0; HEADER]).map(|()| file));
         let file = begun.map_err(cache_error(dir))?;
+        // So that nobody takes it for what a process that was killed has left behind. Without locks it may be.
+        drop(file.as_file().try_lock());
         let (target, block) = (target.to_owned(), Vec::with_capacity(BLOCK));
         Ok(Self { file, target, block, checksum: 0, written: 0 })
     }
@@ -210,21 +212,32 @@ impl CacheDir {
         Ok(files)
     }
 
-    /// Removes the files that are kept of texts; returns how many bytes that were. A process that uses one keeps it.
+    /// Removes the files that are kept of texts, and returns them. A process that uses one keeps it, and what a process is
+    /// writing stays.
     ///
     /// # Errors
     ///
     /// `Cache` for what cannot be removed.
-    pub fn clear(&self) -> Result<u64, DataError> {
-        let files = self.files()?;
-        for CachedFile { path, .. } in &files {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cache_error(path)(error)),
-                _ => {}
+    pub fn clear(&self) -> Result<Vec<CachedFile>, DataError> {
+        let mut removed = Vec::new();
+        for file in self.files()? {
+            if is_being_written(&file.path) {
+                continue;
+            }
+            match fs::remove_file(&file.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(cache_error(&file.path)(error)),
+                Ok(()) => removed.push(file),
             }
         }
-        Ok(files.iter().map(|file| file.bytes).sum())
+        Ok(removed)
     }
+}
+
+/// Whether a process holds the lock of a file that has no name of its own yet.
+fn is_being_written(path: &Path) -> bool {
+    let is_partial = path.extension().is_some_and(|extension| extension == "partial");
+    is_partial && File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Writes a small file of the cache beside its place and renames it.
@@ -283,7 +296,11 @@ mod tests {
         }
         fs::write(&path, [&sound[..], b"x"].concat()).expect("written");
         assert!(open(&path).is_none(), "longer");
-        assert_eq!(CacheDir::at(dir.path()).clear().expect("cleared"), sound.len() as u64 + 1);
+        let begun = TokenFile::create(&path).expect("begun");
+        let removed = CacheDir::at(dir.path()).clear().expect("cleared");
+        assert_eq!(removed.iter().map(|file| file.bytes).collect::<Vec<_>>(), [sound.len() as u64 + 1]);
+        assert_eq!(CacheDir::at(dir.path()).files().expect("listed").len(), 1, "what is being written stays");
+        drop(begun);
         assert_eq!(CacheDir::at(dir.path()).files().expect("listed"), []);
     }
 }

@@ -276,7 +276,8 @@ impl Chat {
                 let end = tokenizer.end_of_text().filter(|_| last.ends_text);
                 let before: Vec<u32> = self.turns.iter().flat_map(Turn::ids).copied().collect();
                 // A text that the model has ended is followed by another, which has a beginning.
-                let ids = if last.ends_text { tokenizer.encode(&text)? } else { tokenizer.encode_after(&before, &text)? };
+                let ids =
+                    if last.ends_text { tokenizer.encode(&text)? } else { tokenizer.encode_after(&before, &text)? };
                 end.into_iter().chain(ids).collect()
             }
         };

@@ -42,22 +42,22 @@ enum Kind {
     Tokenizer,
     Survey,
     Corpus,
+    /// Being written, or left behind by a process that was killed.
+    Partial,
     Other,
 }
 
 pub fn run(args: &CacheArgs) -> Result<ExitCode> {
     let cache = CacheDir::of_user()?;
-    let mut files: Vec<KeptFile> = cache.files()?.into_iter().map(KeptFile::of_text).collect();
+    let found = if args.clear { cache.clear()? } else { cache.files()? };
+    let mut files: Vec<KeptFile> = found.into_iter().map(KeptFile::of_text).collect();
     let corpora: Vec<KnownCorpus> =
         KnownCorpus::all()?.into_iter().filter(|corpus| corpus.is_fetched(&cache)).collect();
     if !args.clear || args.corpora {
         files.extend(corpora.iter().map(KeptFile::of_corpus));
     }
-    if args.clear {
-        cache.clear()?;
-        if args.corpora {
-            corpora.iter().try_for_each(|corpus| corpus.remove(&cache))?;
-        }
+    if args.clear && args.corpora {
+        corpora.iter().try_for_each(|corpus| corpus.remove(&cache))?;
     }
     let bytes = files.iter().map(|file| file.bytes).sum();
     let kept = Kept { dir: cache.path().display().to_string(), cleared: args.clear, files, bytes };
@@ -73,6 +73,7 @@ impl KeptFile {
             Some("tokens") => Kind::Tokens,
             Some("tokenizer") => Kind::Tokenizer,
             Some("text") => Kind::Survey,
+            Some("partial") => Kind::Partial,
             _ => Kind::Other,
         };
         let name = Path::new(path.file_name().unwrap_or_default()).display().to_string();
@@ -97,6 +98,7 @@ fn write(kept: &Kept, out: &mut impl Write) -> IoResult<()> {
             (Kind::Tokenizer, ..) => "byte pairs of a large text".to_owned(),
             (Kind::Survey, ..) => "counts of a large text".to_owned(),
             (Kind::Corpus, ..) => format!("the corpus {}", on_one_line(name)),
+            (Kind::Partial, ..) => "being written, or left behind by a process that was killed".to_owned(),
             (Kind::Other, ..) => on_one_line(name),
         };
         writeln!(out, "{size:>14}  {what}")?;

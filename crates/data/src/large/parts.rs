@@ -103,7 +103,9 @@ impl OpenFile {
         let (rest, text) = (Vec::new(), String::new());
         let path = path.to_owned();
         let mut opened = Self { path, file, part_bytes, offset: 0, rest, text, begin: 0, is_read: false, number: 0 };
-        opened.read_more()?;
+        while opened.text.is_empty() && !opened.is_read {
+            opened.read_more()?;
+        }
         if opened.text.starts_with(UTF8_MARK) {
             opened.begin = UTF8_MARK.len();
         }
@@ -271,7 +273,7 @@ mod tests {
                     let expected = whole.as_ref().map(|corpus| corpus.documents.clone()).unwrap_or_default();
                     let expected: Vec<(String, String)> =
                         expected.into_iter().map(|one| (one.origin, one.text)).collect();
-                    assert_eq!(found, expected, "{number} {format:?} by {part_bytes}");
+                    assert!(found == expected, "{number} {format:?} by {part_bytes}");
                 }
             }
         }

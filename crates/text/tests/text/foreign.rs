@@ -301,8 +301,16 @@ fn a_text_that_goes_on_is_encoded_without_the_space_that_one_begins_with() {
                 let after = tokenizer.encode_after(&ids, text).expect("encoded");
                 let written = tokenizer.decode_after(&ids, &after).expect("known");
                 let plain = tokenizer.decode_after(&ids, &tokenizer.encode(text).expect("encoded")).expect("known");
-                let can_be_written = [" ", "\n"].iter().all(|one| !text.contains(one) || tokenizer.encode(one).is_ok_and(|ids| tokenizer.decode(&ids).is_ok_and(|written| written.contains(one))));
-                assert!(written == text || !can_be_written && plain != text, "{before:?} {text:?}: {written:?}, {plain:?}");
+                let can_be_written = [" ", "\n"].iter().all(|one| {
+                    !text.contains(one)
+                        || tokenizer
+                            .encode(one)
+                            .is_ok_and(|ids| tokenizer.decode(&ids).is_ok_and(|written| written.contains(one)))
+                });
+                assert!(
+                    written == text || !can_be_written && plain != text,
+                    "{before:?} {text:?}: {written:?}, {plain:?}"
+                );
             }
         }
         assert_eq!(tokenizer.encode_after(&[], "the").expect("encoded"), tokenizer.encode("the").expect("encoded"));
