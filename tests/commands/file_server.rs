@@ -25,8 +25,8 @@ pub struct Answer {
     pub head: String,
     /// What it gives of the body.
     pub body: Vec<u8>,
-    /// What it says that the body's length is.
-    pub length: usize,
+    /// What it says that the body's length is, if it says so.
+    pub length: Option<usize>,
     /// Bytes that it gives at a time, with a pause between two of them.
     pub slowly: Option<usize>,
     /// Whether it keeps silent when it has given the body, and does not close.
@@ -36,7 +36,7 @@ pub struct Answer {
 impl Answer {
     /// All of a file.
     pub fn whole(body: &[u8]) -> Self {
-        Self { head: "200 OK".into(), body: body.to_vec(), length: body.len(), slowly: None, stalls: false }
+        Self { head: "200 OK".into(), body: body.to_vec(), length: Some(body.len()), slowly: None, stalls: false }
     }
 
     /// A file as it is asked for: from some byte on, or all of it.
@@ -69,7 +69,8 @@ impl Answer {
 
     fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         let Self { head, body, length, slowly, stalls } = self;
-        write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
+        let length = length.map_or(String::new(), |length| format!("Content-Length: {length}\r\n"));
+        write!(stream, "HTTP/1.1 {head}\r\n{length}Connection: close\r\n\r\n")?;
         for part in body.chunks(slowly.unwrap_or(usize::MAX)) {
             stream.write_all(part)?;
             stream.flush()?;

@@ -42,6 +42,7 @@ impl Shown {
     fn progress(&mut self, stage: TextStage, done: u64, total: u64) {
         let name = match stage {
             TextStage::Reading => "reading the text",
+            TextStage::Counting => "counting the text",
             TextStage::Learning => "sampling the text for byte pairs",
             TextStage::Encoding => "turning the text into tokens",
         };

@@ -20,6 +20,7 @@ use crate::known::hex;
 use crate::oddities::Oddities;
 use crate::sample::{PAIR_SAMPLE_BYTES, stripes, within};
 use crate::split::{Piece, located};
+use crate::stats::{StatsCounter, TextStats};
 use crate::tally::{SpeltBytes, Tally};
 use crate::token_cache::{self, TOKENS, TokenFile};
 use parts::{Parts, TextPart};
@@ -30,6 +31,8 @@ use survey::Survey;
 pub enum TextStage {
     /// It is read once.
     Reading,
+    /// What it is made of is counted.
+    Counting,
     /// A sample of it is read, and byte pairs are learnt.
     Learning,
     /// It is turned into tokens.
@@ -105,6 +108,29 @@ impl LargeText {
 
     pub(crate) fn oddities(&self) -> Oddities {
         self.survey.odd
+    }
+
+    /// What it is made of.
+    pub(crate) fn stats(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextStats, DataError> {
+        let (mut counter, mut done) = (StatsCounter::new(), 0);
+        for part in Parts::new(&self.files, &self.format) {
+            let part = part?;
+            counter.part(&part.text, part.ends);
+            done += part.text.len() as u64;
+            watch(TextEvent::Progress { stage: TextStage::Counting, done, total: self.survey.bytes as u64 });
+        }
+        Ok(counter.finish(self.has_documents))
+    }
+
+    /// About so many bytes of its beginning.
+    pub(crate) fn beginning(&self, bytes: usize) -> Result<Corpus, DataError> {
+        let mut left = bytes;
+        let is_wanted = move |part: &TextPart| {
+            let wanted = left > 0;
+            left = left.saturating_sub(part.text.len());
+            wanted
+        };
+        Ok(self.corpus_of(is_wanted)?.beginning(bytes))
     }
 
     /// The tokenizer that the whole text in memory would give. One that is learnt is kept.
@@ -256,9 +282,18 @@ impl LargeText {
 
     /// All of it, for a tokenizer that needs it so.
     fn in_memory(&self) -> Result<Corpus, DataError> {
-        let mut documents = Vec::new();
+        self.corpus_of(|_| true)
+    }
+
+    /// A corpus of the parts up to the first that is not wanted.
+    fn corpus_of(&self, mut is_wanted: impl FnMut(&TextPart) -> bool) -> Result<Corpus, DataError> {
+        let mut documents: Vec<crate::Document> = Vec::new();
         for part in Parts::new(&self.files, &self.format) {
-            let TextPart { origin, index, text, .. } = part?;
+            let part = part?;
+            if !is_wanted(&part) {
+                break;
+            }
+            let TextPart { origin, index, text, .. } = part;
             match documents.last_mut().filter(|_| index > 0) {
                 None => documents.push(crate::Document::new(origin, text)),
                 Some(document) => document.text.push_str(&text),

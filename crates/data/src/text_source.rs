@@ -18,6 +18,7 @@ use crate::oddities::Oddities;
 use crate::read::is_packed_or_foreign;
 use crate::sample::{PAIR_SAMPLE_BYTES, pair_sample};
 use crate::split::{Encoded, encode_side};
+use crate::stats::TextStats;
 
 /// From this length of its files on a text is read in parts and kept as tokens; a shorter one is encoded in a few seconds.
 pub const LARGE_BYTES: u64 = 32 << 20;
@@ -126,6 +127,30 @@ impl TextSource<'_> {
                 .map(|document| Oddities::of(&document.text))
                 .fold(Oddities::default(), Oddities::and),
             Self::Large(text) => text.oddities(),
+        }
+    }
+
+    /// What it is made of.
+    ///
+    /// # Errors
+    ///
+    /// As [`TextSource::open`], for a large text.
+    pub fn stats(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextStats, DataError> {
+        match self {
+            Self::Memory(corpus) => Ok(TextStats::of(corpus)),
+            Self::Large(text) => text.stats(watch),
+        }
+    }
+
+    /// About so many bytes of its beginning, in memory, for an estimate.
+    ///
+    /// # Errors
+    ///
+    /// As [`TextSource::open`], for a large text.
+    pub fn beginning(&self, bytes: usize) -> Result<Corpus, DataError> {
+        match self {
+            Self::Memory(corpus) => Ok(corpus.beginning(bytes)),
+            Self::Large(text) => text.beginning(bytes),
         }
     }
 

@@ -15,7 +15,7 @@ const MAX_CHARS: usize = 12_000;
 /// Where a text is written in these, a character is as much as a word's part elsewhere.
 const DENSE_SCRIPTS: [&str; 4] = ["Han", "Hiragana", "Katakana", "Hangul"];
 /// Of a text that is larger, so much is looked at to tell how many tokens it has.
-const SAMPLE_BYTES: usize = 8 << 20;
+pub const SAMPLE_BYTES: usize = 8 << 20;
 /// Passes over a text: two, or three of a small one. More, and a small model begins to learn it by heart.
 const PASSES: f64 = 2.0;
 const PASSES_OF_SMALL: f64 = 3.0;
@@ -42,7 +42,7 @@ pub struct Advice {
 }
 
 impl Advice {
-    /// What to change in a recipe for a text. None where the text is too short to train on with its windows.
+    /// What to change in a recipe for a text, of which [`SAMPLE_BYTES`] are enough, with the counts of all of it. None where the text is too short to train on with its windows.
     ///
     /// # Errors
     /// As [`Split::new`], [`Tokenizer::build`] and [`encode_side`].

@@ -126,3 +126,35 @@ pub(crate) fn doubt_of_unknown(corpus: &EncodedCorpus) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tril_data::{Corpus, Document};
+    use tril_text::TokenizerKind;
+    use tril_train::MAX_EVAL_TOKENS;
+
+    #[test]
+    fn what_is_counted_of_a_text_while_it_is_encoded_is_what_its_ids_say() {
+        let mut recipe = Recipe::shipped("smoke").expect("shipped");
+        recipe.tokenizer.kind = TokenizerKind::Bpe;
+        recipe.tokenizer.end_of_text = true;
+        let documents = (0..40).map(|i| Document::new("x", format!("some words, {i} of them é"))).collect();
+        let corpus = Corpus::new("x", documents);
+        let source = TextSource::from(&corpus);
+        let tokenizer = source.tokenizer(&recipe.tokenizer, &mut |_| ()).expect("built");
+        let text = source.encode(&tokenizer, 0.2, &mut |_| ()).expect("encoded");
+        let read = TrainingText::new(text.train.ids.to_vec(), 8).expect("long enough");
+        assert_eq!(training_text(&text, &recipe).map(|text| text.key()).ok(), Some(read.key()));
+        assert_eq!(bounds(&tokenizer, &text), TextBounds::learnt(&tokenizer, &text.train.ids));
+        let sum: u64 = text.train.counts.iter().sum();
+        assert_eq!(sum as usize, text.train.ids.len());
+        let held_out = &text.validation;
+        assert_eq!(held_out.predicted_bytes_of(held_out.ids.len()), Some(held_out.predicted_bytes));
+        for tokens in 1..held_out.ids.len() {
+            let written: usize = held_out.ids[1..tokens].iter().map(|id| tokenizer.byte_len(*id)).sum();
+            assert_eq!(held_out.predicted_bytes_of(tokens), Some(written), "the first {tokens}");
+        }
+        assert!(MAX_EVAL_TOKENS < tril_data::SPELT_KEPT, "what is measured is known");
+    }
+}
