@@ -113,7 +113,7 @@ fn what_is_not_here_is_not_fetched_unasked_and_the_message_says_how() {
         "data stats lines",
         "eval run lines",
         "score run lines",
-        "prove run lines",
+        "prove run --text lines",
     ] {
         let message = test_dir.refused_command(&mut tril(&test_dir, command));
         assert_says(&message, &["corpus `lines`", "`tril data fetch lines` downloads its 0.32 MB"]);

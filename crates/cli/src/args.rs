@@ -261,8 +261,8 @@ pub struct EvalArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A text file, or a directory of them, each a document; - reads standard input
-    #[arg(value_name = "FILE|DIR")]
+    /// A text file, or a directory of them, each a document; - reads standard input; or the name of a corpus
+    #[arg(value_name = "FILE|DIR|NAME")]
     pub file: PathBuf,
     #[command(flatten)]
     pub documents: DocumentArgs,
@@ -278,8 +278,8 @@ pub struct ScoreArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A text file; - reads standard input
-    #[arg(value_name = "FILE")]
+    /// A text file; - reads standard input; or the name of a corpus of one file
+    #[arg(value_name = "FILE|NAME")]
     pub file: PathBuf,
     /// Print one JSON object
     #[arg(long, conflicts_with = "html")]
@@ -299,8 +299,9 @@ pub struct ProveArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A file with the text to prove it on; - reads standard input [default: the model writes one]
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    /// A file with the text to prove it on; - reads standard input; or the name of a corpus of one file [default: the model
+    /// writes one]
+    #[arg(long, value_name = "FILE|NAME", conflicts_with = "prompt")]
     pub text: Option<PathBuf>,
     /// The text to prove it on
     #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]

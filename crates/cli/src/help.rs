@@ -32,7 +32,9 @@ const EXAMPLES: [(&str, &str); 16] = [
     ),
     (
         "data",
-        "  tril data stats notes.txt                      # what it is made of, and a command to train on it
+        "  tril data list                                 # corpora that are known by name
+  tril data fetch tinyshakespeare && tril train --data tinyshakespeare
+  tril data stats notes.txt                      # what it is made of, and a command to train on it
   tril data stats lines.jsonl --field text --tokenizer runs/tales",
     ),
     ("recipes", "  tril recipes\n  tril recipes tales > my.toml"),
