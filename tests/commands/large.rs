@@ -39,10 +39,11 @@ fn tokens(test_dir: &TestDir) -> Vec<PathBuf> {
 fn a_run_on_a_text_in_parts_ends_in_the_bits_of_one_in_memory_with_the_cache_and_without() {
     let test_dir = TestDir::new();
     fs::create_dir(test_dir.path("files")).expect("a directory");
+    let part = |from: usize, length: usize| text().chars().skip(from).take(length).collect::<String>();
     for i in 0..40 {
-        test_dir.write(&format!("files/{i}.txt"), format!("{i}: {}", &text()[i * 7..400 + i * 9]));
+        test_dir.write(&format!("files/{i}.txt"), format!("{i}: {}", part(i * 7, 400 + i * 9)));
     }
-    let object = |i: usize| serde_json::json!({"body": text()[i..150 + 3 * i]}).to_string() + "\n";
+    let object = |i: usize| serde_json::json!({"body": part(i, 150 + 3 * i)}).to_string() + "\n";
     test_dir.write("lines.jsonl", (0..60).map(object).collect::<String>());
     let given = [
         ("text.txt", "--set tokenizer.kind=char"),

@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// As browsers and curl do about.
 const MAX_REDIRECTS: u32 = 10;
 
+const NO_HOST: &str = "its host cannot be found; is there a network? A proxy is taken from HTTPS_PROXY or ALL_PROXY";
+
 /// How a corpus is downloaded.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchOptions {
@@ -293,9 +295,11 @@ impl Download<'_> {
             }
             ureq::Error::RequireHttpsOnly(to) => lasting(format!("it leads to {to}, which is not https")),
             ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => lasting(error.to_string()),
-            ureq::Error::HostNotFound => Trouble::Passing(
-                "its host is not known; is there a network? A proxy is taken from HTTPS_PROXY or ALL_PROXY".to_owned(),
-            ),
+            ureq::Error::HostNotFound => Trouble::Passing(NO_HOST.to_owned()),
+            // What the system says where there is no network at all.
+            ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
+                Trouble::Passing(NO_HOST.to_owned())
+            }
             ureq::Error::Timeout(_) => {
                 Trouble::Passing(format!("it has kept silent for {} s", self.options.patience.as_secs_f64()))
             }
