@@ -180,7 +180,7 @@ impl TextSource<'_> {
         let bytes = self.text_len();
         (config.kind == TokenizerKind::Bpe && bytes > PAIR_SAMPLE_BYTES).then(|| {
             format!(
-                "byte pairs are learnt from {} MiB of the text's {}, in stripes from its beginning to its end",
+                "byte pairs are learnt from {} MiB of the text's {} MiB, in stripes from its beginning to its end",
                 PAIR_SAMPLE_BYTES >> 20,
                 bytes >> 20
             )

@@ -25,9 +25,13 @@ impl Tokenizer {
             return Ok(ids);
         }
         // Each chunk by itself, on as many threads as there are: the ids are the same.
-        let encode = |chunk: &str| {
-            let encoding = self.library("encode", |inner| inner.encode_fast(chunk, false))?;
+        let by_library = |text: &str| {
+            let encoding = self.library("encode", |inner| inner.encode_fast(text, false))?;
             Ok(encoding.get_ids().to_vec())
+        };
+        let encode = |chunk: &str| match &self.words {
+            Some(words) => words.encode(chunk, by_library),
+            None => by_library(chunk),
         };
         let chunks: Vec<&str> = chunks(text, self.cuts).collect();
         match chunks[..] {
