@@ -13,6 +13,9 @@
 //! | `foreign` | tokenizer files of others: what they cannot write is told, continuations are written as one |
 //! | `encodings` | texts with marks, in UTF-16, packed, through pipes and links: the same run; what is none is named |
 //! | `data` | what `data` counts of a text, and that what it proposes can be run |
+//! | `fetching` | corpora by name, and what `data fetch` does where a source, a network or a disk fails |
+//! | `file_server` | no tests: a server that does what they tell it to |
+//! | `large` | texts that are read in parts and kept as tokens end in the bits of texts in memory |
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
@@ -43,11 +46,14 @@ mod endless;
 mod essay;
 mod evaluation;
 mod experimenting;
+mod fetching;
+mod file_server;
 mod fine_tuning;
 mod foreign;
 mod helping;
 mod hiding;
 mod hostile;
+mod large;
 mod metrics_files;
 mod outputs;
 mod prompts;

@@ -12,7 +12,7 @@ fn train_config() -> TrainConfig {
 }
 
 fn text(vocab_size: usize) -> TrainingText {
-    let ids = some_ids(1, 400, vocab_size).iter().map(|id| *id as u32).collect();
+    let ids: Vec<u32> = some_ids(1, 400, vocab_size).iter().map(|id| *id as u32).collect();
     TrainingText::new(ids, train_config().seq_len).expect("long enough")
 }
 
@@ -77,7 +77,7 @@ fn one_batch_can_be_learnt_by_heart_by_both_families() {
     for (device_name, device) in devices() {
         for (name, config) in [("gpt2", gpt2_config()), ("llama", llama_config())] {
             // A text of one window: every row of every batch is the same.
-            let ids = some_ids(1, 10, config.vocab_size).iter().map(|id| *id as u32).collect();
+            let ids: Vec<u32> = some_ids(1, 10, config.vocab_size).iter().map(|id| *id as u32).collect();
             let text = TrainingText::new(ids, 9).expect("one window");
             let train = TrainConfig { steps: 250, batch_size: 2, ..train_config() };
             let gpt = Gpt::new(config, 1, &device).expect("a sound config");

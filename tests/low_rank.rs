@@ -21,7 +21,7 @@ fn optimizer() -> OptimizerConfig {
 }
 
 fn text(vocab_size: usize) -> TrainingText {
-    let ids = some_ids(1, 400, vocab_size).iter().map(|id| *id as u32).collect();
+    let ids: Vec<u32> = some_ids(1, 400, vocab_size).iter().map(|id| *id as u32).collect();
     TrainingText::new(ids, train_config().seq_len).expect("long enough")
 }
 

@@ -47,7 +47,7 @@ fn trainer(config: &GptConfig, optimizer: OptimizerConfig) -> Trainer {
 }
 
 fn text(vocab_size: usize) -> TrainingText {
-    let ids = some_ids(1, 300, vocab_size).iter().map(|id| *id as u32).collect();
+    let ids: Vec<u32> = some_ids(1, 300, vocab_size).iter().map(|id| *id as u32).collect();
     TrainingText::new(ids, 9).expect("long enough")
 }
 

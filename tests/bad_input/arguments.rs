@@ -176,7 +176,7 @@ fn an_out_that_is_a_file_is_refused_with_what_to_do() {
 fn a_command_without_a_checkpoint_is_refused_with_its_usage() {
     let test_dir = TestDir::new();
     assert_says(&test_dir.refused("sample"), &["<CHECKPOINT>", "Usage: tril sample"]);
-    assert_says(&test_dir.refused("eval run"), &["<FILE|DIR>", "Usage: tril eval"]);
+    assert_says(&test_dir.refused("eval run"), &["<FILE|DIR|NAME>", "Usage: tril eval"]);
     assert_says(&test_dir.refused("trian"), &["'trian'", "'train'"]);
 }
 

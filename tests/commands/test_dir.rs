@@ -74,6 +74,8 @@ impl TestDir {
         let mut command = Command::new(assert_cmd::cargo_bin!("tril"));
         // Cargo sets CARGO for tests; a user's shell does not, and the hints on what to type next depend on it.
         command.args(arguments.split_whitespace()).current_dir(self.dir.path()).env_remove("CARGO").timeout(PATIENCE);
+        // What a user has fetched is no matter of a test.
+        command.env("TRIL_CACHE", self.path("cache"));
         command
     }
 
@@ -81,6 +83,7 @@ impl TestDir {
     pub fn process(&self, arguments: &str) -> std::process::Command {
         let mut command = std::process::Command::new(assert_cmd::cargo_bin!("tril"));
         command.args(arguments.split_whitespace()).current_dir(self.dir.path()).env_remove("CARGO");
+        command.env("TRIL_CACHE", self.path("cache"));
         command
     }
 
@@ -92,6 +95,7 @@ impl TestDir {
         let path = std::env::join_paths([bin].into_iter().chain(std::env::split_paths(&path))).expect("a PATH");
         let mut command = Command::new("sh");
         command.args(["-c", line]).current_dir(self.dir.path()).env("PATH", path).env_remove("CARGO").timeout(PATIENCE);
+        command.env("TRIL_CACHE", self.path("cache"));
         command
     }
 

@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod encode;
 mod fine_tune;
 mod lab;
 mod sampling;
@@ -16,7 +17,8 @@ use tril::DeviceChoice;
 use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
-pub use data::{DataCommand, StatsArgs};
+pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
+pub use encode::EncodeBenchArgs;
 pub use fine_tune::{FineTuneArgs, LogFormat, ReportArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
@@ -52,7 +54,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
-    /// Look at a text before training on it
+    /// Texts: fetch one by name, look at one before training on it
     #[command(subcommand)]
     Data(DataCommand),
     /// Experiments on small models: working, the mask, attention
@@ -123,11 +125,11 @@ impl ComputeArgs {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file; any other file is a text, as with --data
-    /// [default: tales]
+    /// A shipped recipe by its name (`tril recipes` lists them), or a TOML file; any other file, or the name of a corpus, is a
+    /// text, as with --data [default: tales]
     #[arg(value_name = "RECIPE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
-    /// A text file, a directory of them, - for standard input, or the name of an embedded corpus (tales)
+    /// A text file, a directory of them, - for standard input, or the name of a corpus (`tril data list`)
     #[arg(long, value_name = "FILE|DIR|NAME")]
     pub data: Option<String>,
     #[command(flatten)]
@@ -272,8 +274,8 @@ pub struct EvalArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A text file, or a directory of them, each a document; - reads standard input
-    #[arg(value_name = "FILE|DIR")]
+    /// A text file, or a directory of them, each a document; - reads standard input; or the name of a corpus
+    #[arg(value_name = "FILE|DIR|NAME")]
     pub file: PathBuf,
     #[command(flatten)]
     pub documents: DocumentArgs,
@@ -289,8 +291,8 @@ pub struct ScoreArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A text file; - reads standard input
-    #[arg(value_name = "FILE")]
+    /// A text file; - reads standard input; or the name of a corpus of one file
+    #[arg(value_name = "FILE|NAME")]
     pub file: PathBuf,
     /// Print one JSON object
     #[arg(long, conflicts_with = "html")]
@@ -310,8 +312,9 @@ pub struct ProveArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// A file with the text to prove it on; - reads standard input [default: the model writes one]
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    /// A file with the text to prove it on; - reads standard input; or the name of a corpus of one file [default: the model
+    /// writes one]
+    #[arg(long, value_name = "FILE|NAME", conflicts_with = "prompt")]
     pub text: Option<PathBuf>,
     /// The text to prove it on
     #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
@@ -382,6 +385,8 @@ pub enum BenchCommand {
     },
     /// One pass over a prompt of 256 tokens, or of as many as the context holds
     Prefill(BenchOptions),
+    /// Turn a text into tokens
+    Encode(EncodeBenchArgs),
 }
 
 /// Shapes of which PyTorch's speed is known too: nanoGPT's two for Tiny Shakespeare.

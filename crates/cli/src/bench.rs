@@ -1,5 +1,6 @@
 //! `tril bench`: tokens a second of training and generation on this machine, as a few lines or as JSON.
 
+mod encode;
 mod report;
 mod subject;
 
@@ -16,6 +17,7 @@ use subject::Subject;
 
 pub fn run(command: &BenchCommand) -> Result<ExitCode> {
     let (options, workload): (&BenchOptions, Workload) = match command {
+        BenchCommand::Encode(args) => return encode::run(args),
         BenchCommand::Train(options) => (options, Workload::Train),
         BenchCommand::Prefill(options) => (options, Workload::Prefill),
         BenchCommand::Decode { batch_size, options } => {

@@ -1,4 +1,7 @@
-//! `tril data`: what a text is made of, and how to train on it.
+//! `tril data`: what a text is made of, and how to train on it; corpora by name.
+
+mod cache;
+mod corpora;
 
 use std::io::{Result as IoResult, Write};
 use std::path::{Path, PathBuf};
@@ -6,8 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use tril::{Advice, Corpus, DEFAULT_RECIPE, DataConfig, Recipe, Tokenizer};
-use tril_data::{DataError, Encoded, TextStats, encode_side};
+use tril::{Advice, DEFAULT_RECIPE, DataConfig, Recipe, SAMPLE_BYTES, Tokenizer};
+use tril_data::{DataError, Encoded, FileGlob, TextEvent, TextSource, TextStats};
 use tril_model::checkpoint;
 use tril_text::TextError;
 use tril_train::RunDir;
@@ -15,12 +18,18 @@ use tril_train::RunDir;
 use crate::args::{DataCommand, DocumentArgs, StatsArgs};
 use crate::open;
 use crate::output::Form;
+use crate::preparing::preparing;
 use crate::quantity::grouped;
 use crate::shown::on_one_line;
 
+pub use corpora::settle;
+
 pub fn run(command: &DataCommand) -> Result<ExitCode> {
     match command {
+        DataCommand::List(args) => corpora::list(args),
+        DataCommand::Fetch(args) => corpora::fetch_all(args),
         DataCommand::Stats(args) => stats(args),
+        DataCommand::Cache(args) => cache::run(args),
     }
 }
 
@@ -62,9 +71,16 @@ struct Proposal {
 fn stats(args: &StatsArgs) -> Result<ExitCode> {
     let mut data = DataConfig { source: args.source.clone(), ..DataConfig::default() };
     open::set_documents(&mut data, &args.documents);
-    let corpus = data.open().map_err(tril::Error::from)?;
-    let stats = TextStats::of(&corpus);
-    let tokenizer = args.tokenizer.as_deref().map(|path| tokens(path, &corpus)).transpose()?;
+    settle(&args.source)?;
+    let (format, glob) = (data.format().map_err(tril::Error::from)?, FileGlob::new(&data.glob)?);
+    let (source, stats, tokenizer) = preparing(|watch| -> Result<_> {
+        let source = TextSource::open(&args.source, &format, glob.as_ref(), 0.0, watch);
+        let source = source.map_err(tril::Error::from)?;
+        let stats = source.stats(watch)?;
+        let tokenizer = args.tokenizer.as_deref().map(|path| tokens(path, &source, watch)).transpose()?;
+        Ok((source, stats, tokenizer))
+    })?;
+    let corpus = source.beginning(SAMPLE_BYTES)?;
     let recipe = Recipe::shipped(DEFAULT_RECIPE)?;
     let advice = match Advice::new(&corpus, &stats, &recipe) {
         Err(tril::Error::Data(DataError::TooShortToSplit { .. })) => None,
@@ -79,27 +95,27 @@ fn stats(args: &StatsArgs) -> Result<ExitCode> {
     });
     let report = Report { name: corpus.name, stats, tokenizer, proposal };
     Form::of(args.json).print(&report, write)?;
-    for left_out in &corpus.skipped {
+    for left_out in source.skipped() {
         note!("[{}]", on_one_line(left_out));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Counts the tokens of a text.
-fn tokens(path: &Path, corpus: &Corpus) -> Result<TokenReport> {
+fn tokens(path: &Path, source: &TextSource, watch: &mut dyn FnMut(TextEvent)) -> Result<TokenReport> {
     let file = if path.is_dir() { RunDir::find_checkpoint(path)?.join(checkpoint::TOKENIZER) } else { path.to_owned() };
     let tokenizer = Tokenizer::open(&file)?;
     let path = file;
-    match encode_side(&tokenizer, &corpus.pieces()) {
+    match source.encode_all(&tokenizer, watch) {
         Ok(Encoded { ids, bytes, unknown, .. }) => Ok(TokenReport {
             path,
             tokens: ids.len(),
             bytes_per_token: bytes as f64 / ids.len() as f64,
-            lost_bytes: corpus.text_len() - bytes,
+            lost_bytes: source.text_len() - bytes,
             lost: (unknown.count() > 0).then(|| format!("{} characters, {unknown}", unknown.count())),
         }),
         // What it refuses is what would be lost without a word.
-        Err(TextError::UnknownCharacters { origin, at, characters }) => Ok(TokenReport {
+        Err(DataError::Text(TextError::UnknownCharacters { origin, at, characters })) => Ok(TokenReport {
             path,
             tokens: 0,
             bytes_per_token: 0.0,

@@ -1,15 +1,19 @@
 //! `tril eval`: the loss of a text under a checkpoint.
 
+use std::borrow::Cow;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tril::{Corpus, DataConfig, Recipe};
-use tril_data::{DocumentFormat, Encoded, FileGlob, encode_side};
+use tril_data::{DataError, DocumentFormat, Encoded, FileGlob, TextEvent, TextSource};
 use tril_train::evaluate;
 
 use crate::args::EvalArgs;
+use crate::data::settle;
 use crate::output::Form;
+use crate::preparing::preparing;
 use crate::shown;
 use crate::{open, runs};
 
@@ -29,9 +33,10 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         let flags = open::document_flags(&learnt.field, &learnt.separator);
         note!("[this model has learnt documents; to measure them as training did, add{flags}]");
     }
-    let glob = FileGlob::new(&data.glob)?;
-    let corpus = Corpus::open_path(&args.file, &data.format().map_err(tril::Error::from)?, glob.as_ref())?;
-    let Encoded { ids, predicted_bytes, unknown, .. } = encode_side(tokenizer, &corpus.pieces())?;
+    args.file.to_str().map_or(Ok(()), settle)?;
+    let (format, glob) = (data.format().map_err(tril::Error::from)?, FileGlob::new(&data.glob)?);
+    let Encoded { ids, predicted_bytes, unknown, .. } =
+        preparing(|watch| open_source(&args.file, &format, glob.as_ref(), watch)?.encode_all(tokenizer, watch))?;
     open::note_unknown(&args.file.to_string_lossy(), &unknown);
     if ids.len() > 1 && predicted_bytes == 0 {
         bail!("{}: no token of this checkpoint spells any of it, so there is nothing to measure", args.file.display());
@@ -50,4 +55,18 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         writeln!(out, "over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The text of a path, or of a corpus that is named where there is no such path.
+fn open_source(
+    path: &Path,
+    format: &DocumentFormat,
+    glob: Option<&FileGlob>,
+    watch: &mut dyn FnMut(TextEvent),
+) -> Result<TextSource<'static>, DataError> {
+    match path.to_str() {
+        // A file is never taken for the embedded corpus here: what is measured is what was typed.
+        Some(source) if source != "tales" || !path.exists() => TextSource::open(source, format, glob, 0.0, watch),
+        _ => Ok(TextSource::Memory(Cow::Owned(Corpus::open_path(path, format, glob)?))),
+    }
 }

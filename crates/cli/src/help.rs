@@ -32,7 +32,9 @@ const EXAMPLES: [(&str, &str); 17] = [
     ),
     (
         "data",
-        "  tril data stats notes.txt                      # what it is made of, and a command to train on it
+        "  tril data list                                 # corpora that are known by name
+  tril data fetch tinyshakespeare && tril train --data tinyshakespeare
+  tril data stats notes.txt                      # what it is made of, and a command to train on it
   tril data stats lines.jsonl --field text --tokenizer runs/tales",
     ),
     ("recipes", "  tril recipes\n  tril recipes tales > my.toml"),
@@ -69,7 +71,8 @@ const EXAMPLES: [(&str, &str); 17] = [
         "bench",
         "  tril bench train
   tril bench decode --preset baby --batch-size 8
-  tril bench prefill --config my.toml",
+  tril bench prefill --config my.toml
+  tril bench encode notes.txt runs/notes",
     ),
     ("devices", "  tril devices\n  tril devices --json"),
     ("doctor", "  tril doctor\n  tril doctor --device wgpu:0"),

@@ -28,6 +28,7 @@ mod lab;
 mod open;
 mod output;
 mod panics;
+mod preparing;
 mod progress;
 mod prove;
 mod quantity;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tril::{ComputeDevice, DataConfig, HiddenParts, Recipe, StopTexts, Tokenizer};
-use tril_data::read_text;
+use tril_data::{find_text, read_text};
 use tril_model::{ModelError, files};
 use tril_text::UnknownCharacters;
 
@@ -89,9 +89,16 @@ pub fn filters(stop: &[String], markers: &[String], tokenizer: &Tokenizer) -> Re
     Ok((StopTexts::new(stop).context("--stop")?, hidden))
 }
 
-/// Reads a text from a file, or from standard input if the path is `-`, in any form that a corpus may have.
+/// Reads a text from a file, or from standard input if the path is `-`, in any form that a corpus may have; or a corpus of one
+/// file by its name.
 pub fn text(path: &Path) -> Result<String> {
-    Ok(read_text(path)?)
+    match path.to_str() {
+        Some(name) => {
+            crate::data::settle(name)?;
+            Ok(read_text(&find_text(name)?.0)?)
+        }
+        None => Ok(read_text(path)?),
+    }
 }
 
 /// Says which characters of a text its tokens do not tell apart.

@@ -16,15 +16,16 @@ use tril::{
     ComputeDevice, DEFAULT_RECIPE, Evaluation, ExistingRun, Origin, Recipe, RecipeError, Rehearsal, ResumeChanges,
     SHIPPED_RECIPES, TextEventKind, TrainOutcome, Training,
 };
-use tril_data::LossFloor;
+use tril_data::{KnownCorpus, LossFloor};
 use tril_model::Positions;
 use tril_train::{BestCheckpoint, CheckpointHashes, RunDir, TrainConfig};
 
 use crate::args::{DocumentArgs, TrainArgs};
 use crate::output::line_writer;
+use crate::preparing::preparing;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
-use crate::{interrupt, open, quantity, runs};
+use crate::{data, interrupt, open, quantity, runs};
 use log::Log;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -179,7 +180,9 @@ struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     fn of(args: &'a TrainArgs) -> Self {
         let (recipe, data) = match &args.config {
-            Some(path) if args.data.is_none() && is_text(path) => (None, Some(path.to_string_lossy().into_owned())),
+            Some(path) if args.data.is_none() && (is_text(path) || is_corpus(path)) => {
+                (None, Some(path.to_string_lossy().into_owned()))
+            }
             config => (config.as_deref(), args.data.clone()),
         };
         let of_data = data.as_deref().map(|data| if data == "-" { "stdin" } else { data });
@@ -211,8 +214,17 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
     let inputs = Inputs::of(args);
     let out = args.out.clone().unwrap_or_else(|| runs::for_new(&inputs.name).0);
     let rehearsal = match &args.fine_tune.from {
-        Some(from) => fine_tune::of(args, &inputs, &runs::model(from, device)?)?.rehearse()?,
-        None => Rehearsal::of(recipe(args, &inputs)?, device)?,
+        Some(from) => {
+            let model = runs::model(from, device)?;
+            let tuning = fine_tune::of(args, &inputs, &model)?;
+            data::settle(&tuning.source()?)?;
+            preparing(|watch| tuning.rehearse_watched(watch))?
+        }
+        None => {
+            let recipe = recipe(args, &inputs)?;
+            data::settle(&recipe.data.source)?;
+            preparing(|watch| Rehearsal::watched(recipe, device, watch))?
+        }
     };
     let Rehearsal {
         recipe,
@@ -273,8 +285,17 @@ fn begin(args: &TrainArgs, device: &ComputeDevice) -> Result<Training> {
         None => runs::for_new(name),
     };
     let training = match &args.fine_tune.from {
-        Some(from) => fine_tune::of(args, &inputs, &runs::model(from, device)?)?.begin(&out, existing)?,
-        None => Training::begin(recipe(args, &inputs)?, &out, existing, device)?,
+        Some(from) => {
+            let model = runs::model(from, device)?;
+            let tuning = fine_tune::of(args, &inputs, &model)?;
+            data::settle(&tuning.source()?)?;
+            preparing(|watch| tuning.begin_watched(&out, existing, watch))?
+        }
+        None => {
+            let recipe = recipe(args, &inputs)?;
+            data::settle(&recipe.data.source)?;
+            preparing(|watch| Training::begin_watched(recipe, &out, existing, device, watch))?
+        }
     };
     if let Some(taken) = taken {
         let resume = format!("{} train --resume {}", open::program(), open::quoted(&taken));
@@ -294,6 +315,12 @@ fn is_text(path: &Path) -> bool {
     !is_shipped && !is_toml && path.exists()
 }
 
+/// The name of a corpus, and of no recipe.
+fn is_corpus(path: &Path) -> bool {
+    let is_shipped = SHIPPED_RECIPES.iter().any(|(name, _)| path.as_os_str() == *name);
+    !is_shipped && path.to_str().is_some_and(|name| KnownCorpus::find(name).is_ok_and(|corpus| corpus.is_some()))
+}
+
 /// A run that goes on where its checkpoint stands.
 fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Training> {
     let existing = if args.force { ExistingRun::Replace } else { ExistingRun::Keep };
@@ -301,8 +328,10 @@ fn resume(args: &TrainArgs, path: &Path, device: &ComputeDevice) -> Result<Train
     if [field, separator, glob].into_iter().any(Option::is_some) {
         bail!("--resume: a run keeps its documents; --field, --separator and --glob are for a new run");
     }
+    args.data.as_deref().map_or(Ok(()), data::settle)?;
     let changes = ResumeChanges { set: args.fields(), source: args.data.clone(), dir: args.out.clone(), existing };
-    Training::resume(path, &changes, device).map_err(|error| match error {
+    let resumed = preparing(|watch| Training::resume_watched(path, &changes, device, watch));
+    resumed.map_err(|error| match error {
         tril::Error::Recipe(RecipeError::Field { ref origin, .. }) if args.fields().contains(origin) => {
             anyhow!("--set {error}")
         }
@@ -322,11 +351,14 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
     let parameters = training.model()?.gpt().num_params() as f64 / 1e6;
     let kind = format!("{:?}", recipe.tokenizer.kind).to_lowercase();
     note!("device   {device}");
+    let held_out = text.validation.ids.len();
+    let measured = train.evaluated(held_out);
+    let limit =
+        if measured < held_out { format!(" (the first {} are measured)", train.eval_tokens) } else { String::new() };
     note!(
-        "text     {}: {} tokens to train on, {} to validate on",
+        "text     {}: {} tokens to train on, {held_out} to validate on{limit}",
         on_one_line(&text.name),
         text.train.ids.len(),
-        text.validation.ids.len(),
     );
     match training.origin() {
         Some(_) => note!("tokens   {}, as the model has them", model.vocab_size),

@@ -1,4 +1,4 @@
-//! Where text comes from: the embedded corpus, a file, or a directory of files.
+//! Where text comes from: the embedded corpus, one that was downloaded, a file, or a directory of files.
 //! What part of it trains and what part validates is decided in `split`.
 
 use std::fs;
@@ -10,6 +10,7 @@ use tril_text::TextError;
 use crate::error::DataError;
 use crate::file_glob::FileGlob;
 use crate::format::DocumentFormat;
+use crate::known::{KnownCorpus, find_text};
 use crate::read::{STANDARD_INPUT, read_text};
 use crate::split::Piece;
 use crate::tales;
@@ -20,7 +21,7 @@ const EMBEDDED: [&str; 1] = ["tales"];
 /// Text to learn from. The texts of the documents, in order and with nothing between them, are the corpus text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corpus {
-    /// Name of the embedded corpus, or of the file or directory without the folders above it.
+    /// Name of the corpus, or of the file or directory without the folders above it.
     pub name: String,
     /// The documents, in order.
     pub documents: Vec<Document>,
@@ -51,8 +52,9 @@ impl Document {
 }
 
 impl Corpus {
-    /// Opens `source`: the name of an embedded corpus (`tales`), or the path of a UTF-8 file or of a directory of
-    /// them; `-` is standard input. A name wins over a path that is spelt like it; write `./tales` for a file of that name.
+    /// Opens `source`: the name of the embedded corpus (`tales`), the path of a UTF-8 file or of a directory of them, or the
+    /// name of a corpus that has been downloaded ([`KnownCorpus`]); `-` is standard input. The embedded name wins over a path
+    /// that is spelt like it, so write `./tales` for a file of that name; a path wins over the name of any other corpus.
     ///
     /// A directory is read recursively and in order of the paths; each file is a document. Files and directories whose
     /// names begin with a dot are skipped, and so are empty files. Links to directories, links that lead nowhere and what is
@@ -61,13 +63,14 @@ impl Corpus {
     ///
     /// # Errors
     ///
-    /// `UnknownCorpus`, `Unreadable`, `EmptyFile`, `EmptyDirectory`, `NotUtf8`; `Tales` if the embedded grammar is
-    /// damaged.
+    /// `UnknownCorpus`, `NotFetched`, `ChangedCorpus`, `Unreadable`, `EmptyFile`, `EmptyDirectory`, `NotUtf8`; `Tales` if the
+    /// embedded grammar is damaged.
     pub fn open(source: &str) -> Result<Self, DataError> {
         Self::open_as(source, &DocumentFormat::Files, None)
     }
 
-    /// As [`Corpus::open`], cut into documents as `format` says, and of a directory only the files that `glob` picks.
+    /// As [`Corpus::open`], cut into documents as `format` says, and of a directory only the files that `glob` picks; a
+    /// downloaded corpus knows its own documents where that says nothing.
     ///
     /// # Errors
     ///
@@ -81,7 +84,12 @@ impl Corpus {
                 _ => Err(DataError::EmbeddedFormat { name: source.to_owned() }),
             };
         }
-        match Self::open_path(Path::new(source), format, glob) {
+        let (path, known) = find_text(source)?;
+        if let Some(KnownCorpus { name, format: own, .. }) = known {
+            let format = if *format == DocumentFormat::Files { &own } else { format };
+            return Ok(Self { name, ..Self::open_path(&path, format, glob)? });
+        }
+        match Self::open_path(&path, format, glob) {
             Err(DataError::Text(TextError::Unreadable { path, source: error })) if path == Path::new(source) => {
                 Err(missing(source, error))
             }
@@ -103,8 +111,7 @@ impl Corpus {
             Some(glob) => return Err(glob_of_file(glob, &path.display().to_string())),
             None => read_documents(path, format)?,
         };
-        let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
-        let name = if is_stdin { STANDARD_INPUT.to_owned() } else { name.into_owned() };
+        let name = if is_stdin { STANDARD_INPUT.to_owned() } else { name_of(path) };
         let has_documents = is_dir || *format != DocumentFormat::Files;
         Ok(Self { name, documents, has_documents, skipped })
     }
@@ -149,6 +156,11 @@ impl Corpus {
     }
 }
 
+/// What the text of a path is called.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy()).into_owned()
+}
+
 /// The embedded corpus as documents, a story each.
 fn tales_documents() -> Result<Vec<Document>, DataError> {
     let document = |(story, number): (tales::Story, usize)| Document {
@@ -163,7 +175,9 @@ fn tales_documents() -> Result<Vec<Document>, DataError> {
 fn missing(source: &str, error: io::Error) -> DataError {
     let looks_like_path = source.contains(['/', '\\', '.']);
     if error.kind() == io::ErrorKind::NotFound && !looks_like_path {
-        DataError::UnknownCorpus { name: source.to_string(), known: EMBEDDED.join(", ") }
+        let known = KnownCorpus::all().unwrap_or_default().into_iter().map(|corpus| corpus.name);
+        let known: Vec<String> = EMBEDDED.map(str::to_owned).into_iter().chain(known).collect();
+        DataError::UnknownCorpus { name: source.to_string(), known: known.join(", ") }
     } else {
         TextError::Unreadable { path: PathBuf::from(source), source: error }.into()
     }
@@ -211,7 +225,11 @@ fn read_directory(
 
 /// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
 /// lead in a circle and are left alone.
-fn collect_files(directory: &Path, paths: &mut Vec<PathBuf>, skipped: &mut Vec<String>) -> Result<(), DataError> {
+pub(crate) fn collect_files(
+    directory: &Path,
+    paths: &mut Vec<PathBuf>,
+    skipped: &mut Vec<String>,
+) -> Result<(), DataError> {
     for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
         let entry = entry.map_err(unreadable(directory))?;
         if entry.file_name().as_encoded_bytes().starts_with(b".") {

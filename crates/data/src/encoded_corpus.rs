@@ -4,7 +4,7 @@ use tril_text::Tokenizer;
 
 use crate::corpus::Corpus;
 use crate::error::DataError;
-use crate::split::{Encoded, Split, encode_side};
+use crate::split::{Encoded, Split, encode_held_out, encode_side};
 
 /// A corpus in two sides, as ids.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,7 @@ impl EncodedCorpus {
         Ok(Self {
             name: corpus.name.clone(),
             train: encode_side(tokenizer, &split.train)?,
-            validation: encode_side(tokenizer, &split.validation)?,
+            validation: encode_held_out(tokenizer, &split.validation)?,
             floor: stories.as_deref().and_then(LossFloor::of),
         })
     }

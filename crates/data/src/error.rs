@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tril_text::TextError;
 
+use crate::fetch::FetchError;
 use crate::tales::TalesError;
 
 /// Why a corpus could not be opened or split.
@@ -69,13 +70,59 @@ pub enum DataError {
         origin: String,
     },
     /// A corpus name is neither embedded nor a path that exists.
-    #[error("corpus `{name}`: no embedded corpus ({known}) and no file or directory of this name; check the spelling")]
+    #[error(
+        "corpus `{name}`: no corpus that is known ({known}) and no file or directory of this name; check the spelling"
+    )]
     UnknownCorpus {
         /// The name as given.
         name: String,
-        /// The names of the embedded corpora.
+        /// The names of the corpora.
         known: String,
     },
+    /// A corpus is known by name and has not been downloaded.
+    #[error("corpus `{name}`: it is known, and not here: `tril data fetch {name}` downloads its {} MB", megabytes(*bytes))]
+    NotFetched {
+        /// The name as given.
+        name: String,
+        /// Length of its files.
+        bytes: u64,
+    },
+    /// A downloaded corpus is not what it was.
+    #[error("corpus `{name}`: {} has changed since it was fetched; `tril data fetch {name}` gets it anew", path.display())]
+    ChangedCorpus {
+        /// The name as given.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A table of corpora is not sound.
+    #[error("{origin}: no sound table of corpora: {reason}")]
+    CorpusTable {
+        /// Where the table is.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no place for what is cached.
+    #[error("no directory for cached files: none of TRIL_CACHE, XDG_CACHE_HOME and HOME is set; set TRIL_CACHE to one")]
+    NoCacheDir,
+    /// A file of the cache cannot be written or read.
+    #[error("{}: this file of the cache cannot be written: {source}; set TRIL_CACHE to a directory with room", path.display())]
+    Cache {
+        /// The file or directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A file became another while it was read.
+    #[error("{}: the file was changed while it was read; try again when it is complete", path.display())]
+    Changing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A corpus could not be downloaded.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// Documents are to be cut in two ways at once.
     #[error("both a field of JSON lines and a separator are given; a text has its documents in one of the two")]
     TwoFormats,
@@ -118,4 +165,18 @@ pub enum DataError {
 
 fn left_out(skipped: usize) -> String {
     if skipped == 0 { String::new() } else { format!(", and so were {skipped} links that lead nowhere or no files") }
+}
+
+/// A length in millions of bytes, with the digits that matter.
+fn megabytes(bytes: u64) -> String {
+    let megabytes = bytes as f64 / 1e6;
+    if megabytes < 10.0 { format!("{megabytes:.2}") } else { format!("{megabytes:.0}") }
+}
+
+impl DataError {
+    /// Whether whoever asked can mend it, by another path, text or setting; otherwise a source, a network or a disk failed.
+    #[must_use]
+    pub fn is_user_error(&self) -> bool {
+        !matches!(self, Self::Fetch(_) | Self::Cache { .. })
+    }
 }

@@ -1,4 +1,4 @@
-//! How a text is cut into documents: whole files, lines of JSON, or what stands between separators.
+//! How a text is cut into documents: whole files, objects of JSON, or what stands between separators.
 
 use serde_json::Value;
 
@@ -11,7 +11,8 @@ pub enum DocumentFormat {
     /// Each file of a directory. A single file is one text, without a document that ends in it.
     #[default]
     Files,
-    /// Each line is a JSON object, and this field of it is the text of a document.
+    /// Each line is a JSON object, or the whole text is an array of such objects, and this field of each is the text of a
+    /// document, or a list of its lines.
     JsonLines {
         /// Name of the field.
         field: String,
@@ -50,6 +51,18 @@ impl DocumentFormat {
                 let parts = (1..).zip(text.split(separator.as_str())).filter(|(_, part)| !part.is_empty());
                 Ok(parts.map(|(number, part)| Document::new(format!("{origin}, document {number}"), part)).collect())
             }
+            Self::JsonLines { field } if text.trim_start().starts_with('[') => {
+                let json = |reason: String| DataError::JsonLine { origin: origin.to_owned(), reason };
+                let objects: Vec<Value> = serde_json::from_str(&text).map_err(|error| json(error.to_string()))?;
+                let document = |(number, object): (usize, Value)| {
+                    let origin = format!("{origin}, object {number}");
+                    let text = object_text(object, field)
+                        .map_err(|reason| DataError::JsonLine { origin: origin.clone(), reason })?;
+                    Ok(Document::new(origin, text))
+                };
+                let documents: Result<Vec<Document>, DataError> = (1..).zip(objects).map(document).collect();
+                documents.map(|documents| documents.into_iter().filter(|one| !one.text.is_empty()).collect())
+            }
             Self::JsonLines { field } => {
                 let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
                 let document = |(number, line): (usize, &str)| {
@@ -66,11 +79,25 @@ impl DocumentFormat {
 }
 
 /// The text of a field of a line; the error is a reason for a message.
-fn json_text(line: &str, field: &str) -> Result<String, String> {
-    let wanted = format!("write an object such as {{{field:?}: \"There was once a cat.\"}}");
-    match serde_json::from_str(line).map_err(|error| format!("{error}; {wanted}"))? {
+pub(crate) fn json_text(line: &str, field: &str) -> Result<String, String> {
+    let object = serde_json::from_str(line).map_err(|error| format!("{error}; {}", wanted(field)))?;
+    object_text(object, field)
+}
+
+fn wanted(field: &str) -> String {
+    format!("write an object such as {{{field:?}: \"There was once a cat.\"}}")
+}
+
+/// The text of a field of an object; the error is a reason for a message.
+fn object_text(object: Value, field: &str) -> Result<String, String> {
+    let wanted = wanted(field);
+    match object {
         Value::Object(mut fields) => match fields.remove(field) {
             Some(Value::String(text)) => Ok(text),
+            Some(Value::Array(lines)) if lines.iter().all(Value::is_string) => {
+                let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+                Ok(lines.join("\n"))
+            }
             Some(_) => Err(format!("its field {field:?} is not a text; {wanted}")),
             None => {
                 let texts = fields.iter().filter(|(_, value)| value.is_string());
@@ -116,6 +143,22 @@ mod tests {
             ("{\"text\": ", "x:2: EOF"),
         ] {
             let error = texts(&format, &format!("{{\"text\": \"a\"}}\n{line}")).expect_err(line).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_array_of_objects_is_read_as_its_lines_would_be_and_a_list_of_lines_as_a_text() {
+        let format = DocumentFormat::new("lines", "").expect("one format");
+        let found =
+            texts(&format, " [\n{\"lines\": [\"a\", \"猫\"]},\n{\"lines\": []}, {\"lines\": \"b\"}]").expect("sound");
+        assert_eq!(found, [("x, object 1", "a\n猫"), ("x, object 3", "b")].map(|(a, b)| (a.into(), b.into())));
+        for (text, expected) in [
+            ("[{\"lines\": \"a\"}, 3]", "x, object 2: it is no object"),
+            ("[{\"lines\": [1]}]", "x, object 1: its field \"lines\" is not a text"),
+            ("[{\"lines\": ", "x: EOF"),
+        ] {
+            let error = texts(&format, text).expect_err(text).to_string();
             assert!(error.starts_with(expected), "{error}");
         }
     }

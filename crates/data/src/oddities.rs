@@ -1,9 +1,9 @@
 //! Characters that are seldom meant: control characters, replacement characters, marks, line ends of several kinds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How many of each a text has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Oddities {
     /// Line ends as Unix writes them.
     pub lf: usize,

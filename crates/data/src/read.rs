@@ -21,6 +21,13 @@ const UNPACKED: usize = 256 << 20;
 const UNPACKED_TIMES: usize = 100;
 const TOO_LARGE: &str = "it would unpack to far more than a text of its size does";
 
+/// Whether bytes that a file begins with are those of a packed text, or of one that is not in UTF-8.
+pub(crate) fn is_packed_or_foreign(beginning: &[u8]) -> bool {
+    const UTF16_AND_32: [&[u8]; 3] = [b"\xFF\xFE", b"\xFE\xFF", b"\0\0\xFE\xFF"];
+    let is_marked = [GZIP, ZSTD].into_iter().chain(UTF16_AND_32).any(|mark| beginning.starts_with(mark));
+    is_marked || 8 * beginning.iter().filter(|byte| **byte == 0).count() > beginning.len()
+}
+
 /// Reads a text: of a file or a pipe, or of standard input if the path is `-`; gzip and zstd are known by how they begin,
 /// encodings as [`text_from_bytes`] says.
 ///

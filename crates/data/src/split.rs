@@ -4,6 +4,8 @@ use tril_text::{Position, TextError, Tokenizer, UnknownCharacters};
 
 use crate::corpus::{Corpus, Document};
 use crate::error::DataError;
+use crate::tally::{SpeltBytes, Tally};
+use crate::token_ids::TokenIds;
 
 /// A corpus in two parts; train ++ validation is the corpus text.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +36,7 @@ pub struct Piece<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     /// The ids of all pieces, in order, with end of text after each document if the tokenizer has it.
-    pub ids: Vec<u32>,
+    pub ids: TokenIds,
     /// Bytes of the text that the ids spell: all of them, but for what a tokenizer from a file drops or does not know.
     pub bytes: usize,
     /// The same of all ids but the first: what a loss over them is about.
@@ -45,6 +47,31 @@ pub struct Encoded {
     pub nats: Option<f64>,
     /// Characters for which a token stands that says no more of them.
     pub unknown: UnknownCharacters,
+    /// How often each id of the vocabulary stands in the ids.
+    pub counts: Vec<u64>,
+    /// A hash of the ids (FNV-1a over words), which tells one text from another.
+    pub key: u64,
+    /// Bytes that each of the first ids spells, of the side that is held out.
+    pub(crate) spelt: TokenIds,
+}
+
+impl Encoded {
+    /// What has been counted of these ids.
+    pub(crate) fn new(ids: TokenIds, tally: Tally, spelt: TokenIds) -> Self {
+        let (bytes, predicted_bytes) = (tally.bytes, tally.predicted_bytes());
+        let Tally { chars, counts, key, unknown, .. } = tally;
+        Self { ids, bytes, predicted_bytes, chars, nats: None, unknown, counts, key, spelt }
+    }
+
+    /// Bytes that the first `tokens` ids spell, but for the first of them: what a loss over these ids is about. Known of
+    /// all ids, and of up to [`crate::SPELT_KEPT`] of a side that is held out.
+    #[must_use]
+    pub fn predicted_bytes_of(&self, tokens: usize) -> Option<usize> {
+        if tokens >= self.ids.len() {
+            return Some(self.predicted_bytes);
+        }
+        self.spelt.get(..tokens).map(|spelt| spelt.iter().skip(1).map(|bytes| *bytes as usize).sum())
+    }
 }
 
 /// Encodes one side of a split, each piece by itself.
@@ -53,28 +80,34 @@ pub struct Encoded {
 ///
 /// As [`Tokenizer::encode`]; unknown characters are reported by their place in the document.
 pub fn encode_side(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Encoded, TextError> {
-    let (mut ids, mut bytes, mut first) = (Vec::new(), 0, None);
-    let mut unknown = UnknownCharacters::default();
+    encode_pieces(tokenizer, pieces, SpeltBytes::Forgotten)
+}
+
+/// As [`encode_side`], for the side that is held out: a part of it may be measured.
+pub(crate) fn encode_held_out(tokenizer: &Tokenizer, pieces: &[Piece]) -> Result<Encoded, TextError> {
+    encode_pieces(tokenizer, pieces, SpeltBytes::Kept)
+}
+
+fn encode_pieces(tokenizer: &Tokenizer, pieces: &[Piece], keeps: SpeltBytes) -> Result<Encoded, TextError> {
+    let (mut ids, mut tally) = (Vec::new(), Tally::new(tokenizer.vocab_size(), keeps));
     for piece in pieces {
         let begin = ids.len();
         for (id, spelt) in tokenizer.encode_with_bytes(piece.text).map_err(|error| located(error, piece))? {
-            first.get_or_insert(spelt);
-            bytes += spelt;
+            tally.add(id, spelt);
             ids.push(id);
         }
         if tokenizer.has_unknown(&ids[begin..]) {
-            unknown.add(tokenizer.unknown_characters(piece.text).map_err(|error| located(error, piece))?);
+            tally.unknown.add(tokenizer.unknown_characters(piece.text).map_err(|error| located(error, piece))?);
         }
-        ids.extend(tokenizer.end_of_text().filter(|_| piece.ends_document));
+        if let Some(end) = tokenizer.end_of_text().filter(|_| piece.ends_document) {
+            tally.add(end, 0);
+            ids.push(end);
+        }
+        tally.chars += piece.text.chars().count();
     }
-    Ok(Encoded {
-        ids,
-        bytes,
-        predicted_bytes: bytes - first.unwrap_or(0),
-        unknown,
-        chars: pieces.iter().map(|piece| piece.text.chars().count()).sum(),
-        nats: if pieces.is_empty() { None } else { pieces.iter().map(|piece| piece.nats).sum() },
-    })
+    let nats = if pieces.is_empty() { None } else { pieces.iter().map(|piece| piece.nats).sum() };
+    let spelt = std::mem::take(&mut tally.spelt);
+    Ok(Encoded { nats, ..Encoded::new(ids.into(), tally, spelt.into()) })
 }
 
 impl<'a> Split<'a> {
@@ -88,15 +121,8 @@ impl<'a> Split<'a> {
     ///
     /// `ValidationFraction` if `fraction` is not in 0..1; `TooShortToSplit` if a side would be empty.
     pub fn new(corpus: &'a Corpus, fraction: f64) -> Result<Self, DataError> {
-        if !(0.0..1.0).contains(&fraction) {
-            return Err(DataError::ValidationFraction { fraction });
-        }
         let lengths: Vec<usize> = corpus.documents.iter().map(|document| document.text.chars().count()).collect();
-        let n_chars = lengths.iter().sum();
-        let cut = if fraction == 0.0 { n_chars } else { cut_at(&lengths, n_chars, fraction) };
-        if fraction > 0.0 && (cut == 0 || cut == n_chars) {
-            return Err(DataError::TooShortToSplit { name: corpus.name.clone(), chars: n_chars, fraction });
-        }
+        let cut = checked_cut(&corpus.name, &lengths, fraction)?;
         let mut split = Self { train: Vec::new(), validation: Vec::new() };
         let mut begin = 0;
         for (document, length) in corpus.documents.iter().zip(lengths) {
@@ -129,6 +155,23 @@ impl<'a> Piece<'a> {
     }
 }
 
+/// The character before which a text of documents of these lengths is cut.
+///
+/// # Errors
+///
+/// As [`Split::new`].
+pub(crate) fn checked_cut(name: &str, lengths: &[usize], fraction: f64) -> Result<usize, DataError> {
+    if !(0.0..1.0).contains(&fraction) {
+        return Err(DataError::ValidationFraction { fraction });
+    }
+    let n_chars = lengths.iter().sum();
+    let cut = if fraction == 0.0 { n_chars } else { cut_at(lengths, n_chars, fraction) };
+    if fraction > 0.0 && (cut == 0 || cut == n_chars) {
+        return Err(DataError::TooShortToSplit { name: name.to_owned(), chars: n_chars, fraction });
+    }
+    Ok(cut)
+}
+
 /// The character before which the text is cut: Python's `int(n * share)`, or the nearest border between documents if
 /// it is within a hundredth of the text; of two that are equally near, the first.
 fn cut_at(lengths: &[usize], n_chars: usize, fraction: f64) -> usize {
@@ -157,7 +200,7 @@ fn divide(whole: Piece, n_chars: usize) -> (Piece, Piece) {
 }
 
 /// An error about a piece, told as an error about its document.
-fn located(error: TextError, piece: &Piece) -> TextError {
+pub(crate) fn located(error: TextError, piece: &Piece) -> TextError {
     match error {
         TextError::UnknownCharacters { at, characters, .. } => {
             TextError::UnknownCharacters { origin: piece.origin.to_string(), at: piece.start.then(at), characters }

@@ -9,11 +9,13 @@ mod chunks;
 mod encode;
 mod losses;
 mod table;
+mod words;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokenizers::{ModelWrapper, PreTokenizerWrapper};
@@ -23,8 +25,10 @@ use crate::guard::guard;
 use crate::plain::text_from_bytes;
 pub use bounds::TextBounds;
 use chunks::Cuts;
+pub use chunks::word_border;
 pub use losses::UnknownCharacters;
 use table::TokenTable;
+use words::WordCache;
 
 /// The end-of-text token that this toolkit writes.
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -97,6 +101,8 @@ pub struct Tokenizer {
     /// The token that stands for characters that the vocabulary lacks.
     unknown: Option<u32>,
     cuts: Cuts,
+    /// Words of GPT-2's pattern that have been encoded; none where words are others.
+    words: Option<Arc<WordCache>>,
     /// The file that it was read from, for messages.
     origin: Option<PathBuf>,
 }
@@ -215,6 +221,12 @@ impl Tokenizer {
         let TextBounds { bos_token_id: start, eos_token_id: end_of_text } = bounds;
         start.into_iter().chain(end_of_text).try_for_each(|id| self.table.entry(id).map(|_| ()))?;
         Ok(Self { start, end_of_text, ..self })
+    }
+
+    /// Whether the parts of a text that is cut where [`word_border`] says have the tokens of the whole.
+    #[must_use]
+    pub fn can_be_cut(&self) -> bool {
+        self.cuts != Cuts::Nowhere
     }
 
     /// Id of the token that closes documents: the first special token of the vocabulary that is named
@@ -351,9 +363,21 @@ impl Tokenizer {
             inner.get_vocab(false).keys().filter_map(single).collect()
         });
         let cuts = Cuts::of(&inner);
+        let words = (cuts == Cuts::BetweenWords).then(Arc::default);
         let drops_characters = alphabet.is_none() && losses::drops_characters(&inner);
         let unknown = losses::unknown_token(&inner);
-        Ok(Self { inner, table, end_of_text, start: None, alphabet, drops_characters, unknown, cuts, origin: None })
+        Ok(Self {
+            inner,
+            table,
+            end_of_text,
+            start: None,
+            alphabet,
+            drops_characters,
+            unknown,
+            cuts,
+            words,
+            origin: None,
+        })
     }
 }
 

@@ -5,8 +5,9 @@
 //! after one epoch every token but a few at the ends has been learnt from once, where as many independent draws would
 //! leave out 1/e of them.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::{Device, Int, Tensor};
 use rand::RngExt;
@@ -19,10 +20,29 @@ use crate::TrainError;
 /// The training side of a text, as token ids.
 #[derive(Debug)]
 pub struct TrainingText {
-    ids: Vec<u32>,
+    ids: Ids,
     seq_len: usize,
+    /// A hash of the ids, once it is known.
+    key: OnceLock<u64>,
     /// Epochs lately asked for. A memo: each is a function of its key alone.
     epochs: Mutex<Vec<Arc<Epoch>>>,
+}
+
+/// Ids wherever they lie: in memory, or in a file that is mapped.
+struct Ids(Box<dyn AsRef<[u32]> + Send + Sync>);
+
+impl Deref for Ids {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        (*self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ids", self.len())
+    }
 }
 
 /// One visit of the whole text.
@@ -46,16 +66,23 @@ pub struct TrainBatch {
 impl TrainingText {
     /// # Errors
     /// [`TrainError::TooShort`] if there is not one window in it.
-    pub fn new(ids: Vec<u32>, seq_len: usize) -> Result<Self, TrainError> {
+    pub fn new(ids: impl AsRef<[u32]> + Send + Sync + 'static, seq_len: usize) -> Result<Self, TrainError> {
+        let ids = Ids(Box::new(ids));
         if ids.len() < seq_len + 1 {
             return Err(TrainError::TooShort { tokens: ids.len(), needed: seq_len + 1 });
         }
-        Ok(Self { ids, seq_len, epochs: Mutex::default() })
+        Ok(Self { ids, seq_len, key: OnceLock::new(), epochs: Mutex::default() })
+    }
+
+    /// The same, with its [`TrainingText::key`] where that is known without reading all of it.
+    #[must_use]
+    pub fn with_key(self, key: u64) -> Self {
+        Self { key: OnceLock::from(key), ..self }
     }
 
     /// A hash of the ids (FNV-1a), to tell whether a resumed run has the text that it began with.
     pub fn key(&self) -> u64 {
-        random::hash(self.ids.iter().map(|id| u64::from(*id)))
+        *self.key.get_or_init(|| random::hash(self.ids.iter().map(|id| u64::from(*id))))
     }
 
     /// Number of windows of an epoch: as many as fit after any offset below `seq_len`, and at least one.
@@ -104,7 +131,7 @@ mod tests {
     use super::*;
 
     fn text(len: u32) -> TrainingText {
-        TrainingText::new((0..len).collect(), 7).expect("long enough")
+        TrainingText::new((0..len).collect::<Vec<u32>>(), 7).expect("long enough")
     }
 
     #[test]
@@ -161,6 +188,6 @@ mod tests {
                 assert!(text.window_start(1, step, 0, 1) + 7 < len as usize, "a text of {len}");
             }
         }
-        assert!(TrainingText::new((0..7).collect(), 7).is_err());
+        assert!(TrainingText::new((0..7).collect::<Vec<u32>>(), 7).is_err());
     }
 }

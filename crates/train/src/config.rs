@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
+/// The most tokens that an evaluation is limited to; beyond that it is all of them or fewer.
+pub const MAX_EVAL_TOKENS: usize = 4_000_000;
+
 /// How long to train, on what batches, and how often to look up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,8 +25,11 @@ pub struct TrainConfig {
     pub dropout: f64,
     /// Names all random draws of the run.
     pub seed: u64,
-    /// Steps between evaluations on the whole validation text; the last step is always evaluated.
+    /// Steps between evaluations on the validation text; the last step is always evaluated.
     pub eval_interval: u64,
+    /// So many tokens of the validation text are measured, from its beginning; 0 for all of them. At most
+    /// [`MAX_EVAL_TOKENS`].
+    pub eval_tokens: usize,
     /// Steps between checkpoints; the last step always makes one, and so does every new best.
     pub checkpoint_interval: u64,
     /// Evaluations without a new best after which the run ends before its last step; 0 never ends it so.
@@ -40,6 +46,7 @@ impl Default for TrainConfig {
             dropout: 0.0,
             seed: 1337,
             eval_interval: 250,
+            eval_tokens: 1_000_000,
             checkpoint_interval: 500,
             patience: 0,
         }
@@ -167,6 +174,11 @@ impl Default for OptimizerConfig {
 }
 
 impl TrainConfig {
+    /// How many tokens of a validation text of `tokens` are read to be measured: the first predicts and is not predicted.
+    pub fn evaluated(&self, tokens: usize) -> usize {
+        if self.eval_tokens == 0 { tokens } else { tokens.min(self.eval_tokens + 1) }
+    }
+
     /// # Errors
     /// [`TrainError::Config`] names the field, its value and what it could be.
     pub fn check(&self) -> Result<(), TrainError> {
@@ -179,6 +191,12 @@ impl TrainConfig {
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(TrainError::Config(format!("train.{name} = 0: it must be at least 1")));
+        }
+        if self.eval_tokens > MAX_EVAL_TOKENS {
+            return Err(TrainError::Config(format!(
+                "train.eval_tokens = {}: it must be at most {MAX_EVAL_TOKENS}, or 0 for the whole validation text",
+                self.eval_tokens
+            )));
         }
         if !self.batch_size.is_multiple_of(self.micro_batches) {
             return Err(TrainError::Config(format!(

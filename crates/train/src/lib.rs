@@ -22,7 +22,7 @@ mod trainer;
 mod worker_pools;
 
 pub use batches::{TrainBatch, TrainingText};
-pub use config::{Decay, LoraConfig, OptimizerConfig, OptimizerKind, TrainConfig};
+pub use config::{Decay, LoraConfig, MAX_EVAL_TOKENS, OptimizerConfig, OptimizerKind, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use hashes::{CheckpointHashes, model_sha256};

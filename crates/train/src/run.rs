@@ -32,7 +32,7 @@ pub struct TrainingRun {
     pub config: TrainConfig,
     /// The training side.
     pub training: TrainingText,
-    /// The validation side, as ids.
+    /// What is measured of the validation side, as ids.
     pub validation: Vec<u32>,
     /// Bytes that the validation tokens after the first stand for.
     pub validation_bytes: usize,
@@ -47,7 +47,7 @@ pub struct TrainingRun {
 pub enum TrainOutcome {
     /// All steps are taken. The evaluation is of the last model.
     Finished {
-        /// On the whole validation text.
+        /// On the validation text.
         evaluation: Evaluation,
         /// The lowest loss of the run.
         best: BestCheckpoint,

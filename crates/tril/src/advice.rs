@@ -15,7 +15,7 @@ const MAX_CHARS: usize = 12_000;
 /// Where a text is written in these, a character is as much as a word's part elsewhere.
 const DENSE_SCRIPTS: [&str; 4] = ["Han", "Hiragana", "Katakana", "Hangul"];
 /// Of a text that is larger, so much is looked at to tell how many tokens it has.
-const SAMPLE_BYTES: usize = 8 << 20;
+pub const SAMPLE_BYTES: usize = 8 << 20;
 /// Passes over a text: two, or three of a small one. More, and a small model begins to learn it by heart.
 const PASSES: f64 = 2.0;
 const PASSES_OF_SMALL: f64 = 3.0;
@@ -42,7 +42,7 @@ pub struct Advice {
 }
 
 impl Advice {
-    /// What to change in a recipe for a text. None where the text is too short to train on with its windows.
+    /// What to change in a recipe for a text, of which [`SAMPLE_BYTES`] are enough, with the counts of all of it. None where the text is too short to train on with its windows.
     ///
     /// # Errors
     /// As [`Split::new`], [`Tokenizer::build`] and [`encode_side`].
@@ -108,7 +108,8 @@ pub(crate) fn doubts(recipe: &Recipe, text: &EncodedCorpus, tokenizer: &Tokenize
         ));
     }
     if recipe.tokenizer.kind == TokenizerKind::Bpe {
-        let parts = text.train.ids.iter().filter(|id| tokenizer.is_part_of_character(**id)).count();
+        let of_parts = (0..).zip(&text.train.counts).filter(|(id, _)| tokenizer.is_part_of_character(*id));
+        let parts: u64 = of_parts.map(|(_, count)| *count).sum();
         let share = parts as f64 / tokens as f64;
         if share > TOO_MANY_PARTS {
             doubts.push(format!(

@@ -1,6 +1,6 @@
 //! What a run begins with, made from a recipe and a text: all that can be refused is refused here, and nothing is written.
 
-use tril_data::{Corpus, DocumentFormat, EncodedCorpus, Oddities};
+use tril_data::{DocumentFormat, EncodedCorpus, TextEvent, TextSource};
 use tril_infer::{GenerateOptions, SamplerConfig};
 use tril_model::{Gpt, GptConfig};
 use tril_text::{TextBounds, Tokenizer};
@@ -29,10 +29,15 @@ impl Beginning {
     ///
     /// # Errors
     /// As [`crate::Training::begin_on`].
-    pub fn of(corpus: &Corpus, mut recipe: Recipe, device: &ComputeDevice) -> Result<Self, Error> {
+    pub fn of(
+        source: &TextSource,
+        mut recipe: Recipe,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
         check_fresh(&recipe.lora)?;
-        let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
-        let text = EncodedCorpus::new(corpus, &tokenizer, recipe.data.validation_fraction)?;
+        let tokenizer = source.tokenizer(&recipe.tokenizer, watch)?;
+        let text = source.encode(&tokenizer, recipe.data.validation_fraction, watch)?;
         let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
         if asked != 0 && asked != tokens {
             return Err(Error::VocabSize { asked, tokens });
@@ -40,7 +45,7 @@ impl Beginning {
         recipe.model = GptConfig { vocab_size: tokens, ..recipe.model }.resolve()?;
         recipe.check_memory()?;
         let gpt = Gpt::new(recipe.model.clone(), recipe.train.seed, device.inner())?;
-        let bounds = TextBounds::learnt(&tokenizer, &text.train.ids);
+        let bounds = bounds(&tokenizer, &text);
         Self::from_parts(recipe, gpt, text, tokenizer, bounds)
     }
 
@@ -66,7 +71,7 @@ impl Beginning {
         if let Some(factors) = factors {
             trainer = trainer.with_factors(factors)?;
         }
-        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+        let training = training_text(&text, &recipe)?;
         check_validation(&text)?;
         let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
@@ -74,20 +79,31 @@ impl Beginning {
     }
 
     /// What is allowed and seldom meant, each in a sentence: of the recipe, of the text, and of both together.
-    pub fn doubts(&self, corpus: &Corpus) -> Vec<String> {
+    pub fn doubts(&self, source: &TextSource) -> Vec<String> {
         let Self { recipe, text, tokenizer, .. } = self;
-        let odd = corpus.documents.iter().map(|document| Oddities::of(&document.text));
-        let odd = odd.fold(Oddities::default(), Oddities::and).doubts();
+        let odd = source.oddities().doubts();
         let fit = advice::doubts(recipe, text, tokenizer);
-        let documents = doubts_of_documents(corpus, recipe, tokenizer);
-        let all = recipe.doubts().into_iter().chain(doubt_of_unknown(text)).chain(fit).chain(documents).chain(odd);
-        all.chain(corpus.skipped.iter().cloned()).collect()
+        let documents = doubts_of_documents(source, recipe, tokenizer);
+        let sample = source.doubt_of_sample(&recipe.tokenizer);
+        let all = recipe.doubts().into_iter().chain(doubt_of_unknown(text)).chain(sample).chain(fit).chain(documents);
+        all.chain(odd).chain(source.skipped().iter().cloned()).collect()
     }
+}
+
+/// The side that trains.
+pub(crate) fn training_text(text: &EncodedCorpus, recipe: &Recipe) -> Result<TrainingText, Error> {
+    Ok(TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?.with_key(text.train.key))
+}
+
+/// What texts begin and end with, as far as the training side shows it.
+pub(crate) fn bounds(tokenizer: &Tokenizer, text: &EncodedCorpus) -> TextBounds {
+    let stands_in_it = |id: u32| text.train.counts.get(id as usize).is_some_and(|count| *count > 0);
+    TextBounds::learnt_from(tokenizer, text.train.ids.first().copied(), stands_in_it)
 }
 
 /// What to say where documents were asked for and the model cannot learn where they end, or where lines of JSON are read as
 /// plain text.
-pub(crate) fn doubts_of_documents(corpus: &Corpus, recipe: &Recipe, built: &Tokenizer) -> Vec<String> {
+pub(crate) fn doubts_of_documents(source: &TextSource, recipe: &Recipe, built: &Tokenizer) -> Vec<String> {
     let Recipe { data, tokenizer, .. } = recipe;
     let mut doubts = Vec::new();
     let is_asked_for = data.format().is_ok_and(|format| format != DocumentFormat::Files);
@@ -95,7 +111,7 @@ pub(crate) fn doubts_of_documents(corpus: &Corpus, recipe: &Recipe, built: &Toke
         doubts.push(match tokenizer.end_of_text {
             false => format!(
                 "{} documents follow one another without a mark: tokenizer.end_of_text=true has a token end each",
-                corpus.documents.len()
+                source.documents()
             ),
             true => "no document ends in the training part, so the model cannot learn where documents end".to_owned(),
         });
@@ -104,7 +120,7 @@ pub(crate) fn doubts_of_documents(corpus: &Corpus, recipe: &Recipe, built: &Toke
     if data.field.is_empty() && is_named_json(&data.source) {
         doubts.push(format!(
             "{} is read as plain text; with data.field=text the field `text` of each line would be a document",
-            corpus.name
+            source.name()
         ));
     }
     doubts
@@ -137,4 +153,36 @@ pub(crate) fn doubt_of_unknown(corpus: &EncodedCorpus) -> Option<String> {
             unknown.count()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tril_data::{Corpus, Document};
+    use tril_text::TokenizerKind;
+    use tril_train::MAX_EVAL_TOKENS;
+
+    #[test]
+    fn what_is_counted_of_a_text_while_it_is_encoded_is_what_its_ids_say() {
+        let mut recipe = Recipe::shipped("smoke").expect("shipped");
+        recipe.tokenizer.kind = TokenizerKind::Bpe;
+        recipe.tokenizer.end_of_text = true;
+        let documents = (0..40).map(|i| Document::new("x", format!("some words, {i} of them é"))).collect();
+        let corpus = Corpus::new("x", documents);
+        let source = TextSource::from(&corpus);
+        let tokenizer = source.tokenizer(&recipe.tokenizer, &mut |_| ()).expect("built");
+        let text = source.encode(&tokenizer, 0.2, &mut |_| ()).expect("encoded");
+        let read = TrainingText::new(text.train.ids.to_vec(), 8).expect("long enough");
+        assert_eq!(training_text(&text, &recipe).map(|text| text.key()).ok(), Some(read.key()));
+        assert_eq!(bounds(&tokenizer, &text), TextBounds::learnt(&tokenizer, &text.train.ids));
+        let sum: u64 = text.train.counts.iter().sum();
+        assert_eq!(sum as usize, text.train.ids.len());
+        let held_out = &text.validation;
+        assert_eq!(held_out.predicted_bytes_of(held_out.ids.len()), Some(held_out.predicted_bytes));
+        for tokens in 1..held_out.ids.len() {
+            let written: usize = held_out.ids[1..tokens].iter().map(|id| tokenizer.byte_len(*id)).sum();
+            assert_eq!(held_out.predicted_bytes_of(tokens), Some(written), "the first {tokens}");
+        }
+        assert!(MAX_EVAL_TOKENS < tril_data::SPELT_KEPT, "what is measured is known");
+    }
 }

@@ -274,7 +274,11 @@ impl Chat {
             None => tokenizer.encode_prompt(&text)?,
             Some(last) => {
                 let end = tokenizer.end_of_text().filter(|_| last.ends_text);
-                end.into_iter().chain(tokenizer.encode(&text)?).collect()
+                let before: Vec<u32> = self.turns.iter().flat_map(Turn::ids).copied().collect();
+                // A text that the model has ended is followed by another, which has a beginning.
+                let ids =
+                    if last.ends_text { tokenizer.encode(&text)? } else { tokenizer.encode_after(&before, &text)? };
+                end.into_iter().chain(ids).collect()
             }
         };
         Ok(Passage { ids, text })
@@ -292,7 +296,8 @@ fn cut(tokenizer: &Tokenizer, before: &[u32], mut ids: Vec<u32>, text: &str) -> 
     loop {
         let said = tokenizer.decode_after(before, &ids)?;
         if let Some(rest) = text.strip_prefix(said.as_str()) {
-            ids.extend(if rest.is_empty() { vec![] } else { tokenizer.encode(rest)? });
+            let so_far = [before, &ids].concat();
+            ids.extend(if rest.is_empty() { vec![] } else { tokenizer.encode_after(&so_far, rest)? });
             return Ok(ids);
         }
         ids.pop();

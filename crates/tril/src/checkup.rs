@@ -89,7 +89,7 @@ fn train(device: &ComputeDevice) -> Result<(Vec<f64>, Gpt, Vec<u32>), Error> {
     let training = TrainingText::new(text.train.ids, recipe.train.seq_len)?;
     let mut trainer = Trainer::new(gpt, Default::default(), 0, recipe.train, recipe.optimizer)?;
     let losses = (0..steps).map(|_| Ok(trainer.step(&training)?.loss)).collect::<Result<_, Error>>()?;
-    Ok((losses, trainer.model(), text.validation.ids))
+    Ok((losses, trainer.model(), text.validation.ids.to_vec()))
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ impl Error {
     pub fn is_user_error(&self) -> bool {
         match self {
             Self::Model(error) => error.is_user_error(),
+            Self::Data(error) => error.is_user_error(),
             Self::Train(error) => error.is_user_error(),
             Self::Infer(error) => is_user_error(error),
             Self::Prove(error) => is_user_error(error),
@@ -127,6 +128,8 @@ pub fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<Error>() {
         error.is_user_error()
     } else if let Some(error) = error.downcast_ref::<ModelError>() {
+        error.is_user_error()
+    } else if let Some(error) = error.downcast_ref::<DataError>() {
         error.is_user_error()
     } else if let Some(error) = error.downcast_ref::<TrainError>() {
         error.is_user_error()

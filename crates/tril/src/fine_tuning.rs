@@ -5,13 +5,13 @@ mod origin;
 use std::path::Path;
 
 use toml::{Table, Value};
-use tril_data::{Corpus, EncodedCorpus};
+use tril_data::{Corpus, EncodedCorpus, TextEvent, TextSource};
 use tril_model::checkpoint;
 use tril_text::{TextBounds, Tokenizer, TokenizerConfig, TokenizerKind};
 use tril_train::{LoraConfig, OptimizerConfig, OptimizerKind, TrainConfig, TrainError};
 
 use crate::advice::fitting_steps;
-use crate::beginning::Beginning;
+use crate::beginning::{self, Beginning};
 use crate::recipe::{Recipe, RecipeError, SampleConfig, known_fields, parse_table, read, set};
 use crate::{Error, ExistingRun, Model, Rehearsal, Training};
 
@@ -137,10 +137,23 @@ impl<'a> FineTuning<'a> {
     /// # Errors
     /// As [`Training::begin`]; [`Error::CannotFineTune`].
     pub fn begin(&self, dir: impl AsRef<Path>, existing: ExistingRun) -> Result<Training, Error> {
+        self.begin_watched(dir, existing, &mut |_| ())
+    }
+
+    /// As [`FineTuning::begin`]; `watch` is told how far a large text is read.
+    ///
+    /// # Errors
+    /// As [`FineTuning::begin`].
+    pub fn begin_watched(
+        &self,
+        dir: impl AsRef<Path>,
+        existing: ExistingRun,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Training, Error> {
         // Said before the text is read, which may take long.
         tril_train::RunDir::check_free(dir.as_ref(), existing == ExistingRun::Replace)?;
-        let corpus = self.recipe(0)?.data.open()?;
-        self.begin_on(&corpus, dir, existing)
+        let source = self.recipe(0)?.data.open_source(watch)?;
+        self.begin_from(&source, dir.as_ref(), existing, watch)
     }
 
     /// Begins the run on a corpus that is in memory.
@@ -148,8 +161,18 @@ impl<'a> FineTuning<'a> {
     /// # Errors
     /// As [`FineTuning::begin`].
     pub fn begin_on(&self, corpus: &Corpus, dir: impl AsRef<Path>, existing: ExistingRun) -> Result<Training, Error> {
+        self.begin_from(&corpus.into(), dir.as_ref(), existing, &mut |_| ())
+    }
+
+    fn begin_from(
+        &self,
+        source: &TextSource,
+        dir: &Path,
+        existing: ExistingRun,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Training, Error> {
         let origin = Origin::of(self.model)?;
-        Training::start(self.beginning(corpus)?, corpus, Some(&origin), dir.as_ref(), existing)
+        Training::start(self.beginning(source, watch)?, source, Some(&origin), dir, existing)
     }
 
     /// Says what the run would be, and writes nothing.
@@ -157,16 +180,32 @@ impl<'a> FineTuning<'a> {
     /// # Errors
     /// As [`FineTuning::begin`], but for a directory: there is none.
     pub fn rehearse(&self) -> Result<Rehearsal, Error> {
-        let corpus = self.recipe(0)?.data.open()?;
-        Rehearsal::of_beginning(self.beginning(&corpus)?, &corpus)
+        self.rehearse_watched(&mut |_| ())
     }
 
-    fn beginning(&self, corpus: &Corpus) -> Result<Beginning, Error> {
+    /// As [`FineTuning::rehearse`]; `watch` is told how far a large text is read.
+    ///
+    /// # Errors
+    /// As [`FineTuning::begin`].
+    pub fn rehearse_watched(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<Rehearsal, Error> {
+        let source = self.recipe(0)?.data.open_source(watch)?;
+        Rehearsal::of_beginning(self.beginning(&source, watch)?, &source)
+    }
+
+    /// The name or the path of the text.
+    ///
+    /// # Errors
+    /// As [`FineTuning::recipe`].
+    pub fn source(&self) -> Result<String, Error> {
+        Ok(self.recipe(0)?.data.source)
+    }
+
+    fn beginning(&self, source: &TextSource, watch: &mut dyn FnMut(TextEvent)) -> Result<Beginning, Error> {
         let tokenizer =
             tokenizer_for_training(self.model.tokenizer(), self.model.tokenizer().end_of_text(), self.model.path())?;
-        let text = EncodedCorpus::new(corpus, &tokenizer, self.recipe(0)?.data.validation_fraction)?;
+        let text = source.encode(&tokenizer, self.recipe(0)?.data.validation_fraction, watch)?;
         let recipe = self.recipe(text.train.ids.len())?;
-        let bounds = bounds(&tokenizer, &text.train.ids, self.model.tokenizer().end_of_text())?;
+        let bounds = bounds(&tokenizer, &text, self.model.tokenizer().end_of_text())?;
         Beginning::from_parts(recipe, self.model.gpt().as_ref().clone(), text, tokenizer, bounds)
     }
 
@@ -277,8 +316,8 @@ pub(crate) fn tokenizer_for_training(
 }
 
 /// What the model will have learnt that texts begin and end with: what the new text shows, and an end that it knew before.
-fn bounds(tokenizer: &Tokenizer, training: &[u32], known_end: Option<u32>) -> Result<TextBounds, Error> {
-    let learnt = TextBounds::learnt(tokenizer, training);
+fn bounds(tokenizer: &Tokenizer, text: &EncodedCorpus, known_end: Option<u32>) -> Result<TextBounds, Error> {
+    let learnt = beginning::bounds(tokenizer, text);
     let (None, Some(end)) = (learnt.eos_token_id, known_end) else { return Ok(learnt) };
     // Where the new text has no ends, an empty prompt begins as it does, and not with the end of another text.
     let start = tokenizer.clone().with_bounds(learnt)?.encode_prompt("")?;

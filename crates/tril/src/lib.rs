@@ -60,7 +60,7 @@ pub use tril_prove as prove;
 pub use tril_text as text;
 pub use tril_train as train;
 
-pub use advice::Advice;
+pub use advice::{Advice, SAMPLE_BYTES};
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};

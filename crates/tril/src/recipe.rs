@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_data::{Corpus, DataError, DocumentFormat, FileGlob};
+use tril_data::{Corpus, DataError, DocumentFormat, FileGlob, TextEvent, TextSource};
 use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::{TokenizerConfig, text_from_bytes};
 use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
@@ -94,7 +94,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// Name of an embedded corpus, or path of a file or directory.
+    /// Name of a corpus, or path of a file or directory.
     pub source: String,
     /// Of a directory: which files are read, such as `*.md`; empty for all.
     pub glob: String,
@@ -122,12 +122,21 @@ impl DataConfig {
         DocumentFormat::new(&self.field, &self.separator)
     }
 
-    /// Opens the text.
+    /// Opens the text, in memory.
     ///
     /// # Errors
     /// As [`Corpus::open_as`].
     pub fn open(&self) -> Result<Corpus, DataError> {
         Corpus::open_as(&self.source, &self.format()?, FileGlob::new(&self.glob)?.as_ref())
+    }
+
+    /// Opens the text; one that is large is left on the disk.
+    ///
+    /// # Errors
+    /// As [`TextSource::open`].
+    pub fn open_source(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextSource<'static>, DataError> {
+        let glob = FileGlob::new(&self.glob)?;
+        TextSource::open(&self.source, &self.format()?, glob.as_ref(), self.validation_fraction, watch)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use tril_data::Corpus;
+use tril_data::{TextEvent, TextSource};
 use tril_model::memory;
 use tril_train::TrainConfig;
 
@@ -50,23 +50,32 @@ impl Rehearsal {
     /// # Errors
     /// As [`crate::Training::begin`], but for a directory: there is none.
     pub fn of(recipe: Recipe, device: &ComputeDevice) -> Result<Self, Error> {
-        recipe.train.check()?;
-        recipe.optimizer.check()?;
-        let corpus = recipe.data.open()?;
-        Self::of_beginning(Beginning::of(&corpus, recipe, device)?, &corpus)
+        Self::watched(recipe, device, &mut |_| ())
     }
 
-    pub(crate) fn of_beginning(mut beginning: Beginning, corpus: &Corpus) -> Result<Self, Error> {
-        let doubts = beginning.doubts(corpus);
+    /// As [`Rehearsal::of`]; `watch` is told how far a large text is read.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::of`].
+    pub fn watched(recipe: Recipe, device: &ComputeDevice, watch: &mut dyn FnMut(TextEvent)) -> Result<Self, Error> {
+        recipe.train.check()?;
+        recipe.optimizer.check()?;
+        let source = recipe.data.open_source(watch)?;
+        Self::of_beginning(Beginning::of(&source, recipe, device, watch)?, &source)
+    }
+
+    pub(crate) fn of_beginning(mut beginning: Beginning, source: &TextSource) -> Result<Self, Error> {
+        let doubts = beginning.doubts(source);
         let params = beginning.trainer.model().num_params();
         let trained_params = beginning.trainer.num_trained();
         let seconds_per_step = time_steps(&mut beginning)?;
         let Beginning { recipe, text, .. } = beginning;
         let TrainConfig { steps, batch_size, micro_batches, seq_len, eval_interval, .. } = recipe.train;
         let (train_tokens, validation_tokens) = (text.train.ids.len(), text.validation.ids.len());
+        let evaluated = recipe.train.evaluated(validation_tokens);
         let per_step = (batch_size * seq_len) as f64;
         let evaluations = steps.div_ceil(eval_interval) as f64;
-        let of_evaluation = EVALUATION * seconds_per_step / per_step * validation_tokens as f64;
+        let of_evaluation = EVALUATION * seconds_per_step / per_step * evaluated as f64;
         let bytes = memory::training_bytes(&recipe.model, batch_size / micro_batches, seq_len);
         Ok(Self {
             text: text.name,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tril_data::{Corpus, EncodedCorpus};
+use tril_data::{Corpus, EncodedCorpus, TextEvent, TextSource};
 use tril_model::{Gpt, checkpoint};
 use tril_text::{TextBounds, Tokenizer};
 use tril_train::{
@@ -12,7 +12,9 @@ use tril_train::{
     Trainer, TrainingRun, TrainingText, learning_rate,
 };
 
-use crate::beginning::{Beginning, check_validation, doubt_of_unknown, doubts_of_documents, sample};
+use crate::beginning::{
+    Beginning, bounds, check_validation, doubt_of_unknown, doubts_of_documents, sample, training_text,
+};
 use crate::fine_tuning::{Origin, check_fresh, tokenizer_for_training};
 use crate::generate::GenerateRequest;
 use crate::recipe::Recipe;
@@ -76,10 +78,24 @@ impl Training {
         existing: ExistingRun,
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
+        Self::begin_watched(recipe, dir, existing, device, &mut |_| ())
+    }
+
+    /// As [`Training::begin`]; `watch` is told how far a large text is read and turned into tokens.
+    ///
+    /// # Errors
+    /// As [`Training::begin`].
+    pub fn begin_watched(
+        recipe: Recipe,
+        dir: impl AsRef<Path>,
+        existing: ExistingRun,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
         // Said before the text is read, which may take long.
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        let corpus = recipe.data.open()?;
-        Self::begin_on(&corpus, recipe, dir, existing, device)
+        let source = recipe.data.open_source(watch)?;
+        Self::begin_from(&source, recipe, dir.as_ref(), existing, device, watch)
     }
 
     /// Begins a run on a corpus that is in memory. To resume it, its text must be where `recipe.data.source` says.
@@ -94,19 +110,30 @@ impl Training {
         device: &ComputeDevice,
     ) -> Result<Self, Error> {
         check_beginning(&recipe, dir.as_ref(), existing)?;
-        Self::start(Beginning::of(corpus, recipe, device)?, corpus, None, dir.as_ref(), existing)
+        Self::begin_from(&corpus.into(), recipe, dir.as_ref(), existing, device, &mut |_| ())
+    }
+
+    fn begin_from(
+        source: &TextSource,
+        recipe: Recipe,
+        dir: &Path,
+        existing: ExistingRun,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
+        Self::start(Beginning::of(source, recipe, device, watch)?, source, None, dir, existing)
     }
 
     /// Makes the directory of a run. Everything that could be refused has been by now: nothing of an earlier run is touched
     /// before.
     pub(crate) fn start(
         beginning: Beginning,
-        corpus: &Corpus,
+        source: &TextSource,
         origin: Option<&Origin>,
         dir: &Path,
         existing: ExistingRun,
     ) -> Result<Self, Error> {
-        let doubts = beginning.doubts(corpus);
+        let doubts = beginning.doubts(source);
         let Beginning { recipe, trainer, training, text, tokenizer, bounds, sample } = beginning;
         let opaque = OpaqueFiles {
             tokenizer: tokenizer.to_json()?.into_bytes(),
@@ -128,6 +155,19 @@ impl Training {
     /// [`Error`] where there is no run, another process goes on with it, a file of it is damaged, its text is another, or
     /// a change cannot be.
     pub fn resume(path: impl AsRef<Path>, changes: &ResumeChanges, device: &ComputeDevice) -> Result<Self, Error> {
+        Self::resume_watched(path, changes, device, &mut |_| ())
+    }
+
+    /// As [`Training::resume`]; `watch` is told how far a large text is read and turned into tokens.
+    ///
+    /// # Errors
+    /// As [`Training::resume`].
+    pub fn resume_watched(
+        path: impl AsRef<Path>,
+        changes: &ResumeChanges,
+        device: &ComputeDevice,
+        watch: &mut dyn FnMut(TextEvent),
+    ) -> Result<Self, Error> {
         let replace = changes.existing == ExistingRun::Replace;
         if let Some(new) = &changes.dir {
             RunDir::check_free(new, replace)?;
@@ -196,14 +236,14 @@ impl Training {
                 recipe.train.steps, progress.step
             ));
         }
-        let corpus = recipe.data.open().map_err(|source| Error::TextMoved { source })?;
-        let text = EncodedCorpus::new(&corpus, &tokenizer, recipe.data.validation_fraction)?;
-        let training = TrainingText::new(text.train.ids.clone(), recipe.train.seq_len)?;
+        let source = recipe.data.open_source(watch).map_err(|source| Error::TextMoved { source })?;
+        let text = source.encode(&tokenizer, recipe.data.validation_fraction, watch)?;
+        let training = training_text(&text, &recipe)?;
         if training.key() != progress.text_key {
             return Err(TrainError::OtherText.into());
         }
         check_validation(&text)?;
-        let bounds = known_bounds.unwrap_or_else(|| TextBounds::learnt(&tokenizer, &text.train.ids));
+        let bounds = known_bounds.unwrap_or_else(|| bounds(&tokenizer, &text));
         let tokenizer = tokenizer.with_bounds(bounds)?;
         let sample = sample(&recipe, &tokenizer)?;
         let doubt = doubt_of_schedule(&stored, &recipe, progress.step);
@@ -217,8 +257,8 @@ impl Training {
         dir.set_recipe(recipe.to_toml()?);
         dir.set_generation(bounds.to_json()?.into_bytes());
         let mut resumed = Self::new(trainer, dir, recipe, training, text, tokenizer, sample, Some(progress));
-        let documents = doubts_of_documents(&corpus, &resumed.recipe, &resumed.tokenizer);
-        resumed.doubts.extend(doubt.into_iter().chain(documents).chain(corpus.skipped));
+        let documents = doubts_of_documents(&source, &resumed.recipe, &resumed.tokenizer);
+        resumed.doubts.extend(doubt.into_iter().chain(documents).chain(source.skipped().iter().cloned()));
         Ok(resumed)
     }
 
@@ -233,13 +273,15 @@ impl Training {
         sample: GenerateRequest,
         progress: Option<TrainProgress>,
     ) -> Self {
+        let measured = recipe.train.evaluated(corpus.validation.ids.len());
+        let bytes = corpus.validation.predicted_bytes_of(measured);
         let run = TrainingRun {
             trainer,
             dir,
             config: recipe.train.clone(),
             training,
-            validation: corpus.validation.ids.clone(),
-            validation_bytes: corpus.validation.predicted_bytes,
+            validation: corpus.validation.ids[..measured].to_vec(),
+            validation_bytes: bytes.unwrap_or(corpus.validation.predicted_bytes),
             best: progress.and_then(|progress| progress.best),
             since_best: progress.map_or(0, |progress| progress.since_best),
         };

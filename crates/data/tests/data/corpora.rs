@@ -62,7 +62,12 @@ fn the_embedded_stories_are_documents_of_known_probability() {
 fn an_unknown_name_is_answered_with_the_names_that_exist() {
     let error = Corpus::open("shakespear").unwrap_err();
     assert!(matches!(error, DataError::UnknownCorpus { .. }), "{error:?}");
-    assert!(error.to_string().starts_with("corpus `shakespear`: no embedded corpus (tales) "), "{error}");
+    assert!(
+        error.to_string().starts_with(
+            "corpus `shakespear`: no corpus that is known (tales, names, songci, tinyshakespeare, tinystories) "
+        ),
+        "{error}"
+    );
 }
 
 #[test]

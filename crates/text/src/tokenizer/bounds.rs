@@ -22,11 +22,17 @@ impl TextBounds {
     /// What can be learnt from a training text: an end of text that stands in it, and a beginning that does.
     #[must_use]
     pub fn learnt(tokenizer: &Tokenizer, training: &[u32]) -> Self {
-        let is_learnt = |id: &u32| training.contains(id);
+        Self::learnt_from(tokenizer, training.first().copied(), |id| training.contains(&id))
+    }
+
+    /// The same of a training text of which is known what it begins with and which ids stand in it.
+    #[must_use]
+    pub fn learnt_from(tokenizer: &Tokenizer, first: Option<u32>, stands_in_it: impl Fn(u32) -> bool) -> Self {
+        let is_learnt = |id: &u32| stands_in_it(*id);
         let eos_token_id = tokenizer.end_of_text().filter(is_learnt);
         let start = tokenizer.default_start(eos_token_id);
         let is_known = !start.is_empty() && start.iter().all(is_learnt);
-        let bos_token_id = training.first().copied().filter(|_| !is_known);
+        let bos_token_id = first.filter(|_| !is_known);
         Self { bos_token_id, eos_token_id }
     }
 

@@ -77,6 +77,14 @@ fn chunk_len(text: &str, cuts: Cuts, chunk_bytes: usize) -> usize {
     }
 }
 
+/// The first place from `from` on where a text can be cut so that, by a tokenizer that can be cut, the tokens of the parts
+/// are the tokens of the whole, whatever stands before and after: where two words of GPT-2's pattern border on each other.
+/// Between a carriage return and a newline there is none.
+#[must_use]
+pub fn word_border(text: &str, from: usize) -> Option<usize> {
+    border_after(text, from).filter(|at| *at < text.len())
+}
+
 /// The first place from `from` on where two words border on each other, whatever stands around.
 fn border_after(text: &str, from: usize) -> Option<usize> {
     let mut before = text[..from].chars().next_back();

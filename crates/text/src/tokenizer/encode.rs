@@ -25,9 +25,13 @@ impl Tokenizer {
             return Ok(ids);
         }
         // Each chunk by itself, on as many threads as there are: the ids are the same.
-        let encode = |chunk: &str| {
-            let encoding = self.library("encode", |inner| inner.encode_fast(chunk, false))?;
+        let by_library = |text: &str| {
+            let encoding = self.library("encode", |inner| inner.encode_fast(text, false))?;
             Ok(encoding.get_ids().to_vec())
+        };
+        let encode = |chunk: &str| match &self.words {
+            Some(words) => words.encode(chunk, by_library),
+            None => by_library(chunk),
         };
         let chunks: Vec<&str> = chunks(text, self.cuts).collect();
         match chunks[..] {
@@ -35,6 +39,33 @@ impl Tokenizer {
             [chunk] => encode(chunk),
             _ => Ok(chunks.into_par_iter().map(encode).collect::<Result<Vec<_>, TextError>>()?.concat()),
         }
+    }
+
+    /// The ids of `text` that goes on where `before` ends, as far as there are such: some tokenizers write a space before the
+    /// first word of a text, which a text that goes on does not have. Nothing of `before` is encoded anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`], and `UnknownId` for an id of `before`.
+    pub fn encode_after(&self, before: &[u32], text: &str) -> Result<Vec<u32>, TextError> {
+        let ids = self.encode(text)?;
+        let tail = self.context(before);
+        if self.concatenates() || tail.is_empty() || self.decode_after(before, &ids)? == text {
+            return Ok(ids);
+        }
+        // Encoded behind a text whose tokens stay as they are, it has no beginning. Behind its own there may be none, where a
+        // word goes on.
+        let own = self.decode(&tail)?;
+        for lead in [own.as_str(), "\n", ".", "a", "猫"] {
+            // What the lead has that a vocabulary lacks is no fault of the text.
+            let (Ok(alone), Ok(both)) = (self.encode(lead), self.encode(&format!("{lead}{text}"))) else { continue };
+            if let Some(rest) = both.strip_prefix(alone.as_slice())
+                && self.decode_after(before, rest)? == text
+            {
+                return Ok(rest.to_vec());
+            }
+        }
+        Ok(ids)
     }
 
     /// [`Tokenizer::encode`], with the bytes of `text` that each id stands for.

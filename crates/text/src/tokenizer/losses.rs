@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tokenizers::{ModelWrapper, PreTokenizerWrapper};
 
 use super::build::{N_BYTES, byte_alphabet};
@@ -15,7 +16,7 @@ use crate::error::{Position, TextError};
 const NO_CHARACTER: &str = "\u{10FFFF}";
 
 /// Characters that a tokenizer has no token for, each with how often it stands in a text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UnknownCharacters(BTreeMap<char, usize>);
 
 impl UnknownCharacters {

@@ -293,6 +293,33 @@ fn a_continuation_is_written_as_one_at_once_and_in_a_stream() {
 }
 
 #[test]
+fn a_text_that_goes_on_is_encoded_without_the_space_that_one_begins_with() {
+    for tokenizer in [sentence_pieces(), fixture("unigram")] {
+        for before in ["the", "the ", "the a", "the\nthe", "猫", "a."] {
+            let ids = tokenizer.encode(before).expect("encoded");
+            for text in [" the", "the", "a the", "\nthe a", "  a", "", "at"] {
+                let after = tokenizer.encode_after(&ids, text).expect("encoded");
+                let written = tokenizer.decode_after(&ids, &after).expect("known");
+                let plain = tokenizer.decode_after(&ids, &tokenizer.encode(text).expect("encoded")).expect("known");
+                let can_be_written = [" ", "\n"].iter().all(|one| {
+                    !text.contains(one)
+                        || tokenizer
+                            .encode(one)
+                            .is_ok_and(|ids| tokenizer.decode(&ids).is_ok_and(|written| written.contains(one)))
+                });
+                assert!(
+                    written == text || !can_be_written && plain != text,
+                    "{before:?} {text:?}: {written:?}, {plain:?}"
+                );
+            }
+        }
+        assert_eq!(tokenizer.encode_after(&[], "the").expect("encoded"), tokenizer.encode("the").expect("encoded"));
+    }
+    let own = Tokenizer::build(&config(TokenizerKind::Bpe), &["the cat the cat"]).expect("built");
+    assert_eq!(own.encode_after(&[3, 4], " the").expect("encoded"), own.encode(" the").expect("encoded"));
+}
+
+#[test]
 fn bytes_are_counted_where_a_token_spells_them() {
     let tokenizer = fixture("unigram");
     let spelt = |text: &str| tokenizer.encode_with_bytes(text).expect("encoded").iter().map(|(_, n)| n).sum::<usize>();
