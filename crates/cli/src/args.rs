@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod exchange;
 mod lab;
 mod sampling;
 mod values;
@@ -15,6 +16,7 @@ use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{DataCommand, StatsArgs};
+pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
@@ -46,6 +48,12 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
+    /// Show what a model is made of, and what it can be exported to
+    Info(InfoArgs),
+    /// Make a checkpoint of a Hugging Face directory or a GGUF file
+    Import(ImportArgs),
+    /// Write a checkpoint for transformers, llama.cpp or llama2.c
+    Export(ExportArgs),
     /// Look at a text before training on it
     #[command(subcommand)]
     Data(DataCommand),

@@ -15,7 +15,6 @@ mod error;
 pub mod files;
 mod forward_context;
 mod gpt;
-pub mod hugging_face;
 mod ids;
 mod loss;
 pub mod memory;

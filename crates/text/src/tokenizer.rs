@@ -22,6 +22,7 @@ use crate::error::TextError;
 use crate::guard::guard;
 use crate::plain::text_from_bytes;
 pub use bounds::TextBounds;
+pub use build::byte_alphabet;
 use chunks::Cuts;
 pub use losses::UnknownCharacters;
 use table::TokenTable;
@@ -215,6 +216,19 @@ impl Tokenizer {
         let TextBounds { bos_token_id: start, eos_token_id: end_of_text } = bounds;
         start.into_iter().chain(end_of_text).try_for_each(|id| self.table.entry(id).map(|_| ()))?;
         Ok(Self { start, end_of_text, ..self })
+    }
+
+    /// What texts begin and end with ([`Tokenizer::with_bounds`]), and by itself where that was never said.
+    #[must_use]
+    pub fn bounds(&self) -> TextBounds {
+        TextBounds { bos_token_id: self.start, eos_token_id: self.end_of_text }
+    }
+
+    /// The end-of-text token that the vocabulary has, whether or not a model has learnt that texts end with it.
+    #[must_use]
+    pub fn end_token(&self) -> Option<u32> {
+        let named = |name: &&str| self.inner.token_to_id(name).filter(|id| self.is_special(*id));
+        self.end_of_text.or_else(|| END_OF_TEXT_NAMES.iter().find_map(named))
     }
 
     /// Id of the token that closes documents: the first special token of the vocabulary that is named

@@ -281,6 +281,15 @@ impl RunDir {
         self.index.write(&self.path)
     }
 
+    /// How far a checkpoint has come.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] where `train.json` is missing or damaged.
+    pub fn progress(from: &Path) -> Result<TrainProgress, TrainError> {
+        let path = from.join(PROGRESS);
+        Ok(serde_json::from_slice(&read_part(&path)?).map_err(|error| ModelError::corrupt(&path, error))?)
+    }
+
     /// Reads what a checkpoint holds beside the model.
     ///
     /// # Errors
@@ -291,9 +300,7 @@ impl RunDir {
         kind: OptimizerKind,
         device: &Device,
     ) -> Result<(Optimizer, TrainProgress), TrainError> {
-        let path = from.join(PROGRESS);
-        let progress: TrainProgress =
-            serde_json::from_slice(&read_part(&path)?).map_err(|error| ModelError::corrupt(&path, error))?;
+        let progress = Self::progress(from)?;
         let path = from.join(OPTIMIZER);
         require(&path)?;
         let tensors = tensor_file::read_tensors(&path)?;

@@ -1,0 +1,338 @@
+//! Tokenizers in GGUF: byte-pair encoding of GPT-2's kind, as llama.cpp runs it. Token texts stand there in GPT-2's letters
+//! for bytes.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use tril_text::byte_alphabet;
+
+use super::container::{GgufFile, GgufValue};
+use crate::Exportable;
+use crate::error::{FormatError, Misfit};
+use crate::hugging_face::QWEN_WORDS;
+
+/// How Llama 3's tokenizer cuts a text into words.
+const LLAMA_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// The whole tokenizer.json, a key of the format's own.
+const WHOLE: &str = "tokenizer.huggingface.json";
+
+/// What a token is to llama.cpp (`llama_token_type` of llama.h).
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+
+/// A tokenizer as llama.cpp has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TargetTokens {
+    /// By id: in letters for bytes, or the name of an added token.
+    pub texts: Vec<String>,
+    pub kinds: Vec<i32>,
+    /// Two tokens with a space between them, best first.
+    pub merges: Vec<String>,
+    /// How llama.cpp cuts a text into words.
+    pub words: &'static str,
+    /// Whether each text begins with the token that texts begin with.
+    pub adds_start: bool,
+}
+
+/// What llama.cpp would make of a tokenizer.json.
+///
+/// # Errors
+/// Every part of it that llama.cpp does otherwise.
+pub(crate) fn target_tokens(tokenizer: &Value, vocab_size: usize) -> Result<TargetTokens, Vec<Misfit>> {
+    let refuse = |field: &str, value: &Value, reason: &str| {
+        let kind = value.get("type").and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned);
+        vec![Misfit::new(&format!("tokenizer.{field}"), kind, reason)]
+    };
+    let part = |name: &str| tokenizer.get(name).unwrap_or(&Value::Null);
+    let model = part("model");
+    if model.get("type").and_then(Value::as_str).is_some_and(|kind| kind != "BPE") {
+        return Err(refuse("model", model, "byte-pair encoding is written, as GPT-2 has it"));
+    }
+    for (field, is_plain) in [
+        ("byte_fallback", model.get("byte_fallback").and_then(Value::as_bool) != Some(true)),
+        ("continuing_subword_prefix", is_absent(model.get("continuing_subword_prefix"))),
+        ("end_of_word_suffix", is_absent(model.get("end_of_word_suffix"))),
+    ] {
+        if !is_plain {
+            let value = model.get(field).unwrap_or(&Value::Null);
+            return Err(refuse(&format!("model.{field}"), value, "GPT-2's byte-pair encoding has none"));
+        }
+    }
+    let vocab: Vec<(String, usize)> = model
+        .get("vocab")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(token, id)| Some((token.clone(), usize::try_from(id.as_u64()?).ok()?)))
+        .collect();
+    let mut merges = merges(model);
+    let is_single = vocab.iter().all(|(token, _)| token.chars().count() == 1);
+    let pre = part("pre_tokenizer");
+    let words = match words(pre) {
+        Some(words) => words,
+        // Bytes alone: nothing is merged, so it does not matter where words end.
+        None if is_byte_level(pre) && merges.is_empty() => "gpt-2",
+        None if pre.is_null() && merges.is_empty() && is_single => "",
+        None => {
+            return Err(refuse(
+                "pre_tokenizer",
+                pre,
+                "it cuts a text into words in a way that llama.cpp is not known to have",
+            ));
+        }
+    };
+    let normalizer = part("normalizer");
+    let is_nfc = normalizer.get("type").and_then(Value::as_str) == Some("NFC") && words == "qwen2";
+    if !(normalizer.is_null() || is_nfc) {
+        return Err(refuse("normalizer", normalizer, "llama.cpp changes no text before it cuts it"));
+    }
+    let adds_start = adds_start(part("post_processor")).ok_or_else(|| {
+        refuse("post_processor", part("post_processor"), "llama.cpp adds one token before a text at most")
+    })?;
+    let mut texts: Vec<Option<(String, i32)>> = vec![None; vocab_size];
+    let mut put = |id: usize, text: String, kind: i32| {
+        if let Some(place) = texts.get_mut(id) {
+            *place = Some((text, kind));
+        }
+    };
+    for (token, id) in vocab {
+        if words.is_empty() {
+            merges.extend(merges_of_character(&token));
+            put(id, letters(token.as_bytes()), NORMAL);
+        } else {
+            put(id, token, NORMAL);
+        }
+    }
+    for added in part("added_tokens").as_array().into_iter().flatten() {
+        let (id, content) = (added.get("id").and_then(Value::as_u64), added.get("content").and_then(Value::as_str));
+        let kind = if added.get("special").and_then(Value::as_bool) == Some(true) { CONTROL } else { USER_DEFINED };
+        if let (Some(id), Some(content)) = (id, content) {
+            put(id as usize, content.to_owned(), kind);
+        }
+    }
+    let mut seen = HashSet::new();
+    merges.retain(|merge| seen.insert(merge.clone()));
+    let filled =
+        texts.into_iter().enumerate().map(|(id, text)| text.unwrap_or_else(|| (format!("[UNUSED{id}]"), UNUSED)));
+    let (texts, kinds) = filled.unzip();
+    let words = if words.is_empty() { "gpt-2" } else { words };
+    Ok(TargetTokens { texts, kinds, merges, words, adds_start })
+}
+
+fn is_absent(value: Option<&Value>) -> bool {
+    value.is_none_or(|value| value.is_null() || value.as_str() == Some(""))
+}
+
+fn is_byte_level(part: &Value) -> bool {
+    part.get("type").and_then(Value::as_str) == Some("ByteLevel")
+        && part.get("add_prefix_space").and_then(Value::as_bool) == Some(false)
+}
+
+/// What llama.cpp calls this way to cut a text into words.
+fn words(pre: &Value) -> Option<&'static str> {
+    let has_regex = |part: &Value| part.get("use_regex").and_then(Value::as_bool).unwrap_or(true);
+    if is_byte_level(pre) {
+        return has_regex(pre).then_some("gpt-2");
+    }
+    let steps = pre.get("pretokenizers")?.as_array()?;
+    let [first, second] = &steps[..] else { return None };
+    let is_split = first.get("behavior").and_then(Value::as_str) == Some("Isolated")
+        && first.get("invert").and_then(Value::as_bool) == Some(false);
+    match first.pointer("/pattern/Regex").and_then(Value::as_str) {
+        _ if !is_byte_level(second) => None,
+        Some(QWEN_WORDS) if is_split && !has_regex(second) => Some("qwen2"),
+        Some(LLAMA_WORDS) if is_split && !has_regex(second) => Some("llama-bpe"),
+        None if first.get("type").and_then(Value::as_str) == Some("Digits")
+            && first.get("individual_digits").and_then(Value::as_bool) == Some(true)
+            && has_regex(second) =>
+        {
+            Some("smollm")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a token stands before each text; none where anything else is added.
+fn adds_start(post: &Value) -> Option<bool> {
+    match post.get("type").and_then(Value::as_str) {
+        None | Some("ByteLevel") => Some(false),
+        Some("Sequence") => {
+            let steps = post.get("processors")?.as_array()?;
+            steps.iter().map(adds_start).try_fold(false, |all, one| Some(all | one?))
+        }
+        Some("TemplateProcessing") => match &post.get("single")?.as_array()?[..] {
+            [only] if only.get("Sequence").is_some() => Some(false),
+            [first, second] if first.get("SpecialToken").is_some() && second.get("Sequence").is_some() => Some(true),
+            _ => None,
+        },
+        Some(_) => None,
+    }
+}
+
+fn merges(model: &Value) -> Vec<String> {
+    let pairs = model.get("merges").and_then(Value::as_array).into_iter().flatten();
+    pairs
+        .filter_map(|merge| match merge {
+            Value::String(pair) => Some(pair.clone()),
+            Value::Array(pair) => match &pair[..] {
+                [left, right] => Some(format!("{} {}", left.as_str()?, right.as_str()?)),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect()
+}
+
+/// GPT-2's letters for bytes.
+pub(crate) fn letters(bytes: &[u8]) -> String {
+    let alphabet = byte_alphabet();
+    bytes.iter().map(|byte| alphabet[usize::from(*byte)]).collect()
+}
+
+/// What puts the bytes of a character together, which llama.cpp takes apart: each byte joins those before it. No such merge
+/// reaches into another character, because no character begins with a byte that continues one.
+fn merges_of_character(token: &str) -> Vec<String> {
+    let bytes = token.as_bytes();
+    (1..bytes.len()).map(|end| format!("{} {}", letters(&bytes[..end]), letters(&bytes[end..=end]))).collect()
+}
+
+/// What a file says of a model's tokenizer, every special id included: llama.cpp takes 11 for what is not said.
+pub(crate) fn tokenizer_metadata(
+    model: &Exportable<'_>,
+    tokens: &TargetTokens,
+) -> Result<Vec<(String, GgufValue)>, FormatError> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let bounds = model.tokenizer.bounds();
+    let end = bounds.eos_token_id.or(model.tokenizer.end_token()).unwrap_or_default();
+    let start = bounds.bos_token_id.unwrap_or(end);
+    let mut pairs = vec![
+        (key("model"), GgufValue::Text("gpt2".to_owned())),
+        (key("pre"), GgufValue::Text(tokens.words.to_owned())),
+        (key("tokens"), GgufValue::Texts(tokens.texts.clone())),
+        (key("token_type"), GgufValue::I32s(tokens.kinds.clone())),
+        (key("merges"), GgufValue::Texts(tokens.merges.clone())),
+        (key("bos_token_id"), GgufValue::U32(start)),
+        (key("eos_token_id"), GgufValue::U32(end)),
+        (key("unknown_token_id"), GgufValue::U32(end)),
+        (key("padding_token_id"), GgufValue::U32(end)),
+        (key("add_bos_token"), GgufValue::Bool(tokens.adds_start)),
+        (key("add_eos_token"), GgufValue::Bool(false)),
+        (key("add_space_prefix"), GgufValue::Bool(false)),
+        (WHOLE.to_owned(), GgufValue::Text(model.tokenizer.to_json()?)),
+    ];
+    if let Some(template) = model.chat_template {
+        pairs.push(("tokenizer.chat_template".to_owned(), GgufValue::Text(template.to_owned())));
+    }
+    Ok(pairs)
+}
+
+/// The tokenizer.json of a file.
+///
+/// # Errors
+/// [`FormatError::Unsupported`] for a tokenizer of another kind, [`FormatError::Tokenizer`] without one.
+pub(crate) fn json(file: &GgufFile) -> Result<Value, FormatError> {
+    let lacks = |what: &str| FormatError::Tokenizer {
+        path: file.path.clone(),
+        reason: format!("it lacks {what}, so it has no tokenizer; convert it again with its tokenizer"),
+    };
+    let tokens = file.texts("tokenizer.ggml.tokens").ok_or_else(|| lacks("tokenizer.ggml.tokens"))?;
+    if let Some(whole) = file.text(WHOLE)
+        && let Ok(whole) = serde_json::from_str::<Value>(whole)
+        && target_tokens(&whole, tokens.len()).is_ok_and(|target| target.texts == tokens)
+    {
+        return Ok(whole);
+    }
+    match file.text("tokenizer.ggml.model") {
+        Some("gpt2") => {}
+        other => {
+            let reason = "byte-pair encoding (gpt2) is read; import the Hugging Face directory that it was made from";
+            return Err(file.unsupported("tokenizer.ggml.model", other.unwrap_or("absent"), reason));
+        }
+    }
+    let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
+    let split = |pattern: &str| {
+        let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        json!({"type": "Sequence", "pretokenizers": [split, byte_level(false)]})
+    };
+    let (normalizer, pre_tokenizer, ignore_merges) = match file.text("tokenizer.ggml.pre") {
+        Some("gpt-2") => (Value::Null, byte_level(true), false),
+        Some("qwen2") => (json!({"type": "NFC"}), split(QWEN_WORDS), false),
+        Some("llama-bpe") => (Value::Null, split(LLAMA_WORDS), true),
+        Some("smollm") => {
+            let digits = json!({"type": "Digits", "individual_digits": true});
+            (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, byte_level(true)]}), false)
+        }
+        other => {
+            let reason =
+                "gpt-2, qwen2, llama-bpe and smollm are read; import the Hugging Face directory that it was made from";
+            return Err(file.unsupported("tokenizer.ggml.pre", other.unwrap_or("absent"), reason));
+        }
+    };
+    let kinds = match file.metadata.get("tokenizer.ggml.token_type") {
+        Some(GgufValue::I32s(kinds)) if kinds.len() == tokens.len() => kinds.clone(),
+        None => vec![NORMAL; tokens.len()],
+        Some(_) => {
+            return Err(
+                file.damaged("tokenizer.ggml.token_type has another length than the tokens; restore it from a copy")
+            );
+        }
+    };
+    let mut vocab = serde_json::Map::new();
+    let mut added = Vec::new();
+    for (id, (token, kind)) in tokens.iter().zip(&kinds).enumerate() {
+        match *kind {
+            CONTROL | USER_DEFINED => {
+                let special = *kind == CONTROL;
+                added.push(json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": special}));
+                // The library numbers added tokens after the vocabulary unless they are in it.
+                vocab.insert(token.clone(), json!(id));
+            }
+            UNUSED => _ = vocab.insert(format!("[PAD{id}]"), json!(id)),
+            _ => _ = vocab.insert(token.clone(), json!(id)),
+        }
+    }
+    if vocab.len() != tokens.len() {
+        return Err(file.damaged("tokenizer.ggml.tokens has a token twice; restore it from a copy"));
+    }
+    let merges: Vec<Value> = file
+        .texts("tokenizer.ggml.merges")
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|merge| merge.split_once(' ').map(|(left, right)| json!([left, right])))
+        .collect();
+    let adds_start = file.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
+    let start = file.size("tokenizer.ggml.bos_token_id")?.and_then(|id| Some((id, tokens.get(id)?.clone())));
+    let post_processor = match start.filter(|_| adds_start) {
+        Some((id, token)) => json!({
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": token, "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {&token: {"id": token, "ids": [id], "tokens": [token]}},
+        }),
+        None => Value::Null,
+    };
+    Ok(json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added,
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": post_processor,
+        "decoder": byte_level(true),
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": ignore_merges,
+            "vocab": vocab,
+            "merges": merges,
+        },
+    }))
+}
