@@ -23,6 +23,7 @@
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `costing` | what `cost` counts, and that the routes agree |
 //! | `essay` | every command of both essays prints what stands there |
+//! | `exchanging` | what `import`, `export` and `info` print, keep and refuse |
 //! | `experimenting` | what `lab` prints, keeps and refuses |
 //! | `helping` | what `--help`, completions and man pages hold |
 //! | `benching` | what `bench` measures, however fast that is |
@@ -38,6 +39,7 @@ mod encodings;
 mod endless;
 mod essay;
 mod evaluation;
+mod exchanging;
 mod experimenting;
 mod foreign;
 mod helping;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tril::{ComputeDevice, DataType, ExistingFiles, ExportFormat, ExportOptions, Gelu, Model};
 
 use crate::args::{ExportArgs, FormatArg, ImportArgs};
-use crate::open::{program, quoted};
+use crate::open::{check_output, program, quoted};
 use crate::{quantity, runs, shown};
 
 /// Reads a model of another tool and writes it as a checkpoint.
@@ -16,7 +16,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     let model = Model::open_shortened(&args.from, max_seq_len, &device)?;
     runs::note_notes(&model);
     model.save(&args.out, existing(args.force))?;
-    let parameters: usize = model.info()?.parameters_total;
+    let parameters = model.parameter_count();
     println!("read     {}", shown::path(&args.from));
     println!(
         "model    {} million parameters, context {}",
@@ -31,6 +31,9 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
 
 /// Writes a model for another tool.
 pub fn export(args: &ExportArgs) -> Result<ExitCode> {
+    if args.format == FormatArg::Gguf && !args.out.is_dir() {
+        check_output("OUT", &args.out)?;
+    }
     let model = runs::model(&args.checkpoint, &ComputeDevice::cpu())?;
     let gelu = if args.approximate_gelu { Gelu::Approximate } else { Gelu::AsItIs };
     let options = ExportOptions { format: args.format.into(), data_type: DataType::from(args.dtype), gelu };

@@ -65,9 +65,9 @@ fn write(info: &ModelInfo, out: &mut impl Write) -> IoResult<()> {
     for fit in &info.exports {
         row(out, if fit.format == info.exports[0].format { "exports to" } else { "" }, &export(fit))?;
     }
-    row(out, "sha256", &format!("{} of the weights", info.hashes.model))?;
+    row(out, "sha256", &info.hashes.model)?;
     if let Some(optimizer) = &info.hashes.optimizer {
-        row(out, "", &format!("{optimizer} of the optimizer"))?;
+        row(out, "optimizer", optimizer)?;
     }
     for note in &info.notes {
         row(out, "note", &shown::on_one_line(note))?;

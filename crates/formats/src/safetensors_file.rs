@@ -1,10 +1,10 @@
 //! The header of a safetensors file: names, shapes, types and places, without reading the numbers.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
 use crate::DataType;
 use crate::error::{FormatError, is_lfs_pointer};
@@ -60,19 +60,36 @@ fn read_header(path: &Path) -> Result<(usize, Metadata), FormatError> {
     if length > MAX_HEADER || length > size.saturating_sub(8) {
         return Err(damaged("it is no safetensors file, or it is cut: its header is longer than the file"));
     }
-    opened.rewind().map_err(failed)?;
+    opened.seek(SeekFrom::Start(8)).map_err(failed)?;
     let mut header = Vec::new();
-    opened.take(8 + length).read_to_end(&mut header).map_err(failed)?;
-    let (_, metadata) = SafeTensors::read_metadata(&header).map_err(|error| damaged(&error.to_string()))?;
-    let header_end = header.len();
-    let data_end = metadata.tensors().values().map(|info| info.data_offsets.1).max().unwrap_or(0);
+    opened.take(length).read_to_end(&mut header).map_err(failed)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(&error.to_string()))?;
+    let header_end = 8 + header.len();
+    let data_end = check_places(&metadata).map_err(|what| damaged(&what))?;
     if (header_end + data_end) as u64 != size {
-        return Err(damaged(&format!(
-            "it is cut or has a foreign end: its header promises {} bytes",
-            header_end + data_end
-        )));
+        let promised = header_end + data_end;
+        return Err(damaged(&format!("it is cut or has a foreign end: its header promises {promised} bytes")));
     }
     Ok((header_end, metadata))
+}
+
+/// Where the last tensor ends, if each begins where the one before it ends and is as long as its shape and type say; else
+/// what is wrong.
+fn check_places(metadata: &Metadata) -> Result<usize, String> {
+    let mut tensors: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let mut place = 0_usize;
+    for (name, info) in tensors {
+        let (begin, end) = info.data_offsets;
+        let numbers = info.shape.iter().try_fold(1_usize, |all, one| all.checked_mul(*one));
+        let bits = numbers.and_then(|numbers| numbers.checked_mul(info.dtype.bitsize()));
+        let length = end.checked_sub(begin).filter(|length| Some(*length) == bits.map(|bits| bits.div_ceil(8)));
+        if begin != place || length.is_none() {
+            return Err(format!("`{name}` lies where it cannot lie"));
+        }
+        place = end;
+    }
+    Ok(place)
 }
 
 /// A safetensors file of these tensors, in the order of their names, with the metadata that transformers asks for.

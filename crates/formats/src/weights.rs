@@ -25,11 +25,9 @@ pub(crate) struct Described {
 impl Described {
     /// The config that this toolkit wrote into a file, if it says what the file itself says.
     pub fn with_own(self, own: Option<GptConfig>) -> Self {
-        let own = own.and_then(|own| own.resolve().ok()).filter(|own| {
-            let stored = as_stored(own, self.form);
-            // Where positions are learned no angle has a base.
-            stored == GptConfig { zero_init_outputs: stored.zero_init_outputs, ..self.config.clone() }
-        });
+        let own = own
+            .and_then(|own| own.resolve().ok())
+            .filter(|own| own.mlp == self.config.mlp && as_stored(own, self.form) == self.config);
         Self { own, ..self }
     }
 }

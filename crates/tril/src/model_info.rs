@@ -125,6 +125,11 @@ pub struct Hashes {
 }
 
 impl Model {
+    /// How many parameters it has.
+    pub fn parameter_count(&self) -> usize {
+        parameter_counts(self).iter().map(|count| count.count).sum()
+    }
+
     /// What can be told of it without running it.
     ///
     /// # Errors

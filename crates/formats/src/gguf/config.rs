@@ -177,7 +177,8 @@ pub(crate) fn metadata(ours: &GptConfig, form: Form) -> Vec<(String, GgufValue)>
             size("attention.value_length", config.d_head),
         ]);
     }
-    if let Ok(own) = serde_json::to_string(ours) {
+    // Where the exact GELU has become another, that is what the file's model has.
+    if let Ok(own) = serde_json::to_string(&GptConfig { mlp: config.mlp, ..ours.clone() }) {
         pairs.push((own_key(), GgufValue::Text(own)));
     }
     pairs
