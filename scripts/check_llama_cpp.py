@@ -22,7 +22,7 @@ LLAMA = "positions=rotary norm=rms window=0"
 GPT2 = "positions=learned norm=layer norm_gain=true qk_norm=false window=0 mlp=gelu_tanh"
 END = ["tokenizer.end_of_text=true"]
 # What these have learnt ends before the context does, and llama.cpp must end it there too.
-WITH_DOCUMENTS = ["llama", "arcee", "gpt2-bare"]
+WITH_DOCUMENTS = ["llama", "llama2c-grouped", "arcee", "gpt2-bare"]
 # Name, fields of [model], tokenizer, tolerance, further options of the export.
 CASES = [
     ("llama", f"{LLAMA} mlp=swiglu tied_head=true", "bpe", EXACT, []),

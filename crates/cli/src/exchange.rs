@@ -61,7 +61,7 @@ fn next(args: &ExportArgs) -> String {
     let out = quoted(&args.out);
     match ExportFormat::from(args.format) {
         ExportFormat::Hf => format!("AutoModelForCausalLM.from_pretrained({:?})", args.out.display().to_string()),
-        ExportFormat::Gguf => format!("llama-cli -no-cnv -m {out} -p Once"),
+        ExportFormat::Gguf => format!("llama-server -m {out}"),
         ExportFormat::Llama2c => {
             let [model, tokenizer] = ["model.bin", "tokenizer.bin"].map(|name| quoted(&args.out.join(name)));
             format!("./run {model} -z {tokenizer}")

@@ -61,6 +61,9 @@ fn write(info: &ModelInfo, out: &mut impl Write) -> IoResult<()> {
     let sizes: Vec<String> =
         info.cache.iter().map(|size| format!("{} at {}", bytes(size.bytes as u64), size.tokens)).collect();
     row(out, "", &sizes.join(", "))?;
+    if let Some(most) = info.cache_bytes_at_most {
+        row(out, "", &format!("at most {}, however long a text becomes", bytes(most)))?;
+    }
     row(out, "trained", &trained(info.training.as_ref()))?;
     for fit in &info.exports {
         row(out, if fit.format == info.exports[0].format { "exports to" } else { "" }, &export(fit))?;

@@ -164,8 +164,7 @@ fn plan(model: &Exportable<'_>, options: ExportOptions) -> Result<Plan, Vec<Misf
         ExportFormat::Llama2c => {
             let mut misfits = data_type_misfits(options);
             misfits.extend(llama2c::misfits(config));
-            let end = model.tokenizer.bounds().eos_token_id.or(model.tokenizer.end_token());
-            match llama2c::vocabulary(&tokenizer, config.vocab_size, end) {
+            match llama2c::vocabulary(&tokenizer, config.vocab_size, model.tokenizer.bounds().eos_token_id) {
                 Ok(vocabulary) if misfits.is_empty() => return Ok(Plan::Llama2c(Box::new(vocabulary))),
                 Ok(_) => {}
                 Err(more) => misfits.extend(more),

@@ -87,7 +87,7 @@ pub(crate) fn vocabulary(tokenizer: &Value, vocab_size: usize, end: Option<u32>)
         return refuse(
             "end_of_text",
             &false,
-            "run.c begins and ends texts with a token of their own; train with tokenizer.end_of_text=true",
+            "run.c begins and ends every text with one token, which the model must have learnt; train on documents with tokenizer.end_of_text=true",
         );
     };
     // What llama.cpp has as gpt-2 is byte-pair encoding without normaliser, template or byte fallback.

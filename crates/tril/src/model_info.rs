@@ -40,6 +40,8 @@ pub struct ModelInfo {
     pub cache_bytes_per_token: usize,
     /// Bytes that keys and values of one sequence take at each length.
     pub cache: Vec<CacheSize>,
+    /// Bytes that they take at most, where a window bounds them and a text may go on for ever.
+    pub cache_bytes_at_most: Option<u64>,
     /// What it was trained on and how far, where a run of this toolkit made it.
     pub training: Option<TrainingInfo>,
     /// Of each format, whether it can be exported to it.
@@ -150,6 +152,10 @@ impl Model {
             weight_bytes: 4 * parameters_total,
             cache_bytes_per_token,
             cache: cache_sizes(&config, cache_bytes_per_token),
+            cache_bytes_at_most: match config.context_limit() {
+                Some(_) => None,
+                None => u64::try_from(memory::cache_bytes(&config)).ok(),
+            },
             training: training_info(path),
             exports: exports(self),
             has_chat_template: self.chat_template().is_some(),
