@@ -89,6 +89,7 @@ fn info_tells_of_a_run_of_a_directory_and_of_a_file() {
         "tokenizer",
         "texts begin with",
         "cache",
+        "however long",
         "trained     on text.txt: 6 of 6 steps",
     ];
     assert_says(&told, &rows);
