@@ -2,7 +2,7 @@
 """Makes tests/fixtures/formats: small random models as transformers saves them, with its logits, and its tokens of some
 texts, for `tests/formats` to compare with.
 
-    python3 -m venv venv && venv/bin/pip install torch transformers
+    python3 -m venv venv && venv/bin/pip install torch transformers gguf
     venv/bin/python scripts/make_format_fixtures.py          # needs no network
 
 Each directory is one that people have: f32, f16, bf16, in shards, compiled, with the buffers of old releases, with
@@ -164,9 +164,61 @@ def arcee():
     expect(reloaded(directory, model), directory, 37, 1, 11)
 
 
+def gguf():
+    """Written by the package of llama.cpp, in four types at once: queries and keys reordered as its converter has them."""
+    import gguf
+
+    config = LlamaConfig(vocab_size=37, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+                         num_key_value_heads=2, max_position_embeddings=19, rms_norm_eps=1e-5, tie_word_embeddings=False,
+                         rope_parameters={"rope_type": "default", "rope_theta": 700.0})
+    model = fresh(LlamaForCausalLM, config, 8)
+    directory = OUT / "gguf"
+    directory.mkdir(parents=True)
+    writer = gguf.GGUFWriter(directory / "model.gguf", "llama")
+    writer.add_context_length(19)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(700.0)
+    writer.add_rope_dimension_count(8)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    letters = [*"Ġabcdefghijklmnopqrstuvwxyz.,!'?Ċ", "Ġa", "Ġt", "he", "<|endoftext|>"]
+    writer.add_token_list(letters)
+    writer.add_token_types([1] * 36 + [3])
+    writer.add_token_merges(["Ġ a", "Ġ t", "h e"])
+    writer.add_eos_token_id(36)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 1)
+    types = dict(attn_q="Q8_0", attn_k="F16", attn_v="BF16", ffn_up="Q8_0", ffn_down="Q8_0", token_embd="F16", output="BF16")
+    state = model.state_dict()
+    for name, tensor in list(state.items()):
+        target = names.get_name(name, try_suffixes=(".weight",))
+        kind = getattr(gguf.GGMLQuantizationType, types.get(target.split(".")[-2], "F32"))
+
+        def reordered(matrix, back):
+            if not name.endswith(("q_proj.weight", "k_proj.weight")):
+                return matrix
+            heads = 4 if "q_proj" in name else 2
+            halves = (heads, 4, 2) if back else (heads, 2, 4)
+            return matrix.reshape(*halves, -1).transpose(0, 2, 1, 3).reshape(matrix.shape)
+
+        data = gguf.quants.quantize(reordered(tensor.numpy(), False), kind)
+        writer.add_tensor(target, data, raw_dtype=kind)
+        state[name] = torch.from_numpy(reordered(gguf.quants.dequantize(data, kind), True).copy()).reshape(tensor.shape)
+    model.load_state_dict(state)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    expect(model, directory, 37, 1, 11)
+
+
 if __name__ == "__main__":
     shutil.rmtree(OUT, ignore_errors=True)
-    for make in [gpt2, gpt2_old, llama, mistral, qwen3, arcee]:
+    for make in [gpt2, gpt2_old, llama, mistral, qwen3, arcee, gguf]:
         make()
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
     print(f"{total} bytes in {OUT}")

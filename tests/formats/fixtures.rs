@@ -54,6 +54,25 @@ fn tokens_are_those_of_transformers_from_a_tokenizer_json_and_from_vocab_and_mer
 }
 
 #[test]
+fn a_file_that_llama_cpps_package_wrote_in_four_types_gives_the_logits_of_its_numbers() {
+    let path = fixture("gguf").join("model.gguf");
+    let model = open(&path);
+    let expected = expected("gguf");
+    let ids: Vec<i32> = numbers(&expected["ids"]).iter().map(|id| *id as i32).collect();
+    let found = values(model.gpt().forward(input(&ids, 1, &Device::flex())));
+    let difference = max_difference(&found, &numbers(&expected["logits"]));
+    assert!(difference < 1e-4, "{difference}");
+    let stored = tril::formats::stored_weights(&path).expect("read").expect("of another tool");
+    assert_eq!(stored.types.keys().collect::<Vec<_>>(), ["BF16", "F16", "F32", "Q8_0"]);
+    let tokenizer = model.tokenizer();
+    // A space before `a` and `t` is merged, and so is `he`.
+    assert_eq!(tokenizer.encode(" at the").expect("ids"), [32, 20, 33, 34]);
+    assert_eq!((tokenizer.end_of_text(), tokenizer.vocab_size()), (Some(36), 37));
+    let error = tokenizer.encode("a猫").expect_err("no bytes for it").to_string();
+    assert!(error.contains('猫'), "{error}");
+}
+
+#[test]
 fn a_window_is_seen_through_as_transformers_sees_through_it() {
     let gpt = load_gpt(&fixture("mistral"), &Device::flex()).expect("a model");
     assert_eq!((gpt.config().window, gpt.config().max_seq_len), (5, 23));

@@ -212,6 +212,9 @@ fn weights_that_are_not_there_have_a_message_each() {
     let dir = Directory::of(llama());
     fs::rename(dir.file("model.safetensors"), dir.file("pytorch_model.bin")).expect("renamed");
     dir.refused(&["pytorch_model.bin", "PyTorch's own format", "save_pretrained"]);
+    // Whether or not there is a tokenizer.
+    fs::remove_file(dir.file("tokenizer.json")).expect("removed");
+    dir.refused(&["pytorch_model.bin", "PyTorch's own format"]);
     fs::remove_file(dir.file("pytorch_model.bin")).expect("removed");
     dir.refused(&["no model.safetensors"]);
     let gguf = dir.path.with_file_name("pointer.gguf");

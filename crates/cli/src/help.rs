@@ -37,10 +37,7 @@ const EXAMPLES: [(&str, &str); 19] = [
   tril data stats lines.jsonl --field text --tokenizer runs/tales",
     ),
     ("info", "  tril info runs/tales\n  tril info model.gguf --json"),
-    (
-        "import",
-        "  tril import SmolLM2-135M checkpoints/smollm --max-seq-len 2048\n  tril import model.gguf checkpoints/model",
-    ),
+    ("import", "  tril import tales-hf checkpoints/tales --max-seq-len 64\n  tril import model.gguf checkpoints/model"),
     (
         "export",
         "  tril export runs/tales tales-hf --format hf

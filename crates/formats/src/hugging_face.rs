@@ -39,20 +39,18 @@ pub(crate) fn describe(dir: &Path) -> Result<Described, FormatError> {
 /// # Errors
 /// [`FormatError`] for files that are missing, damaged or contradict each other, and for what is not computed here.
 pub fn load_gpt(dir: &Path, device: &Device) -> Result<Gpt, FormatError> {
-    load_described(dir, &describe(dir)?, device)
-}
-
-fn load_described(dir: &Path, described: &Described, device: &Device) -> Result<Gpt, FormatError> {
+    let described = describe(dir)?;
     let store = weights::open(dir, &described.config)?;
-    load(store, described, &dir.join(checkpoint::CONFIG), device)
+    load(store, &described, &dir.join(checkpoint::CONFIG), device)
 }
 
 /// Opens all of a directory.
 pub(crate) fn open(dir: &Path, max_seq_len: Option<usize>, device: &Device) -> Result<Opened, FormatError> {
     let described = describe(dir)?.shortened(max_seq_len, &dir.join(checkpoint::CONFIG))?;
-    // What is small and often wrong comes before what is large.
+    // What is small and often wrong comes before what is large: headers, tokenizer, numbers.
+    let store = weights::open(dir, &described.config)?;
     let (tokenizer, notes) = open_tokenizer(dir, described.config.vocab_size)?;
-    let gpt = load_described(dir, &described, device)?;
+    let gpt = load(store, &described, &dir.join(checkpoint::CONFIG), device)?;
     let chat_template = chat_template(dir)?;
     let tokenizer_config = optional(&dir.join(TOKENIZER_CONFIG))?;
     Ok(Opened { gpt, tokenizer, chat_template, tokenizer_config, source: Source::HuggingFace, notes })

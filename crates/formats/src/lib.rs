@@ -25,3 +25,4 @@ pub use hugging_face::load_gpt;
 pub use open::{
     Opened, Source, StoredWeights, is_foreign, open, open_shortened, open_tokenizer, source, stored_weights,
 };
+pub use weights::CACHE_SIZES;

@@ -208,6 +208,3 @@ fn tokenizer_bin(vocabulary: &Vocabulary) -> Vec<u8> {
     }
     out
 }
-
-#[cfg(test)]
-mod tests;

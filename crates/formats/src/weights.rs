@@ -12,6 +12,9 @@ use crate::form::{Form, as_stored};
 use crate::layout::{Entry, Origin, layout};
 use crate::tensors::TensorStore;
 
+/// What asks for too much memory where a model of another tool has a context too long for this machine.
+pub const CACHE_SIZES: &str = "the context, the blocks and the heads of its config, for the cache of one sequence";
+
 /// What the config of a model of another tool says.
 #[derive(Debug, Clone)]
 pub(crate) struct Described {
@@ -98,8 +101,7 @@ fn check_size(config: &GptConfig, store: &TensorStore, config_path: &Path) -> Re
             ),
         ));
     }
-    let sizes = "the context, the blocks and the heads of its config, for the cache of one sequence";
-    memory::check(sizes, memory::cache_bytes(config))?;
+    memory::check(CACHE_SIZES, memory::cache_bytes(config))?;
     Ok(())
 }
 

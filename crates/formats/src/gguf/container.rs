@@ -18,8 +18,6 @@ pub(super) const ALIGNMENT: u64 = 32;
 const MAX_COUNT: u64 = 1 << 20;
 /// More dimensions than a tensor has.
 const MAX_DIMENSIONS: u32 = 4;
-/// Lists within lists are none of what is read.
-const MAX_DEPTH: usize = 1;
 
 /// A value of the metadata.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +75,7 @@ impl GgufFile {
         for _ in 0..n_pairs {
             let name = reader.text()?;
             let kind = reader.u32()?;
-            let value = reader.value(kind, 0)?;
+            let value = reader.value(kind)?;
             if metadata.insert(name.clone(), value).is_some() {
                 return Err(reader.damaged(&format!("it says {name} twice")));
             }
@@ -215,7 +213,7 @@ impl Reader<'_> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn value(&mut self, kind: u32, depth: usize) -> Result<GgufValue, FormatError> {
+    fn value(&mut self, kind: u32) -> Result<GgufValue, FormatError> {
         use GgufValue::{Bool, F32, F64, Integer, Text};
         Ok(match kind {
             0 => Integer(self.array::<1>()?[0].into()),
@@ -227,7 +225,7 @@ impl Reader<'_> {
             6 => F32(f32::from_le_bytes(self.array()?)),
             7 => Bool(self.array::<1>()?[0] != 0),
             8 => Text(self.text()?),
-            9 if depth < MAX_DEPTH => self.list(depth)?,
+            9 => self.list()?,
             10 => Integer(self.u64()?.into()),
             11 => Integer(i64::from_le_bytes(self.array()?).into()),
             12 => F64(f64::from_le_bytes(self.array()?)),
@@ -235,29 +233,31 @@ impl Reader<'_> {
         })
     }
 
-    fn list(&mut self, depth: usize) -> Result<GgufValue, FormatError> {
+    fn list(&mut self) -> Result<GgufValue, FormatError> {
         let kind = self.u32()?;
         let count = self.u64()?;
         // Each item takes at least a byte.
         if count > self.size {
             return Err(self.damaged("it is cut or damaged"));
         }
-        let mut items = Vec::new();
-        for _ in 0..count {
-            items.push(self.value(kind, depth + 1)?);
-        }
-        let texts =
-            || items.iter().map(|item| if let GgufValue::Text(text) = item { Some(text.clone()) } else { None });
-        let integers =
-            || items.iter().map(|item| if let GgufValue::Integer(n) = item { i32::try_from(*n).ok() } else { None });
-        let floats = || items.iter().map(|item| if let GgufValue::F32(n) = item { Some(*n) } else { None });
-        Ok(match kind {
-            8 => GgufValue::Texts(texts().collect::<Option<_>>().unwrap_or_default()),
-            0..=5 | 10 | 11 => {
-                integers().collect::<Option<_>>().map_or(GgufValue::Others(items.len()), GgufValue::I32s)
+        let bytes_each = match kind {
+            0 | 1 | 7 => 1,
+            2 | 3 => 2,
+            4..=6 => 4,
+            10..=12 => 8,
+            8 => {
+                let texts = (0..count).map(|_| self.text()).collect::<Result<Vec<_>, FormatError>>()?;
+                return Ok(GgufValue::Texts(texts));
             }
-            6 => GgufValue::F32s(floats().collect::<Option<_>>().unwrap_or_default()),
-            _ => GgufValue::Others(items.len()),
+            _ => return Err(self.damaged("it holds a list of a kind that is not known")),
+        };
+        let bytes = self.bytes(count.saturating_mul(bytes_each))?;
+        let words = bytes.as_chunks::<4>().0;
+        Ok(match kind {
+            // Whole numbers above 2³¹ are none of what is asked for.
+            4 | 5 => GgufValue::I32s(words.iter().map(|word| i32::from_le_bytes(*word)).collect()),
+            6 => GgufValue::F32s(words.iter().map(|word| f32::from_le_bytes(*word)).collect()),
+            _ => GgufValue::Others(usize::try_from(count).unwrap_or(usize::MAX)),
         })
     }
 

@@ -215,6 +215,7 @@ pub(crate) fn tokenizer_metadata(
         (key("merges"), GgufValue::Texts(tokens.merges.clone())),
         (key("bos_token_id"), GgufValue::U32(start)),
         (key("eos_token_id"), GgufValue::U32(end)),
+        (key("eot_token_id"), GgufValue::U32(end)),
         (key("unknown_token_id"), GgufValue::U32(end)),
         (key("padding_token_id"), GgufValue::U32(end)),
         (key("add_bos_token"), GgufValue::Bool(tokens.adds_start)),
