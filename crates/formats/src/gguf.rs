@@ -4,6 +4,7 @@
 mod config;
 mod container;
 mod export;
+mod read_tokenizer;
 mod tokenizer;
 
 use std::path::Path;
@@ -54,7 +55,7 @@ pub(crate) fn read_tokenizer(path: &Path) -> Result<(Tokenizer, Vec<String>), Fo
 }
 
 fn open_tokenizer(file: &GgufFile, vocab_size: usize) -> Result<(Tokenizer, Vec<String>), FormatError> {
-    let mut json = tokenizer::json(file)?;
+    let mut json = read_tokenizer::json(file)?;
     crate::hugging_face::pad_tokenizer(&mut json, vocab_size, &file.path)?;
     let tokenizer = Tokenizer::from_json(&json.to_string(), &file.path)?;
     let mut notes = Vec::new();

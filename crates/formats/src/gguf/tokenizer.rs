@@ -1,26 +1,26 @@
-//! Tokenizers in GGUF: byte-pair encoding of GPT-2's kind, as llama.cpp runs it. Token texts stand there in GPT-2's letters
+//! Tokenizers for GGUF: byte-pair encoding of GPT-2's kind, as llama.cpp runs it. Token texts stand there in GPT-2's letters
 //! for bytes.
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tril_text::byte_alphabet;
 
-use super::container::{GgufFile, GgufValue};
+use super::container::GgufValue;
 use crate::Exportable;
 use crate::error::{FormatError, Misfit};
 use crate::hugging_face::QWEN_WORDS;
 
 /// How Llama 3's tokenizer cuts a text into words.
-const LLAMA_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const LLAMA_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// The whole tokenizer.json, a key of the format's own.
-const WHOLE: &str = "tokenizer.huggingface.json";
+pub(super) const WHOLE: &str = "tokenizer.huggingface.json";
 
 /// What a token is to llama.cpp (`llama_token_type` of llama.h).
-const NORMAL: i32 = 1;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
+pub(super) const NORMAL: i32 = 1;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
 
 /// A tokenizer as llama.cpp has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,113 +227,4 @@ pub(crate) fn tokenizer_metadata(
         pairs.push(("tokenizer.chat_template".to_owned(), GgufValue::Text(template.to_owned())));
     }
     Ok(pairs)
-}
-
-/// The tokenizer.json of a file.
-///
-/// # Errors
-/// [`FormatError::Unsupported`] for a tokenizer of another kind, [`FormatError::Tokenizer`] without one.
-pub(crate) fn json(file: &GgufFile) -> Result<Value, FormatError> {
-    let lacks = |what: &str| FormatError::Tokenizer {
-        path: file.path.clone(),
-        reason: format!("it lacks {what}, so it has no tokenizer; convert it again with its tokenizer"),
-    };
-    let tokens = file.texts("tokenizer.ggml.tokens").ok_or_else(|| lacks("tokenizer.ggml.tokens"))?;
-    if let Some(whole) = file.text(WHOLE)
-        && let Ok(whole) = serde_json::from_str::<Value>(whole)
-        && target_tokens(&whole, tokens.len()).is_ok_and(|target| target.texts == tokens)
-    {
-        return Ok(whole);
-    }
-    match file.text("tokenizer.ggml.model") {
-        Some("gpt2") => {}
-        other => {
-            let reason = "byte-pair encoding (gpt2) is read; import the Hugging Face directory that it was made from";
-            return Err(file.unsupported("tokenizer.ggml.model", other.unwrap_or("absent"), reason));
-        }
-    }
-    let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
-    let split = |pattern: &str| {
-        let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
-        json!({"type": "Sequence", "pretokenizers": [split, byte_level(false)]})
-    };
-    let (normalizer, pre_tokenizer, ignore_merges) = match file.text("tokenizer.ggml.pre") {
-        Some("gpt-2") => (Value::Null, byte_level(true), false),
-        Some("qwen2") => (json!({"type": "NFC"}), split(QWEN_WORDS), false),
-        Some("llama-bpe") => (Value::Null, split(LLAMA_WORDS), true),
-        Some("smollm") => {
-            let digits = json!({"type": "Digits", "individual_digits": true});
-            (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, byte_level(true)]}), false)
-        }
-        other => {
-            let reason =
-                "gpt-2, qwen2, llama-bpe and smollm are read; import the Hugging Face directory that it was made from";
-            return Err(file.unsupported("tokenizer.ggml.pre", other.unwrap_or("absent"), reason));
-        }
-    };
-    let kinds = match file.metadata.get("tokenizer.ggml.token_type") {
-        Some(GgufValue::I32s(kinds)) if kinds.len() == tokens.len() => kinds.clone(),
-        None => vec![NORMAL; tokens.len()],
-        Some(_) => {
-            return Err(
-                file.damaged("tokenizer.ggml.token_type has another length than the tokens; restore it from a copy")
-            );
-        }
-    };
-    let mut vocab = serde_json::Map::new();
-    let mut added = Vec::new();
-    for (id, (token, kind)) in tokens.iter().zip(&kinds).enumerate() {
-        match *kind {
-            CONTROL | USER_DEFINED => {
-                let special = *kind == CONTROL;
-                added.push(json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": special}));
-                // The library numbers added tokens after the vocabulary unless they are in it.
-                vocab.insert(token.clone(), json!(id));
-            }
-            UNUSED => _ = vocab.insert(format!("[PAD{id}]"), json!(id)),
-            _ => _ = vocab.insert(token.clone(), json!(id)),
-        }
-    }
-    if vocab.len() != tokens.len() {
-        return Err(file.damaged("tokenizer.ggml.tokens has a token twice; restore it from a copy"));
-    }
-    let merges: Vec<Value> = file
-        .texts("tokenizer.ggml.merges")
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|merge| merge.split_once(' ').map(|(left, right)| json!([left, right])))
-        .collect();
-    let adds_start = file.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
-    let start = file.size("tokenizer.ggml.bos_token_id")?.and_then(|id| Some((id, tokens.get(id)?.clone())));
-    let post_processor = match start.filter(|_| adds_start) {
-        Some((id, token)) => json!({
-            "type": "TemplateProcessing",
-            "single": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": token, "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {&token: {"id": token, "ids": [id], "tokens": [token]}},
-        }),
-        None => Value::Null,
-    };
-    Ok(json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": normalizer,
-        "pre_tokenizer": pre_tokenizer,
-        "post_processor": post_processor,
-        "decoder": byte_level(true),
-        "model": {
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": null,
-            "continuing_subword_prefix": null,
-            "end_of_word_suffix": null,
-            "fuse_unk": false,
-            "byte_fallback": false,
-            "ignore_merges": ignore_merges,
-            "vocab": vocab,
-            "merges": merges,
-        },
-    }))
 }
