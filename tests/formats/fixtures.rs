@@ -66,7 +66,7 @@ fn a_file_that_llama_cpps_package_wrote_in_four_types_gives_the_logits_of_its_nu
     assert_eq!(stored.types.keys().collect::<Vec<_>>(), ["BF16", "F16", "F32", "Q8_0"]);
     let tokenizer = model.tokenizer();
     // A space before `a` and `t` is merged, and so is `he`.
-    assert_eq!(tokenizer.encode(" at the").expect("ids"), [32, 20, 33, 34]);
+    assert_eq!(tokenizer.encode(" at the").expect("ids"), [33, 20, 34, 35]);
     assert_eq!((tokenizer.end_of_text(), tokenizer.vocab_size()), (Some(36), 37));
     let error = tokenizer.encode("a猫").expect_err("no bytes for it").to_string();
     assert!(error.contains('猫'), "{error}");

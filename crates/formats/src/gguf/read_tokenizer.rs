@@ -192,3 +192,68 @@ fn template(id: usize, token: &str) -> Value {
         "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tril_text::Tokenizer;
+
+    use super::*;
+
+    /// Bytes follow the three special tokens, then these pieces, best first.
+    const PIECES: [&str; 8] = ["ab", "▁ab", "bc", "c▁", "▁", "a", "b", "c"];
+
+    fn file(changes: &[(&str, GgufValue)]) -> GgufFile {
+        let specials = ["<unk>", "<s>", "</s>"].map(str::to_owned);
+        let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
+        let tokens: Vec<String> = specials.into_iter().chain(bytes).chain(PIECES.map(str::to_owned)).collect();
+        let scores = (0..tokens.len()).map(|id| -(id as f32)).collect();
+        let kinds = (0..tokens.len() as i32).map(|id| {
+            [UNKNOWN, CONTROL, CONTROL, 6, NORMAL][match id {
+                0..3 => id as usize,
+                3..259 => 3,
+                _ => 4,
+            }]
+        });
+        let pairs = [
+            ("tokenizer.ggml.model", GgufValue::Text("llama".to_owned())),
+            ("tokenizer.ggml.scores", GgufValue::F32s(scores)),
+            ("tokenizer.ggml.token_type", GgufValue::I32s(kinds.collect())),
+            ("tokenizer.ggml.tokens", GgufValue::Texts(tokens)),
+            ("tokenizer.ggml.bos_token_id", GgufValue::Integer(1)),
+        ];
+        let pairs = pairs.iter().chain(changes).map(|(key, value)| ((*key).to_owned(), value.clone()));
+        GgufFile { path: PathBuf::from("x.gguf"), metadata: pairs.collect(), tensors: Vec::new() }
+    }
+
+    fn ids(text: &str, changes: &[(&str, GgufValue)]) -> Vec<u32> {
+        let json = json(&file(changes)).expect("a tokenizer").to_string();
+        let tokenizer = Tokenizer::from_json(&json, &PathBuf::from("x.gguf")).expect("it opens");
+        let ids = tokenizer.encode(text).expect("ids");
+        assert_eq!(tokenizer.decode(&ids).expect("text"), text);
+        ids
+    }
+
+    #[test]
+    fn sentence_pieces_are_merged_best_score_first_after_a_space_and_fall_back_to_bytes() {
+        // `ab` first, then `▁ab`, which leaves nothing for `c▁` to take.
+        assert_eq!(ids("abc ab", &[]), [260, 266, 260]);
+        assert_eq!(ids("é", &[]), [263, 3 + 0xC3, 3 + 0xA9]);
+        let without_space = [("tokenizer.ggml.add_space_prefix", GgufValue::Bool(false))];
+        assert_eq!(ids("abc", &without_space), [259, 266]);
+    }
+
+    #[test]
+    fn what_is_no_such_vocabulary_is_told() {
+        for (changes, expected) in [
+            ([("tokenizer.ggml.model", GgufValue::Text("bert".to_owned()))], "tokenizer.ggml.model = bert"),
+            ([("tokenizer.ggml.scores", GgufValue::F32s(vec![0.0]))], "tokenizer.ggml.scores"),
+            ([("tokenizer.ggml.token_type", GgufValue::I32s(vec![1]))], "tokenizer.ggml.token_type"),
+            ([("tokenizer.ggml.tokens", GgufValue::Texts(vec!["a".to_owned(); 267]))], "twice"),
+        ] {
+            let error = json(&file(&changes)).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
