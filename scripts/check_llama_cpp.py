@@ -18,6 +18,8 @@ from importlib.metadata import version
 
 TRIL, WORK = os.path.abspath(sys.argv[1]), sys.argv[2]
 EXACT, TABLE = 1e-3, 2e-2
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "fixtures", "formats")
+IMPORTED = ["from-gpt2", "from-qwen3"]
 LLAMA = "positions=rotary norm=rms window=0"
 GPT2 = "positions=learned norm=layer norm_gain=true qk_norm=false window=0 mlp=gelu_tanh"
 END = ["tokenizer.end_of_text=true"]
@@ -160,8 +162,25 @@ def loads(name, data_type):
     return f"{data_type} within {abs(theirs - ours['logprob']):.4f}"
 
 
+def imported(name):
+    """A directory that transformers wrote, through here into llama.cpp."""
+    directory, path = os.path.join(FIXTURES, name.removeprefix("from-")), f"{WORK}/{name}.gguf"
+    tril("export", directory, path, "--format", "gguf", "--force")
+    server = serve(path)
+    for text in TEXTS["any"]:
+        ours, theirs = ids_of(directory, text), tokens(server, text, parse_special=False)
+        assert ours == theirs, f"{name}: {text!r} is {ours} here and {theirs} there"
+    prompt, ours = greedy(directory, "The boy", 10)
+    theirs = post(server, "/completion", prompt=prompt, n_predict=10, temperature=0, top_k=1, return_tokens=True)["tokens"]
+    assert theirs == ours, f"{name}: {ours} here, {theirs} there"
+    return f"from transformers into llama.cpp: {len(ours)} greedy tokens equal"
+
+
 if __name__ == "__main__":
     os.makedirs(WORK, exist_ok=True)
+    if len(sys.argv) == 4 and sys.argv[3] in IMPORTED:
+        print(f"{sys.argv[3]:<18} {imported(sys.argv[3])}", flush=True)
+        os._exit(0)
     if len(sys.argv) == 4:
         report = [compare(sys.argv[3])] + [loads(sys.argv[3], data_type) for data_type in ["f16", "bf16", "q8_0"]]
         print(f"{sys.argv[3]:<18} {', '.join(report)}", flush=True)
@@ -169,8 +188,9 @@ if __name__ == "__main__":
         os._exit(0)
     print(f"xllamacpp {version('xllamacpp')}", flush=True)
     failed = []
-    for name, fields, kind, _, _ in CASES:
-        train(name, fields, kind)
+    for name, fields, kind in [case[:3] for case in CASES] + [(name, "", "") for name in IMPORTED]:
+        if fields:
+            train(name, fields, kind)
         done = subprocess.run([sys.executable, __file__, TRIL, WORK, name], stderr=subprocess.PIPE, text=True)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if " I " not in line[:24]]

@@ -5,6 +5,7 @@ mod config;
 mod container;
 mod export;
 mod read_tokenizer;
+mod sentence_piece;
 mod tokenizer;
 
 use std::path::Path;

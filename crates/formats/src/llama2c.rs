@@ -94,7 +94,8 @@ pub(crate) fn vocabulary(tokenizer: &Value, vocab_size: usize, end: Option<u32>)
     let tokens = crate::gguf::target_tokens(tokenizer, vocab_size)?;
     let is_by_bytes = tokenizer.pointer("/pre_tokenizer/type").and_then(Value::as_str) == Some("ByteLevel");
     if tokens.words != "gpt-2" || !is_by_bytes {
-        return refuse("kind", &"char", "run.c spells what it does not know in bytes; use kind bpe");
+        let kind = if tokens.scores.is_some() { "sentencepiece" } else { "char" };
+        return refuse("kind", &kind, "run.c takes byte-pair encoding of GPT-2's kind, with all bytes; use kind bpe");
     }
     if tokens.adds_start {
         return refuse("post_processor", &true, "run.c puts its own token before each text");

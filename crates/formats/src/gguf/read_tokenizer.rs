@@ -6,16 +6,15 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::container::{GgufFile, GgufValue};
+use super::sentence_piece::UNKNOWN;
 use super::tokenizer::{CONTROL, LLAMA_WORDS, NORMAL, UNUSED, USER_DEFINED, WHOLE, target_tokens};
 use crate::error::FormatError;
 use crate::hugging_face::QWEN_WORDS;
 
-/// A token that stands for what the vocabulary lacks (`llama_token_type` of llama.h).
-const UNKNOWN: i32 = 2;
 /// GPT-2's words, as llama.cpp has them between others.
 const GPT2_WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
 /// What llama.cpp cuts a text by, one after another, where a file does not say how its model does.
-const DEFAULT_WORDS: [&str; 4] = [r"[\p{P}\$\+<=>\^~\|]+", GPT2_WORDS, r"\p{N}+", r"[0-9][0-9][0-9]"];
+pub(super) const DEFAULT_WORDS: [&str; 4] = [r"[\p{P}\$\+<=>\^~\|]+", GPT2_WORDS, r"\p{N}+", r"[0-9][0-9][0-9]"];
 
 /// The tokenizer.json of a file.
 ///

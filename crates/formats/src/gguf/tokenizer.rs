@@ -1,4 +1,4 @@
-//! Tokenizers for GGUF: byte-pair encoding of GPT-2's kind, as llama.cpp runs it. Token texts stand there in GPT-2's letters
+//! Tokenizers for GGUF: byte-pair encoding of GPT-2's kind, as llama.cpp runs it; the other kind is in `sentence_piece`. Token texts stand there in GPT-2's letters
 //! for bytes.
 
 use std::collections::HashSet;
@@ -7,6 +7,8 @@ use serde_json::Value;
 use tril_text::byte_alphabet;
 
 use super::container::GgufValue;
+use super::read_tokenizer::DEFAULT_WORDS;
+use super::sentence_piece;
 use crate::Exportable;
 use crate::error::{FormatError, Misfit};
 use crate::hugging_face::QWEN_WORDS;
@@ -34,6 +36,12 @@ pub(crate) struct TargetTokens {
     pub words: &'static str,
     /// Whether each text begins with the token that texts begin with.
     pub adds_start: bool,
+    /// Whether a space stands before each text.
+    pub adds_space: bool,
+    /// How early each piece is merged, of SentencePiece's kind.
+    pub scores: Option<Vec<f32>>,
+    /// What stands for what no token spells, of that kind.
+    pub unknown: Option<u32>,
 }
 
 /// What llama.cpp would make of a tokenizer.json.
@@ -41,17 +49,16 @@ pub(crate) struct TargetTokens {
 /// # Errors
 /// Every part of it that llama.cpp does otherwise.
 pub(crate) fn target_tokens(tokenizer: &Value, vocab_size: usize) -> Result<TargetTokens, Vec<Misfit>> {
-    let refuse = |field: &str, value: &Value, reason: &str| {
-        let kind = value.get("type").and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned);
-        vec![Misfit::new(&format!("tokenizer.{field}"), kind, reason)]
-    };
+    let refuse = part_misfit;
     let part = |name: &str| tokenizer.get(name).unwrap_or(&Value::Null);
     let model = part("model");
+    if sentence_piece::is_one(tokenizer) {
+        return sentence_piece::target(tokenizer, vocab_size);
+    }
     if model.get("type").and_then(Value::as_str).is_some_and(|kind| kind != "BPE") {
         return Err(refuse("model", model, "byte-pair encoding is written, as GPT-2 has it"));
     }
     for (field, is_plain) in [
-        ("byte_fallback", model.get("byte_fallback").and_then(Value::as_bool) != Some(true)),
         ("continuing_subword_prefix", is_absent(model.get("continuing_subword_prefix"))),
         ("end_of_word_suffix", is_absent(model.get("end_of_word_suffix"))),
     ] {
@@ -83,6 +90,10 @@ pub(crate) fn target_tokens(tokenizer: &Value, vocab_size: usize) -> Result<Targ
             ));
         }
     };
+    if model.get("ignore_merges").and_then(Value::as_bool) == Some(true) && words != "llama-bpe" {
+        let value = Value::Bool(true);
+        return Err(refuse("model.ignore_merges", &value, "llama.cpp takes whole words first for Llama 3's alone"));
+    }
     let normalizer = part("normalizer");
     let is_nfc = normalizer.get("type").and_then(Value::as_str) == Some("NFC") && words == "qwen2";
     if !(normalizer.is_null() || is_nfc) {
@@ -118,7 +129,13 @@ pub(crate) fn target_tokens(tokenizer: &Value, vocab_size: usize) -> Result<Targ
         texts.into_iter().enumerate().map(|(id, text)| text.unwrap_or_else(|| (format!("[UNUSED{id}]"), UNUSED)));
     let (texts, kinds) = filled.unzip();
     let words = if words.is_empty() { "gpt-2" } else { words };
-    Ok(TargetTokens { texts, kinds, merges, words, adds_start })
+    Ok(TargetTokens { texts, kinds, merges, words, adds_start, adds_space: false, scores: None, unknown: None })
+}
+
+/// That a part of a tokenizer.json, as it is, does not fit.
+pub(super) fn part_misfit(field: &str, value: &Value, reason: &str) -> Vec<Misfit> {
+    let kind = value.get("type").and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned);
+    vec![Misfit::new(&format!("tokenizer.{field}"), kind, reason)]
 }
 
 fn is_absent(value: Option<&Value>) -> bool {
@@ -137,6 +154,9 @@ fn words(pre: &Value) -> Option<&'static str> {
         return has_regex(pre).then_some("gpt-2");
     }
     let steps = pre.get("pretokenizers")?.as_array()?;
+    if is_default(steps) {
+        return Some("default");
+    }
     let [first, second] = &steps[..] else { return None };
     let is_split = first.get("behavior").and_then(Value::as_str) == Some("Isolated")
         && first.get("invert").and_then(Value::as_bool) == Some(false);
@@ -154,8 +174,14 @@ fn words(pre: &Value) -> Option<&'static str> {
     }
 }
 
+/// Whether these are the steps of a file that does not say how its model cuts words.
+fn is_default(steps: &[Value]) -> bool {
+    let patterns = steps.iter().map_while(|step| step.pointer("/pattern/Regex").and_then(Value::as_str));
+    patterns.eq(DEFAULT_WORDS) && steps.len() == DEFAULT_WORDS.len() + 1
+}
+
 /// Whether a token stands before each text; none where anything else is added.
-fn adds_start(post: &Value) -> Option<bool> {
+pub(super) fn adds_start(post: &Value) -> Option<bool> {
     match post.get("type").and_then(Value::as_str) {
         None | Some("ByteLevel") => Some(false),
         Some("Sequence") => {
@@ -171,7 +197,8 @@ fn adds_start(post: &Value) -> Option<bool> {
     }
 }
 
-fn merges(model: &Value) -> Vec<String> {
+/// Two tokens with a space between them, best first.
+pub(super) fn merges(model: &Value) -> Vec<String> {
     let pairs = model.get("merges").and_then(Value::as_array).into_iter().flatten();
     pairs
         .filter_map(|merge| match merge {
@@ -208,19 +235,22 @@ pub(crate) fn tokenizer_metadata(
     let end = bounds.eos_token_id.or(model.tokenizer.end_token()).unwrap_or_default();
     let start = bounds.bos_token_id.unwrap_or(end);
     let mut pairs = vec![
-        (key("model"), GgufValue::Text("gpt2".to_owned())),
+        (key("model"), GgufValue::Text(if tokens.scores.is_some() { "llama" } else { "gpt2" }.to_owned())),
         (key("pre"), GgufValue::Text(tokens.words.to_owned())),
         (key("tokens"), GgufValue::Texts(tokens.texts.clone())),
         (key("token_type"), GgufValue::I32s(tokens.kinds.clone())),
-        (key("merges"), GgufValue::Texts(tokens.merges.clone())),
+        match &tokens.scores {
+            Some(scores) => (key("scores"), GgufValue::F32s(scores.clone())),
+            None => (key("merges"), GgufValue::Texts(tokens.merges.clone())),
+        },
         (key("bos_token_id"), GgufValue::U32(start)),
         (key("eos_token_id"), GgufValue::U32(end)),
         (key("eot_token_id"), GgufValue::U32(end)),
-        (key("unknown_token_id"), GgufValue::U32(end)),
+        (key("unknown_token_id"), GgufValue::U32(tokens.unknown.unwrap_or(end))),
         (key("padding_token_id"), GgufValue::U32(end)),
         (key("add_bos_token"), GgufValue::Bool(tokens.adds_start)),
         (key("add_eos_token"), GgufValue::Bool(false)),
-        (key("add_space_prefix"), GgufValue::Bool(false)),
+        (key("add_space_prefix"), GgufValue::Bool(tokens.adds_space)),
         (WHOLE.to_owned(), GgufValue::Text(model.tokenizer.to_json()?)),
     ];
     if let Some(template) = model.chat_template {
