@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: formatting, lints, docs, the tests, the README's first command, the
-# equality tests on a second backend, and the GPU device. Run it from anywhere; CARGO_TARGET_DIR is respected. Where there
-# is no GPU, it takes SwiftShader, a program that stands in for one: Debian's package chromium has it.
+# Everything that must hold before a change lands: formatting, lints, docs, the tests, llama.cpp on what is exported (from
+# PyPI, into a directory of its own), the README's first command, the equality tests on a second backend, and the GPU device.
+# Run it from anywhere; CARGO_TARGET_DIR is respected. Where there is no GPU, it takes SwiftShader, a program that stands in
+# for one: Debian's package chromium has it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '\n== %s\n' "$*"; }
@@ -28,6 +29,9 @@ fi
 
 say "every command of the essays"
 cargo test --release --locked -p tril-cli --test tests -- --ignored every_command_of_both_essays
+
+say "what is exported runs in llama.cpp"
+TRIL="${CARGO_TARGET_DIR:-target}/release/tril" scripts/check_formats.sh "$work/formats"
 
 say "the CPU's operations on lesser instruction sets"
 # Not by `-p`: that would build Burn once more, with other features.

@@ -28,6 +28,7 @@
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `costing` | what `cost` counts, and that the routes agree |
 //! | `essay` | every command of both essays prints what stands there |
+//! | `exchanging` | what `import`, `export` and `info` print, keep and refuse |
 //! | `experimenting` | what `lab` prints, keeps and refuses |
 //! | `terminal` | no tests: a pseudo-terminal, and what stands on its screen in the end |
 //! | `screens` | no line is wider than a terminal of 80 or 40 columns; screens that are kept |
@@ -45,6 +46,7 @@ mod encodings;
 mod endless;
 mod essay;
 mod evaluation;
+mod exchanging;
 mod experimenting;
 mod fetching;
 mod file_server;

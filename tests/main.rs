@@ -18,6 +18,7 @@
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
+//! | `formats` | models of other tools: what comes in is the same function or is refused, what goes out comes back |
 //! | `gpu` | with `--features wgpu`: what is computed there is what the CPU computes, and every command works |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
 //! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
@@ -37,6 +38,7 @@ mod commands;
 mod costs;
 mod equivalence;
 mod faults;
+mod formats;
 mod generation;
 #[cfg(feature = "wgpu")]
 mod gpu;

@@ -33,6 +33,6 @@ fn completions_and_man_pages_know_every_command() {
     assert_says(&test_dir.refused("completions tcsh"), &["tcsh", "bash"]);
     assert_says(&test_dir.stdout("man"), &[".TH tril 1", "tril\\-verify(1)"]);
     let written = test_dir.stdout("man pages/man1");
-    assert_eq!(written.lines().count(), 17, "{written}");
+    assert_eq!(written.lines().count(), 20, "{written}");
     assert_says(&test_dir.read("pages/man1/tril-sample.1"), &[".TH tril-sample 1", "Examples:", "max\\-tokens"]);
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit")]
 
 mod commands;
+mod foreign;
 mod mutation;
 mod readers;
 

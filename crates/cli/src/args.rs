@@ -3,6 +3,7 @@
 mod chat;
 mod data;
 mod encode;
+mod exchange;
 mod fine_tune;
 mod lab;
 mod sampling;
@@ -19,6 +20,7 @@ use tril_infer::Overflow;
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
 pub use encode::EncodeBenchArgs;
+pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
 pub use fine_tune::{FineTuneArgs, LogFormat, ReportArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
 pub use sampling::SamplingArgs;
@@ -54,6 +56,12 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
+    /// Show what a model is made of, and what it can be exported to
+    Info(InfoArgs),
+    /// Make a checkpoint of a Hugging Face directory or a GGUF file
+    Import(ImportArgs),
+    /// Write a checkpoint for transformers, llama.cpp or llama2.c
+    Export(ExportArgs),
     /// Texts: fetch one by name, look at one before training on it
     #[command(subcommand)]
     Data(DataCommand),

@@ -103,9 +103,14 @@ fn stats(args: &StatsArgs) -> Result<ExitCode> {
 
 /// Counts the tokens of a text.
 fn tokens(path: &Path, source: &TextSource, watch: &mut dyn FnMut(TextEvent)) -> Result<TokenReport> {
-    let file = if path.is_dir() { RunDir::find_checkpoint(path)?.join(checkpoint::TOKENIZER) } else { path.to_owned() };
-    let tokenizer = Tokenizer::open(&file)?;
-    let path = file;
+    let (tokenizer, path) = if path.is_dir() || tril::formats::is_foreign(path) {
+        let place = RunDir::find_checkpoint(path)?;
+        let tokenizer = tril::formats::open_tokenizer(&place).map_err(tril::Error::from)?;
+        let file = place.join(checkpoint::TOKENIZER);
+        (tokenizer, if file.exists() { file } else { place })
+    } else {
+        (Tokenizer::open(path)?, path.to_owned())
+    };
     match source.encode_all(&tokenizer, watch) {
         Ok(Encoded { ids, bytes, unknown, .. }) => Ok(TokenReport {
             path,

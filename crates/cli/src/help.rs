@@ -13,17 +13,18 @@ use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::shown::TextWriter;
 
 /// What the commands are for, and which they are.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Learn", &["train", "data", "recipes"]),
     ("Write", &["sample", "chat", "serve"]),
-    ("Look inside", &["score", "lab"]),
+    ("Look inside", &["info", "score", "lab"]),
     ("Prove", &["prove", "verify"]),
+    ("Exchange", &["import", "export"]),
     ("Measure", &["eval", "cost", "bench"]),
     ("Install", &["devices", "doctor", "completions", "man", "help"]),
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 17] = [
+const EXAMPLES: [(&str, &str); 20] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -36,6 +37,14 @@ const EXAMPLES: [(&str, &str); 17] = [
   tril data fetch tinyshakespeare && tril train --data tinyshakespeare
   tril data stats notes.txt                      # what it is made of, and a command to train on it
   tril data stats lines.jsonl --field text --tokenizer runs/tales",
+    ),
+    ("info", "  tril info runs/tales\n  tril info model.gguf --json"),
+    ("import", "  tril import tales-hf checkpoints/tales --max-seq-len 64\n  tril import model.gguf checkpoints/model"),
+    (
+        "export",
+        "  tril export runs/tales tales-hf --format hf
+  tril export runs/tales tales.gguf --format gguf --dtype q8_0
+  tril export runs/tales tales-llama2c --format llama2c",
     ),
     ("recipes", "  tril recipes\n  tril recipes tales > my.toml"),
     (

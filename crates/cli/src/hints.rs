@@ -38,7 +38,13 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
 fn hint_of_model(error: &ModelError) -> Option<String> {
     let hint =
         || crate::runs::known().map_or_else(|| "tril train makes one".into(), |runs| format!("there are {runs}"));
-    matches!(error, ModelError::Missing { .. }).then(hint)
+    match error {
+        ModelError::Missing { .. } => Some(hint()),
+        ModelError::Memory { what, .. } if what == tril::formats::CACHE_SIZES => {
+            Some("tril import --max-seq-len N keeps a context of N tokens".into())
+        }
+        _ => None,
+    }
 }
 
 fn hint_of_training(error: &TrainError) -> Option<String> {

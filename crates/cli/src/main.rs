@@ -18,11 +18,13 @@ mod devices;
 mod doctor;
 mod ending;
 mod eval;
+mod exchange;
 mod folded;
 #[cfg(test)]
 mod fuzz;
 mod help;
 mod hints;
+mod info;
 mod interrupt;
 mod lab;
 mod open;
@@ -80,6 +82,9 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Info(args) => info::run(&args),
+        args::Command::Import(args) => exchange::import(&args),
+        args::Command::Export(args) => exchange::export(&args),
         args::Command::Data(command) => data::run(&command),
         args::Command::Lab(command) => lab::run(&command),
         args::Command::Recipes(args) => recipes::run(&args),

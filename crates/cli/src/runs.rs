@@ -49,7 +49,16 @@ fn is_taken(path: &Path) -> bool {
 /// # Errors
 /// Where there is none; a directory of several runs is told with their names.
 pub fn model(path: &Path, device: &ComputeDevice) -> Result<Model> {
-    Ok(Model::open(meant(path)?, device)?)
+    let model = Model::open(meant(path)?, device)?;
+    note_notes(&model);
+    Ok(model)
+}
+
+/// Says what was left out or changed when a model was read.
+pub fn note_notes(model: &Model) {
+    for note in model.notes() {
+        note!("[{note}]");
+    }
 }
 
 fn meant(path: &Path) -> Result<PathBuf> {

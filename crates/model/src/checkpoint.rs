@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use crate::parameters::{self, Init, WeightSource};
 use crate::tensor_file::{NamedTensors, read_tensors, tensors_to_bytes};
-use crate::{Gpt, GptConfig, ModelError, files, hugging_face, memory};
+use crate::{Gpt, GptConfig, ModelError, files, memory};
 
 /// The model's config, as JSON.
 pub const CONFIG: &str = "config.json";
@@ -16,6 +16,10 @@ pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 /// What texts begin and end with, as ids, in the form of Hugging Face; may be absent. This crate never opens it.
 pub const GENERATION: &str = "generation_config.json";
+/// How a chat becomes a text, as a Jinja template; in checkpoints of models that came with one.
+pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// What a tokenizer was to transformers; in checkpoints of models that came from there. This crate never opens it.
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// The parameters, and nothing else.
 pub const WEIGHTS: &str = "model.safetensors";
 
@@ -31,14 +35,11 @@ pub fn model_files(model: &Gpt) -> Result<Vec<(&'static str, Vec<u8>)>, ModelErr
     Ok(vec![(CONFIG, (config + "\n").into_bytes()), (WEIGHTS, tensors_to_bytes(&parameters::list(model))?)])
 }
 
-/// Reads a model back from its checkpoint directory, or a GPT-2 model from a directory in Hugging Face layout.
+/// Reads a model back from its checkpoint directory.
 ///
 /// # Errors
 /// [`ModelError::Missing`] without the files, [`ModelError::Corrupt`] where they are damaged or do not fit together.
 pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
-    if hugging_face::is_one(dir) {
-        return hugging_face::load_gpt2(dir, device);
-    }
     let config = load_config(dir)?;
     let sizes = "max_seq_len, window, n_layers, n_kv_heads and d_head, for the cache of one sequence";
     memory::check(sizes, memory::cache_bytes(&config))

@@ -16,7 +16,6 @@ mod error;
 pub mod files;
 mod forward_context;
 mod gpt;
-pub mod hugging_face;
 mod ids;
 mod loss;
 pub mod memory;

@@ -34,4 +34,6 @@ pub use hide::{HiddenParts, HideWatch, Part};
 pub use plain::text_from_bytes;
 pub use stop::{StopTexts, StopWatch, Watched};
 pub use stream::TextStream;
-pub use tokenizer::{TextBounds, Tokenizer, TokenizerConfig, TokenizerKind, UnknownCharacters, word_border};
+pub use tokenizer::{
+    TextBounds, Tokenizer, TokenizerConfig, TokenizerKind, UnknownCharacters, byte_alphabet, word_border,
+};

@@ -24,6 +24,7 @@ use crate::error::TextError;
 use crate::guard::guard;
 use crate::plain::text_from_bytes;
 pub use bounds::TextBounds;
+pub use build::byte_alphabet;
 use chunks::Cuts;
 pub use chunks::word_border;
 pub use losses::UnknownCharacters;
@@ -94,6 +95,8 @@ pub struct Tokenizer {
     end_of_text: Option<u32>,
     /// What an empty prompt stands for, where a model has learnt no text that begins as others do.
     start: Option<u32>,
+    /// Whether a prompt begins with that too, as the file's template says: models of others have seen every text so.
+    starts_prompts: bool,
     /// The only characters that can be encoded, where a character that is not among them would vanish silently.
     alphabet: Option<HashSet<char>>,
     /// Whether other characters that it lacks vanish too, so that each text has to be looked through.
@@ -220,7 +223,22 @@ impl Tokenizer {
     pub fn with_bounds(self, bounds: TextBounds) -> Result<Self, TextError> {
         let TextBounds { bos_token_id: start, eos_token_id: end_of_text } = bounds;
         start.into_iter().chain(end_of_text).try_for_each(|id| self.table.entry(id).map(|_| ()))?;
-        Ok(Self { start, end_of_text, ..self })
+        let bounded = Self { start, end_of_text, ..self };
+        let starts_prompts = start.is_some_and(|start| bounded.template_adds(start));
+        Ok(Self { starts_prompts, ..bounded })
+    }
+
+    /// What texts begin and end with ([`Tokenizer::with_bounds`]), and by itself where that was never said.
+    #[must_use]
+    pub fn bounds(&self) -> TextBounds {
+        TextBounds { bos_token_id: self.start, eos_token_id: self.end_of_text }
+    }
+
+    /// The end-of-text token that the vocabulary has, whether or not a model has learnt that texts end with it.
+    #[must_use]
+    pub fn end_token(&self) -> Option<u32> {
+        let named = |name: &&str| self.inner.token_to_id(name).filter(|id| self.is_special(*id));
+        self.end_of_text.or_else(|| END_OF_TEXT_NAMES.iter().find_map(named))
     }
 
     /// Whether the parts of a text that is cut where [`word_border`] says have the tokens of the whole.
@@ -338,6 +356,15 @@ impl Tokenizer {
         &self.inner
     }
 
+    /// Whether the file's template puts this token before a text.
+    fn template_adds(&self, start: u32) -> bool {
+        let first = |with_special: bool| {
+            let ids = self.library("encode", |inner| inner.encode_fast("a", with_special));
+            ids.ok().and_then(|encoding| encoding.get_ids().first().copied())
+        };
+        first(true) == Some(start) && first(false) != Some(start)
+    }
+
     fn open_configured(config: &TokenizerConfig) -> Result<Self, TextError> {
         if config.path.is_empty() {
             return Err(TextError::NoTokenizerPath);
@@ -371,6 +398,7 @@ impl Tokenizer {
             table,
             end_of_text,
             start: None,
+            starts_prompts: false,
             alphabet,
             drops_characters,
             unknown,

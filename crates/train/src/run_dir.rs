@@ -324,6 +324,15 @@ impl RunDir {
         self.index.write(&self.path)
     }
 
+    /// How far a checkpoint has come.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] where `train.json` is missing or damaged.
+    pub fn progress(from: &Path) -> Result<TrainProgress, TrainError> {
+        let path = from.join(PROGRESS);
+        Ok(serde_json::from_slice(&read_part(&path)?).map_err(|error| ModelError::corrupt(&path, error))?)
+    }
+
     /// Reads what a checkpoint holds beside the model.
     ///
     /// # Errors
@@ -335,9 +344,7 @@ impl RunDir {
         lora: &LoraConfig,
         device: &Device,
     ) -> Result<TrainState, TrainError> {
-        let path = from.join(PROGRESS);
-        let progress: TrainProgress =
-            serde_json::from_slice(&read_part(&path)?).map_err(|error| ModelError::corrupt(&path, error))?;
+        let progress = Self::progress(from)?;
         let factors = lora.is_used().then(|| {
             let path = from.join(FACTORS);
             require(&path)?;

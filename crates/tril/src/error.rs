@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tril_data::DataError;
+use tril_formats::FormatError;
 use tril_infer::InferError;
 use tril_model::{ModelError, files};
 use tril_prove::ProveError;
@@ -22,6 +23,9 @@ pub enum Error {
     /// Of a text or a tokenizer.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// Of a model of another tool.
+    #[error(transparent)]
+    Format(FormatError),
     /// Of a corpus.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -89,6 +93,12 @@ pub enum Error {
         /// What is wrong with the old place.
         source: DataError,
     },
+    /// Something else stands where a directory or a file is to be written.
+    #[error("{}: there is something there already, and only what was written by such a command is replaced; name another place", path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+    },
     /// What a prompt, a setting or a line of something is wrong with, and in which of them.
     #[error("{place}: {source}")]
     In {
@@ -97,6 +107,17 @@ pub enum Error {
         /// What is wrong.
         source: Box<Error>,
     },
+}
+
+impl From<FormatError> for Error {
+    /// What is wrong with a checkpoint of this toolkit is told as it is everywhere.
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Model(error) => Self::Model(error),
+            FormatError::Text(error) => Self::Text(error),
+            other => Self::Format(other),
+        }
+    }
 }
 
 impl Error {
@@ -112,6 +133,7 @@ impl Error {
         match self {
             Self::Model(error) => error.is_user_error(),
             Self::Data(error) => error.is_user_error(),
+            Self::Format(error) => error.is_user_error(),
             Self::Train(error) => error.is_user_error(),
             Self::Infer(error) => is_user_error(error),
             Self::Prove(error) => is_user_error(error),

@@ -4,8 +4,8 @@
 //! step-by-step generation computes; a cache of keys and values changes the cost of a step, never its result. On the CPU
 //! in f32 all of that holds to the last bit, and [`prove`](prove::prove) shows it on any checkpoint.
 //!
-//! [`Training`] begins a run from a [`Recipe`] and a text. [`Model`] opens what it saved, or a Hugging Face directory;
-//! [`FineTuning`] begins a run from its weights.
+//! [`Training`] begins a run from a [`Recipe`] and a text. [`Model`] opens what it saved, a Hugging Face directory or a GGUF
+//! file; [`FineTuning`] begins a run from its weights.
 //! [`TextGenerator`] makes texts, any number of them at a time, as an iterator of events; [`Chat`] writes one in turn with
 //! a user; a [`Receipt`] says how each token of a text came about, and [`Receipt::check`] checks it.
 //!
@@ -35,8 +35,8 @@
 //! # }
 //! ```
 //!
-//! The crates below are re-exported by what they are about: [`text`], [`data`], [`model`], [`train`], [`infer`] and
-//! [`prove`].
+//! The crates below are re-exported by what they are about: [`text`], [`data`], [`model`], [`formats`], [`train`],
+//! [`infer`] and [`prove`].
 
 mod advice;
 mod beginning;
@@ -44,9 +44,11 @@ mod chat;
 mod checkup;
 mod device;
 mod error;
+mod exchange;
 mod fine_tuning;
 mod generate;
 mod loaded_model;
+mod model_info;
 mod receipt;
 mod recipe;
 mod rehearsal;
@@ -54,6 +56,7 @@ mod training;
 mod unescape;
 
 pub use tril_data as data;
+pub use tril_formats as formats;
 pub use tril_infer as infer;
 pub use tril_model as model;
 pub use tril_prove as prove;
@@ -65,11 +68,13 @@ pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
 pub use error::{Error, is_device_failure, is_user_error};
+pub use exchange::ExistingFiles;
 pub use fine_tuning::{FineTuning, Origin};
 pub use generate::{
     Completion, CutCharacter, GenerateRequest, GeneratedText, RequestError, TextEvent, TextEventKind, TextGenerator,
 };
 pub use loaded_model::Model;
+pub use model_info::{CacheSize, ExportFit, Hashes, ModelInfo, ParameterCount, TokenizerInfo, TrainingInfo};
 pub use receipt::{
     Machine, PromptText, PromptToken, Receipt, ReceiptCheck, ReceiptError, ReceiptPrompt, ReceiptRecorder,
     ReceiptSample, ReceiptSettings, ReceiptToken, SampleCheck,
@@ -80,6 +85,7 @@ pub use training::{ExistingRun, Quiet, ResumeChanges, Training};
 pub use unescape::unescape;
 
 pub use tril_data::{Corpus, Document};
+pub use tril_formats::{DataType, ExportFormat, ExportOptions, Gelu};
 pub use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};
 pub use tril_prove::{Tolerance, Verdict};
 pub use tril_text::{HiddenParts, StopTexts, Tokenizer};

@@ -1,11 +1,12 @@
-//! A model with the tokenizer that belongs to it, from a run, a checkpoint or a Hugging Face directory.
+//! A model with the tokenizer that belongs to it, from a run, a checkpoint, a Hugging Face directory or a GGUF file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tril_formats::{Exportable, Opened, Source};
 use tril_infer::{ScoreOptions, TokenScore, score};
-use tril_model::{Gpt, GptConfig, checkpoint};
-use tril_text::{TextBounds, TextError, Tokenizer};
+use tril_model::{Gpt, GptConfig};
+use tril_text::Tokenizer;
 use tril_train::RunDir;
 
 use crate::chat::{Chat, ChatFormat, ChatSettings};
@@ -18,18 +19,42 @@ pub struct Model {
     gpt: Arc<Gpt>,
     tokenizer: Arc<Tokenizer>,
     path: PathBuf,
+    chat_template: Option<Arc<str>>,
+    tokenizer_config: Option<Arc<str>>,
+    source: Source,
+    notes: Arc<[String]>,
 }
 
 impl Model {
-    /// Opens the best checkpoint of the run at a path, or the checkpoint or Hugging Face directory at it.
+    /// Opens the best checkpoint of the run at a path, or the checkpoint, Hugging Face directory or GGUF file at it.
     ///
     /// # Errors
     /// [`Error::Model`] where there is none or it is damaged, [`Error::Text`] for its tokenizer,
-    /// [`Error::TokenizerMismatch`].
+    /// [`Error::TokenizerMismatch`]; [`Error::Format`] for a model of another tool that is damaged or not computed here.
     pub fn open(path: impl AsRef<Path>, device: &ComputeDevice) -> Result<Self, Error> {
+        Self::open_shortened(path, None, device)
+    }
+
+    fn of_opened(opened: Opened, path: PathBuf) -> Result<Self, Error> {
+        let Opened { gpt, tokenizer, chat_template, tokenizer_config, source, notes } = opened;
+        let model = Self::new(gpt, Arc::new(tokenizer), path)?;
+        let shared = |text: Option<String>| text.map(Arc::from);
+        let (chat_template, tokenizer_config) = (shared(chat_template), shared(tokenizer_config));
+        Ok(Self { chat_template, tokenizer_config, source, notes: notes.into(), ..model })
+    }
+
+    /// As [`Model::open`], with a context of at most so many tokens: models of other tools have longer ones than a small
+    /// machine has memory for their cache.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; [`Error::Format`] for a model whose positions are learned.
+    pub fn open_shortened(
+        path: impl AsRef<Path>,
+        max_seq_len: Option<usize>,
+        device: &ComputeDevice,
+    ) -> Result<Self, Error> {
         let path = RunDir::find_checkpoint(path.as_ref())?;
-        let gpt = checkpoint::load_model(&path, device.inner())?;
-        Self::new(gpt, Arc::new(open_tokenizer(&path)?), path)
+        Self::of_opened(tril_formats::open_shortened(&path, max_seq_len, device.inner())?, path)
     }
 
     /// A model that is in memory already.
@@ -43,7 +68,17 @@ impl Model {
         if tokens != vocab_size {
             return Err(Error::TokenizerMismatch { path, tokens, vocab_size });
         }
-        Ok(Self { gpt: Arc::new(gpt), tokenizer, path })
+        let gpt = Arc::new(gpt);
+        let notes = Arc::new([]);
+        Ok(Self {
+            gpt,
+            tokenizer,
+            path,
+            chat_template: None,
+            tokenizer_config: None,
+            source: Source::Checkpoint,
+            notes,
+        })
     }
 
     /// The network: token ids in, logits out.
@@ -64,6 +99,36 @@ impl Model {
     /// The checkpoint's directory: of a run, which of its checkpoints was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How a chat becomes a text, as a Jinja template, where the model came with one.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
+    /// The `tokenizer_config.json` that it came with, where it was imported.
+    pub fn tokenizer_config(&self) -> Option<&str> {
+        self.tokenizer_config.as_deref()
+    }
+
+    /// What it was read from.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// What was left out or changed when it was read, each in a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// All that another tool is given of it.
+    pub(crate) fn exportable(&self) -> Exportable<'_> {
+        Exportable {
+            gpt: &self.gpt,
+            tokenizer: &self.tokenizer,
+            chat_template: self.chat_template(),
+            tokenizer_config: self.tokenizer_config(),
+        }
     }
 
     /// A request to continue a prompt by the model's own distribution until its end-of-text token; change its fields to
@@ -105,19 +170,5 @@ impl Model {
         let scores = score(&self.gpt, &ids, &ScoreOptions { seq_len: self.config().max_seq_len, alternatives })?;
         let scores = std::iter::once(None).chain(scores.into_iter().map(Some));
         Ok(ids.into_iter().zip(scores).collect())
-    }
-}
-
-/// The tokenizer of a checkpoint, with what its model has learnt that texts begin and end with, where that is said.
-fn open_tokenizer(dir: &Path) -> Result<Tokenizer, TextError> {
-    let tokenizer = Tokenizer::open(&dir.join(checkpoint::TOKENIZER))?;
-    let path = dir.join(checkpoint::GENERATION);
-    match std::fs::read(&path) {
-        Ok(json) => {
-            let bounds = TextBounds::from_json(&json, &path, &tokenizer)?;
-            tokenizer.with_bounds(bounds).map_err(|error| TextError::InvalidBounds { path, reason: error.to_string() })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(tokenizer),
-        Err(source) => Err(TextError::Unreadable { path, source }),
     }
 }

@@ -80,7 +80,8 @@ pub(super) fn add_end_of_text(tokenizer: &mut tokenizers::Tokenizer) {
 
 /// GPT-2's printable stand-ins for the bytes, by value of the byte: itself where Latin-1 prints it, else the next
 /// character from U+0100 on (github.com/openai/gpt-2, src/encoder.py, `bytes_to_unicode`).
-pub(super) fn byte_alphabet() -> [char; N_BYTES] {
+#[must_use]
+pub fn byte_alphabet() -> [char; N_BYTES] {
     let mut alphabet = ['\0'; N_BYTES];
     let mut stand_ins = '\u{100}'..;
     for (byte, character) in (0_u8..=255).zip(&mut alphabet) {

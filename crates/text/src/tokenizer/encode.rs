@@ -129,7 +129,8 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The ids that a prompt stands for. An empty one begins where a document would: after what the model has learnt
+    /// The ids that a prompt stands for; the token that texts begin with is the first of them where the tokenizer's template
+    /// says so, as those of Llama do. An empty one begins where a document would: after what the model has learnt
     /// ([`Tokenizer::with_bounds`]), else after end-of-text, else after a newline, and in a vocabulary without either after
     /// its first token.
     ///
@@ -141,7 +142,8 @@ impl Tokenizer {
             _ if !prompt.is_empty() => {
                 let ids = self.encode(prompt)?;
                 // White space alone may be nothing to a pipeline that cuts a text into words.
-                if ids.is_empty() { self.encode_prompt("") } else { Ok(ids) }
+                let start = self.start.filter(|_| self.starts_prompts);
+                if ids.is_empty() { self.encode_prompt("") } else { Ok(start.into_iter().chain(ids).collect()) }
             }
             Some(id) => Ok(vec![id]),
             None => Ok(self.default_start(self.end_of_text)),
