@@ -24,7 +24,7 @@ pub use config::{Decay, OptimizerConfig, OptimizerKind, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use hashes::{CheckpointHashes, model_sha256};
-pub use metrics::{MetricsFile, MetricsRecord};
+pub use metrics::{MetricsFile, MetricsRecord, read_metrics};
 pub use run::{TrainObserver, TrainOutcome, TrainingRun, train};
 pub use run_dir::{BestCheckpoint, RunDir, TextFiles, TrainProgress};
 pub use schedule::learning_rate;

@@ -21,7 +21,7 @@ use lock::Lock;
 
 /// The resolved recipe, in the run directory and in each checkpoint.
 const RECIPE: &str = "config.toml";
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// The optimizer's state, beside the model in a checkpoint.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// [`TrainProgress`], beside the model in a checkpoint.

@@ -44,6 +44,7 @@ mod checkup;
 mod device;
 mod error;
 mod generate;
+mod kept_samples;
 mod loaded_model;
 mod receipt;
 mod recipe;

@@ -14,6 +14,7 @@ use tril_train::{
 
 use crate::beginning::{Beginning, check_validation, doubt_of_unknown, doubts_of_documents, sample};
 use crate::generate::GenerateRequest;
+use crate::kept_samples::SampleKeeper;
 use crate::recipe::Recipe;
 use crate::{ComputeDevice, Error, Model};
 
@@ -214,12 +215,15 @@ impl Training {
         Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample, doubts }
     }
 
-    /// Trains to the last step, or until `stop` is set, which lets the step at hand finish and saves.
+    /// Trains to the last step, or until `stop` is set, which lets the step at hand finish and saves. What the model writes at
+    /// each evaluation is kept among the run's metrics.
     ///
     /// # Errors
     /// [`Error::Train`]; checkpoints written before stay as they are.
     pub fn train(&mut self, observer: &mut dyn TrainObserver, stop: &AtomicBool) -> Result<TrainOutcome, Error> {
-        Ok(tril_train::train(&mut self.run, observer, stop)?)
+        let (tokenizer, sample) = (Arc::clone(&self.tokenizer), self.sample.clone());
+        let mut observer = SampleKeeper { inner: observer, tokenizer, sample };
+        Ok(tril_train::train(&mut self.run, &mut observer, stop)?)
     }
 
     /// The recipe, with every field as it is used.
