@@ -40,6 +40,9 @@ pub struct HeadOff {
     pub best: Vec<Candidate>,
 }
 
+/// A loss, ln p of each token, and what would come next.
+type Predicted = (f64, Vec<Option<f64>>, Vec<Candidate>);
+
 /// Runs the text once for each head.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub fn heads(model: &Model, text: &str) -> Result<HeadsOff, PageError> {
     let text = page_text(model, text)?;
     let ids = text.ids();
     let config = model.config();
-    let run = |disabled: &[HeadId]| -> Result<(f64, Vec<Option<f64>>, Vec<Candidate>), PageError> {
+    let run = |disabled: &[HeadId]| -> Result<Predicted, PageError> {
         let logits = look(model.gpt(), &ids, None, disabled, Wanted::Logits)?.logits;
         let rows: Vec<&[f32]> = logits.chunks_exact(config.vocab_size).collect();
         let of = |position: usize| position.checked_sub(1).map(|before| logprob(rows[before], ids[position]));
