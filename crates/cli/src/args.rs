@@ -3,6 +3,7 @@
 mod chat;
 mod data;
 mod lab;
+mod page;
 mod sampling;
 mod values;
 
@@ -16,6 +17,7 @@ use tril_infer::Overflow;
 pub use chat::{ChatArgs, ChatFlags};
 pub use data::{DataCommand, StatsArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
+pub use page::{PlotArgs, ReportArgs};
 pub use sampling::SamplingArgs;
 use values::whole;
 
@@ -40,6 +42,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show how probable a checkpoint finds each token of a text
     Score(ScoreArgs),
+    /// Write what the page shows of a text into one file that opens offline
+    Report(ReportArgs),
+    /// Draw how runs went: losses, learning rate, gradient norm
+    Plot(PlotArgs),
     /// Prove that every way of computing gives the same predictions
     Prove(ProveArgs),
     /// Check that the tokens of a receipt follow from its checkpoint

@@ -27,10 +27,12 @@ mod lab;
 mod open;
 mod output;
 mod panics;
+mod plot;
 mod progress;
 mod prove;
 mod quantity;
 mod recipes;
+mod report;
 mod runs;
 mod sample;
 mod score;
@@ -73,6 +75,8 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Chat(args) => chat::run(&args),
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Score(args) => score::run(&args),
+        args::Command::Report(args) => report::run(&args),
+        args::Command::Plot(args) => plot::run(&args),
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),

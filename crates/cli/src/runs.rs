@@ -52,6 +52,14 @@ pub fn model(path: &Path, device: &ComputeDevice) -> Result<Model> {
     Ok(Model::open(meant(path)?, device)?)
 }
 
+/// The directory of a run that a user means, for a command that opens no model.
+///
+/// # Errors
+/// For a directory of several runs, told with their names.
+pub fn existing(path: &Path) -> Result<PathBuf> {
+    meant(path)
+}
+
 fn meant(path: &Path) -> Result<PathBuf> {
     if !path.exists() {
         let named = Path::new(RUNS).join(path);

@@ -11,8 +11,8 @@ mod rotary;
 
 pub use cpu::{instruction_set, is_cpu, with_spin_pool};
 pub use operations::{
-    adamw, attention_probs, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major,
-    swiglu,
+    adamw, attention_probs, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2,
+    rms_norm, row_major, swiglu,
 };
 pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use rotary::RotaryTable;

@@ -28,7 +28,7 @@ pub use change::{Change, ChangedResidual, ChangedRow, change};
 pub use error::PageError;
 pub use facts::{ModelFacts, facts};
 pub use heads::{HeadOff, HeadsOff, heads};
-pub use html::{PAGE_BYTES, asset, live_html, report_html};
+pub use html::{PAGE_BYTES, asset, live_html, page_bytes, report_html};
 pub use pass::{HeadWeights, LensLayer, LensRow, Pass, TokenSeen, pass};
 pub use proofs::{Proofs, proofs};
 pub use report::{Report, ReportOptions, report};

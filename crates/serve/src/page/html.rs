@@ -40,6 +40,11 @@ pub fn asset(name: &str) -> Option<(&'static str, &'static str)> {
     module.map(|(_, text)| ("text/javascript; charset=utf-8", *text))
 }
 
+/// The bytes of a report without its data.
+pub fn page_bytes() -> usize {
+    script().len() + STYLE.len() + live_html().len()
+}
+
 /// The page as the server sends it.
 pub fn live_html() -> String {
     let head = "<link rel=\"stylesheet\" href=\"page/assets/page.css\">\n\
@@ -59,9 +64,7 @@ pub fn report_html(report: &Report) -> Result<String, PageError> {
         hash(&script),
         hash(STYLE)
     );
-    let head = format!(
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n<style>{STYLE}</style>\n"
-    );
+    let head = format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n<style>{STYLE}</style>\n");
     let data = in_block(&serde_json::to_string(report)?);
     let end = format!(
         "<script type=\"application/json\" id=\"data\">{data}</script>\n<script type=\"module\">{script}</script>\n"
@@ -152,7 +155,7 @@ mod tests {
                 }
             }
         }
-        let bytes = script().len() + STYLE.len() + live_html().len();
+        let bytes = page_bytes();
         assert!(bytes < PAGE_BYTES, "{bytes} bytes");
         assert!(!script().to_lowercase().contains("</script") && !STYLE.contains("</"), "nothing ends its own block");
         assert!(!script().contains("innerHTML") && !script().contains("insertAdjacentHTML"), "texts are set as texts");

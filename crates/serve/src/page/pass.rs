@@ -108,11 +108,8 @@ pub fn pass(model: &Model, text: &str) -> Result<Pass, PageError> {
         let rows = logits.chunks_exact(vocab_size).enumerate().map(row).collect::<Result<_, _>>()?;
         lens.push(LensLayer { after, rows });
     }
-    let attention = heads.into_iter().map(|found| HeadWeights {
-        layer: found.layer,
-        head: found.head,
-        weights: found.rows,
-    });
+    let attention =
+        heads.into_iter().map(|found| HeadWeights { layer: found.layer, head: found.head, weights: found.rows });
     Ok(Pass { window: model.config().window(), rows: seen, lens, attention: attention.collect(), text })
 }
 

@@ -48,11 +48,8 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// The page of a model: `GET /`, its assets and `/page/…`.
 pub fn router(source: PageSource) -> Router {
-    let page = Page {
-        source: RwLock::new(source),
-        permits: Arc::new(Semaphore::new(AT_A_TIME)),
-        kept: RwLock::default(),
-    };
+    let page =
+        Page { source: RwLock::new(source), permits: Arc::new(Semaphore::new(AT_A_TIME)), kept: RwLock::default() };
     Router::new()
         .route("/", get(index))
         .route("/page/assets/{name}", get(assets))
@@ -194,9 +191,8 @@ async fn working_example(page: Shared) -> Response {
 async fn ask_working(page: Shared, body: Body<OfProblem>) -> Response {
     match body {
         Ok(Json(asked)) => {
-            let ask = move |source: PageSource| {
-                working(source.working.as_ref().ok_or(PageError::NoWorking)?, &asked.problem)
-            };
+            let ask =
+                move |source: PageSource| working(source.working.as_ref().ok_or(PageError::NoWorking)?, &asked.problem);
             compute(page, ask).await
         }
         Err(rejection) => rejected(&rejection),
@@ -275,7 +271,8 @@ fn stream(
         });
         let _ = done.await;
     });
-    let events = ReceiverStream::new(receive).map(|value| Ok::<_, Infallible>(Event::default().data(value.to_string())));
+    let events =
+        ReceiverStream::new(receive).map(|value| Ok::<_, Infallible>(Event::default().data(value.to_string())));
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 

@@ -96,11 +96,7 @@ pub fn working(model: &Model, problem: &str) -> Result<Working, PageError> {
 ///
 /// # Errors
 /// [`PageError::Lab`].
-pub fn train_working(
-    kind: TaskKind,
-    out: &Path,
-    observe: &mut dyn FnMut(u64, u64, f64),
-) -> Result<Model, PageError> {
+pub fn train_working(kind: TaskKind, out: &Path, observe: &mut dyn FnMut(u64, u64, f64)) -> Result<Model, PageError> {
     let device = ComputeDevice::cpu();
     let quick = Experiment::quick(kind);
     let tokens = if kind == TaskKind::Sums { SUMS_TOKENS } else { quick.tokens };

@@ -114,13 +114,10 @@ pub struct DrawnFrom {
 /// # Errors
 /// [`PageError::Tril`] for a prompt that the tokenizer cannot write or settings that cannot be,
 /// [`PageError::Request`] for too many tokens; what goes wrong later is an event.
-pub fn write(
-    model: &Model,
-    asked: &WriteRequest,
-    send: &mut dyn FnMut(WriteEvent) -> bool,
-) -> Result<(), PageError> {
+pub fn write(model: &Model, asked: &WriteRequest, send: &mut dyn FnMut(WriteEvent) -> bool) -> Result<(), PageError> {
     if asked.max_tokens > MAX_TOKENS {
-        let message = format!("max_tokens = {}: at most {MAX_TOKENS} here; `tril sample` has no limit", asked.max_tokens);
+        let message =
+            format!("max_tokens = {}: at most {MAX_TOKENS} here; `tril sample` has no limit", asked.max_tokens);
         return Err(PageError::Request(message));
     }
     let tokenizer = model.tokenizer();
@@ -181,12 +178,7 @@ fn written(tokenizer: &Tokenizer, token: &GeneratedToken) -> WrittenToken {
     let named = token.alternatives.iter().enumerate();
     let named = named.filter(|(index, (id, _))| *index < CANDIDATES || *id == sampled.token);
     let candidates: Vec<DrawnFrom> = named
-        .map(|(_, (id, p))| DrawnFrom {
-            id: *id,
-            text: tokenizer.token_text(*id),
-            p: *p,
-            cdf_interval: place(*id),
-        })
+        .map(|(_, (id, p))| DrawnFrom { id: *id, text: tokenizer.token_text(*id), p: *p, cdf_interval: place(*id) })
         .collect();
     WrittenToken {
         position: token.position,
