@@ -20,6 +20,7 @@
 //! | `gpu` | with `--features wgpu`: what is computed there is what the CPU computes, and every command works |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
 //! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
+//! | `page` | the page: its numbers are the library's, and a browser shows them, live and from a file |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
@@ -42,6 +43,7 @@ mod inspection;
 mod lab;
 mod learning;
 mod muon;
+mod page;
 mod proofs;
 mod properties;
 mod reference;

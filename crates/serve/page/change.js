@@ -1,5 +1,5 @@
 // View 4: one token replaced; what changed after it, and what did not change before it, to the bit.
-import { button, colours, el, grouped, mix, notice, panel, percent, put, quoted, renew, small } from "./dom.js";
+import { button, colours, el, grouped, mix, notice, panel, percent, put, quoted, renew, small, visible } from "./dom.js";
 import { leftOut, textBox, tokenStrip } from "./tokens.js";
 import { t } from "./words.js";
 
@@ -77,7 +77,7 @@ function heights(tokens, change) {
   };
   const rows = [...change.residuals].reverse().map((height) => el("tr", {}, el("th", { scope: "row" }, height.after ? t("after layer {layer}", { layer: height.after - 1 }) : t("embedding")),
     tokens.map((unused, index) => cell(height, index))));
-  const head = el("tr", {}, el("th", {}), tokens.map((token, index) => el("th", { scope: "col", class: index === change.position ? "here" : "", title: String(index) }, el("span", {}, quoted(token.text)))));
+  const head = el("tr", {}, el("th", {}), tokens.map((token, index) => el("th", { scope: "col", class: index === change.position ? "here" : "", title: String(index) }, el("span", {}, visible(token.text).replaceAll(" ", "␣")))));
   return panel(t("How far the change goes"), t("The residual stream of each position after each layer. 0: not one of its numbers has another bit. The change enters at its own position and reaches later ones through attention alone."),
     el("div", { class: "scroll" }, el("table", { class: "cone" }, el("tbody", {}, rows), el("tfoot", {}, head))));
 }

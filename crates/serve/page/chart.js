@@ -30,7 +30,7 @@ export function lineChart(options) {
     put(box, svg("text", { class: "tick", x: px(x), y: height - 8, "text-anchor": "middle" }, String(x)));
   }
   put(box, svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: height - BOTTOM, y2: height - BOTTOM }));
-  if (xName) put(box, svg("text", { class: "tick", x: width - RIGHT, y: height - BOTTOM - 5, "text-anchor": "end" }, xName));
+  if (xName) put(box, svg("text", { class: "tick", x: LEFT - 6, y: height - 8, "text-anchor": "end" }, xName));
   for (const line of shown) {
     const points = line.x.map((x, index) => [x, line.y[index]]).filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
     const path = points.map(([x, y], index) => (index ? "L" : "M") + px(x).toFixed(1) + " " + py(y).toFixed(1)).join("");

@@ -122,6 +122,19 @@ export function headName(layer, head) {
   return t("layer {layer} head {head}", { layer, head });
 }
 
+// How wide a drawing may be in one of so many columns of panels.
+export function chartWidth(root, columns) {
+  const room = root.clientWidth;
+  const across = columns > 1 && window.innerWidth <= 900 ? 1 : columns;
+  return Math.max(250, Math.floor((room - 18 * (across - 1)) / across) - (window.innerWidth <= 560 ? 30 : 42));
+}
+
+// The head that looks most sharply, to begin with: where weight is spread evenly there is little to see.
+export function sharpestHead(attention) {
+  const sharpness = attention.map((head) => head.weights.reduce((sum, row) => sum + Math.max(...row), 0));
+  return sharpness.indexOf(Math.max(...sharpness));
+}
+
 // A panel with a title, a sentence about it, and what it shows.
 export function panel(title, about, ...children) {
   return el("section", { class: "panel" }, el("h3", {}, title), about && el("p", { class: "about" }, about), children);

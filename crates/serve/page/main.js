@@ -87,7 +87,7 @@ function frame() {
     svg("rect", { x: 1 + column * 8, y: 1 + row * 8, width: 7, height: 7, rx: 1 })));
   renew(document.getElementById("brand"), svg("svg", { viewBox: "0 0 26 26", width: 26, height: 26, "aria-hidden": "true" }, cells), "tril");
   renew(document.getElementById("facts"), el("b", {}, facts.name), " ", t(
-    "{parameters} parameters · {layers} layers · {heads} heads · d {width} · {vocab} tokens · context {context}",
+    "{parameters} parameters · {layers} layers of {heads} heads · width {width} · vocabulary {vocab} · context {context}",
     { parameters: grouped(facts.parameters), layers: config.n_layers, heads: config.n_heads, width: config.d_model,
       vocab: grouped(config.vocab_size), context: config.max_seq_len }));
   const language = (code, name) => button(name, () => {

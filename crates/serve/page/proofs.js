@@ -37,7 +37,7 @@ export async function proofsView(app, root) {
   const { source, state } = app;
   put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants eleven mistakes in a second model and sees that these rows find them.")));
   const own = (state.proofs ||= { report: null });
-  const place = el("div", { id: "proofs" });
+  const place = el("div", { id: "proof-rows" });
   if (source.live) {
     const note = el("span", { class: "about" });
     const run = (text) => async () => {

@@ -1,6 +1,6 @@
 // View 3: where heads look, what each layer would say, what a head is good for, how far back weight goes.
 import { areaChart } from "./chart.js";
-import { bits, button, choice, colours, el, headName, level, mix, panel, percent, put, quoted, renew, small } from "./dom.js";
+import { bits, button, chartWidth, colours, el, headName, level, mix, panel, percent, put, quoted, renew, sharpestHead, small } from "./dom.js";
 import { leftOut, textBox, tokenStrip } from "./tokens.js";
 import { drawTriangle, shade, walkable } from "./triangle.js";
 import { t } from "./words.js";
@@ -12,10 +12,10 @@ export async function routesView(app, root) {
   put(root, el("p", { class: "lead" }, t("Attention is the only way by which one token hears of another. Each head of each layer has a triangle of weights: a row for each token, adding up to 1 over the tokens that it may see.")));
   put(root, textBox(app));
   const [pass, off] = await Promise.all([source.pass(state.text), source.heads(state.text)]);
-  const own = (state.routes ||= { head: "0", query: null, off: 0, lens: null });
+  const own = (state.routes ||= { head: String(sharpestHead(pass.attention)), query: null, off: null, lens: null });
   const valid = own.head === "all" || own.head.startsWith("layer-") || Number(own.head) < pass.attention.length;
   if (!valid) own.head = "0";
-  put(root, leftOut(pass), attentionPanel(root, pass, own), distancePanel(pass, own), lensPanel(app, pass, own), offPanel(pass, off, own));
+  put(root, leftOut(pass), attentionPanel(root, pass, own), distancePanel(root, pass, own), lensPanel(app, pass, own), offPanel(pass, off, own));
 }
 
 // The weights of one head, or the mean of several: of a layer, or of all.
@@ -97,7 +97,7 @@ function attentionPanel(root, pass, own) {
     const begin = [Math.min(own.query === null ? n - 1 : own.query, n - 1), 0];
     walker = walkable(canvas, n, (cursor) => drawTriangle(canvas, size, n, (query, key) => weights[query][key], { labels, cursor }), tell, begin);
     const distance = document.getElementById("distance");
-    if (distance) distance.replaceWith(distancePanel(pass, own));
+    if (distance) distance.replaceWith(distancePanel(root, pass, own));
   };
   show();
   return panel(t("Where heads look"), t("Darker is more weight. Dots above the diagonal are weights on later tokens: computed, and exactly 0. Move over a triangle, or use the arrow keys."),
@@ -105,7 +105,7 @@ function attentionPanel(root, pass, own) {
 }
 
 // The groups of distances are those of `tril lab routes`.
-function distancePanel(pass, own) {
+function distancePanel(root, pass, own) {
   const weights = weightsOf(pass, own.head);
   const rows = weights.map((row, query) => {
     const shares = DISTANCES.map(() => 0);
@@ -124,7 +124,7 @@ function distancePanel(pass, own) {
   const back = weights.map((row, query) => row.slice(0, query + 1).reduce((sum, weight, key) => sum + weight * (query - key), 0));
   return el("section", { class: "panel", id: "distance" }, el("h3", {}, t("How far back weight goes")),
     el("p", { class: "about" }, t("{head}: at each position, the share of its weight by distance in tokens. As the context grows, there is more to look back to.", { head: nameOf(pass, own.head) })),
-    areaChart({ rows, names, label: t("weight by distance at each position") }),
+    areaChart({ rows, names, width: chartWidth(root, 1), height: 210, label: t("weight by distance at each position") }),
     el("p", { class: "figures" }, t("mean distance at the last position: "), el("b", {}, t("{back} tokens", { back: small(back[back.length - 1]) })), " · ",
       names.map((name, group) => [el("span", { class: "pairing" }, name + " ", el("b", { "data-distance": DISTANCES[group], title: String(mean[group]) }, percent(mean[group]))), " "])));
 }
@@ -160,7 +160,10 @@ function lensPanel(app, pass, own) {
 }
 
 function offPanel(pass, off, own) {
-  own.off = Math.min(own.off, off.heads.length - 1);
+  if (own.off === null || own.off >= off.heads.length) {
+    const by = off.heads.map((head) => head.loss);
+    own.off = by.indexOf(Math.max(...by));
+  }
   const place = el("div", { id: "head-off" });
   const worst = Math.max(...off.heads.map((head) => Math.abs(head.loss - off.loss)), 1e-9);
   const list = el("div", { class: "offs", role: "group", "aria-label": t("heads") }, off.heads.map((head, index) => {

@@ -1,5 +1,5 @@
 // View 2: one parallel pass beside many steps with a cache; every cell is the same number.
-import { bits, button, compact, el, grouped, headName, notice, panel, put, quoted, renew, select } from "./dom.js";
+import { bits, button, compact, el, grouped, headName, notice, panel, put, quoted, renew, select, sharpestHead } from "./dom.js";
 import { leftOut, textBox } from "./tokens.js";
 import { drawTriangle, walkable } from "./triangle.js";
 import { t } from "./words.js";
@@ -10,7 +10,7 @@ export async function stepsView(app, root) {
   put(root, textBox(app));
   const [pass, steps] = await Promise.all([source.pass(state.text), source.steps(state.text)]);
   const n = pass.tokens.length;
-  const own = (state.steps ||= { head: 0, at: null, play: 0 });
+  const own = (state.steps ||= { head: sharpestHead(pass.attention), at: null });
   own.head = Math.min(own.head, pass.attention.length - 1);
   const labels = pass.tokens.map((token) => token.text);
   const verdict = el("div", { class: "verdict", id: "verdict" });
@@ -69,7 +69,7 @@ export async function stepsView(app, root) {
       : right === null ? (query >= taken ? t("this step has not been taken") : t("outside the window"))
         : bits(left) === bits(right) ? t("the same bits") : t("other bits");
     renew(readout, el("span", { class: "where" }, place), el("span", { class: "pair" },
-      el("code", { id: "cell-pass" }, value(left) + " " + code(left)), el("code", { id: "cell-step" }, value(right) + " " + code(right))),
+      el("small", {}, t("in the pass")), el("code", { id: "cell-pass" }, value(left) + " " + code(left)), el("small", {}, t("in the step")), el("code", { id: "cell-step" }, value(right) + " " + code(right))),
       el("b", { class: key > query || right === null ? "" : bits(left) === bits(right) ? "good" : "bad" }, same));
     if (query < steps.rows.length) {
       const row = steps.rows[query];
@@ -82,7 +82,7 @@ export async function stepsView(app, root) {
     el("h3", {}, title), el("p", { class: "about" }, about), canvas, more, facts);
   put(root, bar, el("div", { class: "pair-of-panels" },
     side(t("One pass"), t("all rows at once, as in training"), one, oneFacts),
-    side(t("Many steps"), t("a row at a time, as in writing; below: the cache, a column for each token"), many, manyFacts, cache)), readout);
+    side(t("Many steps"), t("a row at a time, as in writing; the cache grows below"), many, manyFacts, cache)), readout);
   for (const [canvas, name] of [[one, t("attention in one pass")], [many, t("attention step by step")]]) canvas.setAttribute("aria-label", name);
   const both = (moved) => (cursor) => {
     walkers.filter((walker, index) => index !== moved && walker.cursor().join() !== cursor.join()).forEach((walker) => walker.move(...cursor));

@@ -14,6 +14,7 @@ mod pass;
 mod proofs;
 mod report;
 mod router;
+mod serving;
 mod steps;
 mod text;
 mod training;
@@ -33,6 +34,8 @@ pub use pass::{HeadWeights, LensLayer, LensRow, Pass, TokenSeen, pass};
 pub use proofs::{Proofs, proofs};
 pub use report::{Report, ReportOptions, report};
 pub use router::router;
+#[doc(hidden)]
+pub use serving::ServedPage;
 pub use steps::{CachedHead, CachedRow, Equality, PassWork, RouteWork, Steps, StepsRow, steps};
 pub use text::{Candidate, PageText, PageToken, max_tokens, own_text, page_text};
 pub use training::{EvaluationPoint, RunSample, TrainingRun, read_run, training};
