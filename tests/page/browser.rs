@@ -129,16 +129,20 @@ impl Browser {
         self.ready(name);
     }
 
-    /// Waits until a view is drawn.
+    /// Waits until a view is drawn, without a word of anything that went wrong.
     pub fn ready(&self, name: &str) {
         self.wait(&format!("document.querySelector('main').dataset.ready === '{name}'"));
+        let said =
+            self.eval("return [...document.querySelectorAll('.place > .notice.bad')].map((bad) => bad.textContent)");
+        assert_eq!(said, json!([]), "{name}");
     }
 
-    /// Presses the first element of a selector, once it is there; one that is drawn anew meanwhile is pressed again.
+    /// Presses the first element of a selector, once it is there.
     pub fn click(&self, selector: &str) {
         self.wait(&format!("document.querySelector({})", json!(selector)));
-        let press = || self.try_ask(&format!("{}/click", self.element(selector)), &json!({}));
-        press().or_else(|_| press()).unwrap_or_else(|error| panic!("{selector}: {error}"));
+        // Not under the header, which stays where it is.
+        self.eval(&format!("document.querySelector({}).scrollIntoView({{ block: 'center' }})", json!(selector)));
+        self.ask(&format!("{}/click", self.element(selector)), json!({}));
     }
 
     /// Types into an element, after what stands there has been taken out.
@@ -181,7 +185,8 @@ impl Browser {
             .collect()
     }
 
-    /// Every address that pages have asked for since the last call, but those of data in the page itself.
+    /// Every address that pages have asked for since the last call, but those of data in the page itself, and those of the
+    /// browser's own first page.
     pub fn requested(&self) -> Vec<String> {
         let log = self.ask("/se/log", json!({ "type": "performance" }));
         let events = log.as_array().into_iter().flatten().filter_map(|line| {
@@ -189,7 +194,7 @@ impl Browser {
         });
         let asked = events.filter(|event| event["method"] == "Network.requestWillBeSent");
         let addresses = asked.map(|event| event["params"]["request"]["url"].as_str().unwrap_or_default().to_owned());
-        addresses.filter(|address| !address.starts_with("data:")).collect()
+        addresses.filter(|address| !address.starts_with("data:") && !address.starts_with("chrome:")).collect()
     }
 
     /// A command of the browser's own protocol.

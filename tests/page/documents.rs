@@ -109,7 +109,7 @@ fn every_step_has_the_bits_of_the_pass_and_costs_what_is_counted() {
             assert_eq!(row.parallel, pass.rows[position].logits, "{name}");
         }
         let different: std::collections::BTreeSet<&String> = steps.rows.iter().map(|row| &row.parallel).collect();
-        assert!(different.len() > 15, "{name}: fingerprints of different rows differ");
+        assert!(different.len() > 5, "{name}: fingerprints of different rows differ");
         assert_eq!(logits.len(), steps.logits_cached.numbers);
         assert_eq!(steps.parallel.flops, pass_flops(&config, 0, 20, 20));
         assert_eq!(steps.parallel.bytes, pass_bytes(&config, 1, 0, 20));

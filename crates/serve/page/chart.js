@@ -8,7 +8,7 @@ const BOTTOM = 26;
 
 // `lines`: { name, x, y, colour (a class), faint, dots, dash }; all of `x` in order.
 export function lineChart(options) {
-  const { lines, width, height, xName, label, log, format } = { width: 560, height: 220, format: small, ...options };
+  const { lines, width = 560, height = 220, xName, label, log, format = small } = options;
   const shown = lines.filter((line) => line.x.length);
   const box = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, tabindex: 0 });
   if (!shown.length) return el("div", { class: "chartbox" }, box);
@@ -110,7 +110,7 @@ function logTicks(low, high) {
 
 // Shares of a whole over positions, one on the other. `rows[position]` are shares that add up to 1.
 export function areaChart(options) {
-  const { rows, names, width, height, label } = { width: 560, height: 200, ...options };
+  const { rows, names, width = 560, height = 200, label } = options;
   const box = svg("svg", { class: "chart areas", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   const px = (index) => LEFT + (index / Math.max(1, rows.length - 1)) * (width - LEFT - RIGHT);
   const py = (share) => height - BOTTOM - share * (height - TOP - BOTTOM);

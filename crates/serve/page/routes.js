@@ -135,8 +135,7 @@ function lensPanel(app, pass, own) {
   const head = el("tr", {}, el("th", { scope: "col" }, ""), pass.tokens.map((token, index) =>
     el("th", { scope: "col", title: t("position {index}", { index }) }, quoted(token.text))));
   const rows = [...pass.lens].reverse().map((layer) => {
-    const title = layer.after === 0 ? t("embedding") : layer.after === pass.lens.length - 1 ? t("after layer {layer} (the model's own)", { layer: layer.after - 1 })
-      : t("after layer {layer}", { layer: layer.after - 1 });
+    const title = layer.after === 0 ? t("embedding") : t("after layer {layer}", { layer: layer.after - 1 });
     return el("tr", {}, el("th", { scope: "row" }, title), layer.rows.map((row, position) => {
       const best = row.next[0];
       const hit = position + 1 < n && best.id === pass.tokens[position + 1].id;
@@ -155,7 +154,7 @@ function lensPanel(app, pass, own) {
   };
   const [after, position] = own.lens && own.lens[0] < pass.lens.length && own.lens[1] < n ? own.lens : [pass.lens.length - 1, Math.max(0, n - 2)];
   tell(pass.lens.find((layer) => layer.after === after), position);
-  return panel(t("What each layer would say"), t("The output head applied to the residual stream between layers, as if the rest of the model were not there (the logit lens). Stronger is more probable; a dotted line marks the token that does come next."),
+  return panel(t("What each layer would say"), t("The output head applied to the residual stream between layers, as if the rest of the model were not there (the logit lens). The uppermost row is what the model itself says. Stronger is more probable; a dotted line marks the token that does come next."),
     el("div", { class: "scroll" }, el("table", { class: "lenses" }, el("thead", {}, head), el("tbody", {}, rows))), detail);
 }
 

@@ -11,7 +11,9 @@ export function shade(weight) {
 export function drawTriangle(canvas, size, n, cell, options) {
   const { labels, cursor, rows } = { labels: null, cursor: null, rows: null, ...options };
   const scale = Math.min(3, window.devicePixelRatio || 1);
-  const margin = labels ? Math.min(96, Math.floor(size * 0.24)) : 0;
+  // Where there is no room to read them, no room is kept for them.
+  const room = labels ? Math.min(96, Math.floor(size * 0.24)) : 0;
+  const margin = (size - room) / n >= 8 ? room : 0;
   const step = (size - margin) / n;
   canvas.width = Math.round(size * scale);
   canvas.height = Math.round((size - margin) * scale);
@@ -43,7 +45,7 @@ export function drawTriangle(canvas, size, n, cell, options) {
       }
     }
   }
-  if (labels && step >= 8) {
+  if (labels && margin) {
     context.font = Math.min(12, step - 1) + "px ui-monospace, monospace";
     context.textAlign = "right";
     context.textBaseline = "middle";

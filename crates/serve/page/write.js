@@ -54,6 +54,8 @@ export async function writeView(app, root) {
 
   const write = async (ids) => {
     stop();
+    clearTimeout(waiting);
+    const chosen = own.chosen;
     const control = new AbortController();
     running = control;
     own.fork = ids;
@@ -79,7 +81,7 @@ export async function writeView(app, root) {
         root.closest("main").dataset.writing = "no";
       }
     }
-    if (own.chosen === null && own.written.length) pick(0);
+    if (running === null && own.chosen === null && own.written.length) pick(own.written[chosen] ? chosen : 0);
   };
 
   const piece = (token, index) => {

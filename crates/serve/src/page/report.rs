@@ -58,6 +58,8 @@ pub fn report(
     observe: &mut dyn FnMut(&str),
 ) -> Result<Report, PageError> {
     let model = &source.model;
+    // What cannot be is told at once.
+    options.text.as_ref().map(|text| page_text(model, text)).transpose()?;
     observe("model");
     let facts = facts(source)?;
     let text = options.text.clone().unwrap_or_else(|| facts.text.clone());
