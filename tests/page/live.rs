@@ -268,6 +268,12 @@ fn pictures_of_every_view() {
                     browser.click("#prove");
                     browser.wait("document.querySelectorAll('[data-proof]').length === 15");
                 }
+                // Half-way, so that the cache is seen to grow.
+                "steps" => {
+                    browser.eval(
+                        "const s = document.querySelector('#step'); s.value = Math.round(s.max * 0.65); s.dispatchEvent(new Event('input'))",
+                    );
+                }
                 _ => {}
             }
             browser.picture(width, &directory.join(format!("{view}-{width}-{language}-{scheme}.png")));

@@ -78,8 +78,14 @@ function heights(tokens, change) {
   const rows = [...change.residuals].reverse().map((height) => el("tr", {}, el("th", { scope: "row" }, height.after ? t("after layer {layer}", { layer: height.after - 1 }) : t("embedding")),
     tokens.map((unused, index) => cell(height, index))));
   const head = el("tr", {}, el("th", {}), tokens.map((token, index) => el("th", { scope: "col", class: index === change.position ? "here" : "", title: String(index) }, el("span", {}, visible(token.text).replaceAll(" ", "␣")))));
+  const table = el("div", { class: "scroll" }, el("table", { class: "cone" }, el("tbody", {}, rows), el("tfoot", {}, head)));
+  // Where there is no room for all of it, the change is what is to be seen.
+  requestAnimationFrame(() => {
+    const here = table.querySelector(".here");
+    if (here && here.offsetLeft > table.clientWidth - 60) table.scrollLeft = here.offsetLeft - table.clientWidth / 2;
+  });
   return panel(t("How far the change goes"), t("The residual stream of each position after each layer. 0: not one of its numbers has another bit. The change enters at its own position and reaches later ones through attention alone."),
-    el("div", { class: "scroll" }, el("table", { class: "cone" }, el("tbody", {}, rows), el("tfoot", {}, head))));
+    table);
 }
 
 function predictions(pass, tokens, change) {

@@ -125,7 +125,7 @@ export function headName(layer, head) {
 // How wide a drawing may be in one of so many columns of panels.
 export function chartWidth(root, columns) {
   const room = root.clientWidth;
-  const across = columns > 1 && window.innerWidth <= 900 ? 1 : columns;
+  const across = columns > 2 && window.innerWidth <= 900 ? 1 : columns;
   return Math.max(250, Math.floor((room - 18 * (across - 1)) / across) - (window.innerWidth <= 560 ? 30 : 42));
 }
 

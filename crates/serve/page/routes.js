@@ -48,7 +48,7 @@ function attentionPanel(root, pass, own) {
     }, { class: "thumb", "data-head": name });
     thumbs.push([press, name]);
     put(place, press);
-    drawTriangle(canvas, 84, n, (query, key) => (key > query ? null : weights[query][key]));
+    drawTriangle(canvas, window.innerWidth <= 560 ? 60 : 84, n, (query, key) => (key > query ? null : weights[query][key]));
   };
   for (const layer of layers) {
     const row = el("div", { class: "layer" }, el("span", { class: "label" }, t("layer {layer}", { layer })));
@@ -67,7 +67,7 @@ function attentionPanel(root, pass, own) {
     const canvas = el("canvas", { id: "triangle", role: "img", "aria-label": t("attention of {head}", { head: nameOf(pass, own.head) }) });
     const readout = el("div", { class: "readout", id: "weight" });
     const byToken = el("div", { id: "by-token" });
-    const size = Math.min(560, Math.max(270, root.clientWidth > 900 ? 560 : root.clientWidth - 40));
+    const size = Math.min(560, chartWidth(root, 1));
     renew(big, el("h4", {}, nameOf(pass, own.head)), canvas, readout, el("h4", {}, t("by token")), byToken);
     const tell = ([query, key]) => {
       const weight = weights[query][key];

@@ -1,5 +1,5 @@
 // View 2: one parallel pass beside many steps with a cache; every cell is the same number.
-import { bits, button, compact, el, grouped, headName, notice, panel, put, quoted, renew, select, sharpestHead } from "./dom.js";
+import { bits, button, chartWidth, compact, el, grouped, headName, notice, panel, put, quoted, renew, select, sharpestHead } from "./dom.js";
 import { leftOut, textBox } from "./tokens.js";
 import { drawTriangle, walkable } from "./triangle.js";
 import { t } from "./words.js";
@@ -30,7 +30,7 @@ export async function stepsView(app, root) {
       own.head = Number(value);
       paint();
     }, "steps-head"));
-  const size = () => Math.min(520, Math.max(260, (root.clientWidth - 24) / (root.clientWidth > 820 ? 2 : 1) - 44));
+  const size = () => Math.min(520, chartWidth(root, root.clientWidth > 772 ? 2 : 1));
   let taken = own.at === null ? n : Math.min(own.at, n);
 
   const weightOfPass = (query, key) => (taken > 0 ? pass.attention[own.head].weights[query][key] : null);

@@ -160,4 +160,22 @@ mod tests {
         assert!(!script().to_lowercase().contains("</script") && !STYLE.contains("</"), "nothing ends its own block");
         assert!(!script().contains("innerHTML") && !script().contains("insertAdjacentHTML"), "texts are set as texts");
     }
+
+    #[test]
+    fn every_text_of_the_page_has_its_chinese() {
+        let chinese = MODULES[0].1;
+        let mut texts = 0;
+        for (module, text) in &MODULES[2..] {
+            for call in text.split("t(\"").skip(1) {
+                let before = text[..call.as_ptr() as usize - text.as_ptr() as usize - 3].chars().next_back();
+                if before.is_some_and(|character| character.is_alphanumeric()) {
+                    continue; // of another function, such as put("…")
+                }
+                let english = call.split_once('"').expect("its end").0;
+                assert!(chinese.contains(&format!("\"{english}\": \"")), "{module}: {english}");
+                texts += 1;
+            }
+        }
+        assert!(texts > 150, "{texts} texts were found");
+    }
 }
