@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tril::{ComputeDevice, Model};
-use tril_lab::{Experiment, Format, TaskKind};
 use tril_serve::page::{self, PageSource, ServedPage, WriteEvent, WriteRequest};
 
 use super::browser::Browser;
-use super::reports::{HOSTILE, with_bytes};
+use super::reports::{HOSTILE, with_bytes, working_model};
 use crate::commands::test_dir::*;
 
 fn open(path: &Path) -> Model {
@@ -137,26 +136,6 @@ fn every_view_of_a_served_page_shows_what_the_library_computes_of_a_new_text() {
     assert!(browser.complaints().iter().all(|line| line.contains("404")));
     let outside = |asked: &String| !asked.starts_with(&served.address);
     assert_eq!(browser.requested().into_iter().filter(outside).collect::<Vec<_>>(), Vec::<String>::new());
-}
-
-/// A model of a moment that writes its working, or what it takes for one.
-fn working_model(out: &Path) -> PathBuf {
-    let mut experiment = Experiment {
-        formats: vec![Format::Worked],
-        tokens: 60_000,
-        held_out: 3,
-        scorings: 1,
-        ..Experiment::quick(TaskKind::Parity)
-    };
-    experiment.recipe.set_all(&["model.d_model=32"]).expect("a field");
-    struct Nobody;
-    impl tril_lab::LabObserver for Nobody {
-        fn begin(&mut self, _: Format, _: u64, _: u64) {}
-        fn step(&mut self, _: &tril::StepReport) {}
-        fn scored(&mut self, _: &tril_lab::CurvePoint) {}
-    }
-    experiment.run(Some(out), &ComputeDevice::cpu(), &mut Nobody).expect("a model");
-    out.join("parity-worked-1337")
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::browser::Browser;
-use super::reports::{HOSTILE, data, with_bytes};
+use super::reports::{HOSTILE, data, with_bytes, working_model};
 use crate::commands::test_dir::*;
 
 fn report(test_dir: &TestDir, call: &str) -> (String, Value) {
@@ -170,4 +170,21 @@ fn the_pages_policy_lets_nothing_else_run_or_load() {
     let complaints = browser.complaints().join("\n");
     assert!(complaints.contains("Content Security Policy"), "{complaints}");
     assert!(elsewhere.accept().is_err(), "the picture was not asked for");
+}
+
+#[test]
+fn a_report_with_a_model_of_the_lab_has_its_chain_of_thought() {
+    let test_dir = TestDir::with_run();
+    working_model(&test_dir.path("lab"));
+    let (address, data) = report(&test_dir, "report run out.html --prompt onecat --working lab/parity-worked-1337");
+    let tokens = data["working"]["tokens"].as_array().expect("tokens");
+    let hidden: Vec<&Value> = data["working"]["hidden_ids"].as_array().expect("ids").iter().collect();
+    assert_eq!(tokens.iter().map(|token| &token["id"]).collect::<Vec<_>>(), hidden);
+    let Some(browser) = Browser::start("a chain of thought in a report") else { return };
+    browser.open(&format!("{address}#working"));
+    browser.ready("working");
+    browser.click("[data-hidden=true]");
+    assert_eq!(browser.text("#written"), tokens.len().to_string());
+    assert_says(&browser.text("#same"), &["The ids are the same"]);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -1,6 +1,10 @@
 //! What `tril report` and `tril plot` write, whatever stands in a text.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
+use tril::ComputeDevice;
+use tril_lab::{Experiment, Format, TaskKind};
 
 use crate::commands::test_dir::*;
 
@@ -22,6 +26,26 @@ pub fn with_bytes() -> TestDir {
         "{TRAIN} --force --set tokenizer.kind=byte --set model.max_seq_len=64 --set train.seq_len=16"
     ));
     test_dir
+}
+
+/// A model of a moment that writes its working, or what it takes for one.
+pub fn working_model(out: &Path) -> PathBuf {
+    let mut experiment = Experiment {
+        formats: vec![Format::Worked],
+        tokens: 60_000,
+        held_out: 3,
+        scorings: 1,
+        ..Experiment::quick(TaskKind::Parity)
+    };
+    experiment.recipe.set_all(&["model.d_model=32"]).expect("a field");
+    struct Nobody;
+    impl tril_lab::LabObserver for Nobody {
+        fn begin(&mut self, _: Format, _: u64, _: u64) {}
+        fn step(&mut self, _: &tril::StepReport) {}
+        fn scored(&mut self, _: &tril_lab::CurvePoint) {}
+    }
+    experiment.run(Some(out), &ComputeDevice::cpu(), &mut Nobody).expect("a model");
+    out.join("parity-worked-1337")
 }
 
 #[test]
@@ -117,4 +141,15 @@ fn runs_are_drawn_in_a_terminal_as_a_picture_and_as_numbers() {
     assert_eq!(svg.matches("<circle").count(), 4, "an evaluation each");
     // A checkpoint is drawn as the run that it lies in.
     assert_eq!(test_dir.stdout("plot run/step-000006"), test_dir.stdout("plot run"));
+}
+
+#[test]
+fn a_long_text_is_cut_and_the_report_says_so() {
+    let test_dir = TestDir::with_run();
+    let output = test_dir.tril("report run out.html --text text.txt").output().expect("it runs");
+    assert!(output.status.success());
+    assert_says(&String::from_utf8_lossy(&output.stderr), &["the first 16 tokens of the text are shown"]);
+    let data = data(&test_dir.read("out.html"));
+    assert_eq!(data["text"].as_str(), Some(&text()[..16]), "a token a character");
+    assert_eq!(data["pass"]["left_out"], text().chars().count() - 16);
 }

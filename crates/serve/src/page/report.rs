@@ -1,6 +1,7 @@
 //! All views of one text, recorded.
 
 use serde::Serialize;
+use tril::Model;
 use tril_lab::LabModelInfo;
 
 use super::change::changed;
@@ -9,7 +10,7 @@ use super::{
     Change, HeadsOff, ModelFacts, Pass, Proofs, SCHEMA, Steps, TrainingRun, Working, facts, heads, page_text, pass,
     proofs, steps, training, working,
 };
-use super::{PageError, PageSource};
+use super::{PageError, PageSource, PageText};
 
 /// The problem of a number of digits or bits that a report asks the lab's model.
 const PROBLEM_LENGTH: usize = 3;
@@ -26,7 +27,7 @@ pub struct ReportOptions {
 pub struct Report {
     /// The version of this document, [`SCHEMA`].
     pub schema: u32,
-    /// The text.
+    /// The text, as far as its tokens are shown.
     pub text: String,
     /// For each position but the first, one token replaced by what the model held most probable there, or next to that.
     pub changes: Vec<Change>,
@@ -44,6 +45,13 @@ pub struct Report {
     pub proofs: Proofs,
     /// `POST /page/working`, where a model of the lab was given.
     pub working: Option<Working>,
+}
+
+/// The text of the tokens that are shown, without the end of another before them.
+fn shown_part(model: &Model, seen: &PageText) -> Result<String, PageError> {
+    let ids = seen.ids();
+    let begin = usize::from(model.tokenizer().end_of_text() == ids.first().copied());
+    Ok(model.tokenizer().decode(&ids[begin..])?)
 }
 
 /// Computes every view.
@@ -71,6 +79,7 @@ pub fn report(
     let heads = heads(model, &text)?;
     observe("changes");
     let seen = page_text(model, &text)?;
+    let text = if seen.left_out > 0 { shown_part(model, &seen)? } else { text };
     let before = look(model.gpt(), &seen.ids(), None, &[], Wanted::Residuals)?;
     let change = |position: usize| {
         let own = seen.tokens[position].id;

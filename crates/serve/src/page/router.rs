@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -11,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,6 +32,8 @@ const MAX_BODY: usize = 1 << 18;
 const AT_A_TIME: usize = 2;
 /// Events that a slow reader may be behind with.
 const BEHIND: usize = 64;
+/// A reader who takes nothing for so long has gone.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Nothing is loaded from elsewhere, and nothing of a text is run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -225,8 +229,8 @@ async fn write_text(State(page): Shared, body: Body<WriteRequest>) -> Response {
         Err(rejection) => return rejected(&rejection),
     };
     stream(&page, move |source, send| {
-        if let Err(error) = write(&source.model, &asked, &mut |event| send.blocking_send(json!(event)).is_ok()) {
-            let _ = send.blocking_send(json!(WriteEvent::Error { message: error.to_string() }));
+        if let Err(error) = write(&source.model, &asked, &mut |event| deliver(&send, json!(event))) {
+            deliver(&send, json!(WriteEvent::Error { message: error.to_string() }));
         }
     })
 }
@@ -238,7 +242,7 @@ async fn train(State(page): Shared, body: Body<OfTraining>) -> Response {
     };
     let trained = Arc::clone(&page);
     stream(&page, move |_, send| {
-        let tell = |event: TrainEvent| send.blocking_send(json!(event)).is_ok();
+        let tell = |event: TrainEvent| deliver(&send, json!(event));
         let done = TempDir::new().map_err(PageError::from).and_then(|dir| {
             let model = train_working(task, dir.path(), &mut |step, steps, loss| {
                 tell(TrainEvent::Step { step, steps, loss });
@@ -257,10 +261,7 @@ async fn train(State(page): Shared, body: Body<OfTraining>) -> Response {
 }
 
 /// Server-sent events from a thread of their own, each one JSON object. It ends when the reader has gone.
-fn stream(
-    page: &Arc<Page>,
-    work: impl FnOnce(PageSource, mpsc::Sender<serde_json::Value>) + Send + 'static,
-) -> Response {
+fn stream(page: &Arc<Page>, work: impl FnOnce(PageSource, mpsc::Sender<Value>) + Send + 'static) -> Response {
     let (send, receive) = mpsc::channel(BEHIND);
     let (source, permits) = (page.source(), Arc::clone(&page.permits));
     tokio::spawn(async move {
@@ -276,13 +277,18 @@ fn stream(
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 
+/// Hands an event to a reader; false if there is none any more.
+fn deliver(send: &mpsc::Sender<Value>, event: Value) -> bool {
+    Handle::current().block_on(send.send_timeout(event, PATIENCE)).is_ok()
+}
+
 impl Page {
     fn source(&self) -> PageSource {
         self.source.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn message_of(message: &str) -> serde_json::Value {
+fn message_of(message: &str) -> Value {
     json!({ "error": { "message": message } })
 }
 
