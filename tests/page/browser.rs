@@ -210,6 +210,7 @@ impl Browser {
 
     /// A picture of the whole page.
     pub fn picture(&self, width: u32, path: &Path) {
+        self.eval("scrollTo(0, 0)");
         let height = self.eval("return document.documentElement.scrollHeight").as_u64().unwrap_or(900).min(4000);
         let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
         let found = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": true, "clip": clip }));

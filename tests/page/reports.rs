@@ -23,7 +23,7 @@ pub fn data(html: &str) -> Value {
 pub fn with_bytes() -> TestDir {
     let test_dir = TestDir::new();
     test_dir.stdout(&format!(
-        "{TRAIN} --force --set tokenizer.kind=byte --set model.max_seq_len=64 --set train.seq_len=16"
+        "{TRAIN} --force --set tokenizer.kind=byte --set model.max_seq_len=128 --set train.seq_len=16"
     ));
     test_dir
 }

@@ -1,5 +1,5 @@
 // View 1: a text as it is written; what else could have come, and the draw that decided.
-import { button, colours, el, level, notice, panel, percent, put, quoted, renew, svg, visible } from "./dom.js";
+import { button, chartWidth, colours, el, level, notice, panel, percent, put, quoted, renew, svg, visible } from "./dom.js";
 import { t } from "./words.js";
 
 const SETTINGS = [
@@ -106,7 +106,7 @@ export async function writeView(app, root) {
     drawn = [own.prompted.length, own.written.length];
     if (!own.prompted.length && !own.written.length) put(text, el("span", { class: "about" }, t("Press Write.")));
     finish();
-    renew(detail, own.chosen === null ? null : tokenDetail(app, own, own.written[own.chosen], (id) => {
+    renew(detail, own.chosen === null ? null : tokenDetail(app, own.written[own.chosen], chartWidth(root, 1), (id) => {
       const ids = [...own.prompted.map((token) => token.id), ...own.written.slice(0, own.chosen).map((token) => token.id), id];
       write(ids);
     }));
@@ -143,7 +143,7 @@ function scale() {
 }
 
 // A token's candidates, and [0, 1) as they divide it.
-function tokenDetail(app, own, token, take) {
+function tokenDetail(app, token, width, take) {
   const first = token.candidates[0].p;
   const rows = token.candidates.map((other) => el("li", { class: other.id === token.id ? "drawn" : "" }, el("span", { class: "name" }, quoted(other.text)),
     el("span", { class: "meter" }, el("i", { style: { width: (100 * other.p) / first + "%" } })), el("b", {}, percent(other.p)),
@@ -151,14 +151,14 @@ function tokenDetail(app, own, token, take) {
   const left = token.others ? t("and {count} others", { count: token.others }) : t("no others were left");
   return panel(t("Token {position}: {token}", { position: token.position, token: quoted(token.text) }),
     t("The model itself gave it {p}, seeing {context} tokens. After temperature and filters:", { p: percent(token.p), context: token.context }),
-    el("ol", { class: "bars candidates" }, rows, el("li", { class: "rest" }, left)), line(token), app.source.live && el("p", { class: "figures" },
+    el("ol", { class: "bars candidates" }, rows, el("li", { class: "rest" }, left)), line(token, width), app.source.live && el("p", { class: "figures" },
       token.uniform === null ? t("At temperature 0 nothing is drawn: the most probable token comes.")
         : [t("draw "), el("b", { id: "uniform" }, token.uniform.toFixed(6)), t(" lies in "), el("b", { id: "interval" }, `[${token.cdf_interval[0].toFixed(6)}, ${token.cdf_interval[1].toFixed(6)})`),
           ": ", t("tokens lie side by side in order of id. The draw is named by seed and position, and stays when the temperature changes.")]));
 }
 
-function line(token) {
-  const [width, top, height] = [1000, 26, 34];
+function line(token, width) {
+  const [top, height] = [26, 34];
   const { accent, muted } = colours();
   const box = svg("svg", { class: "draw", viewBox: `0 0 ${width} 84`, role: "img", "aria-label": t("the line from 0 to 1") });
   put(box, svg("rect", { class: "ground", x: 0, y: top, width, height }));
