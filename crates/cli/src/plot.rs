@@ -101,5 +101,9 @@ fn write(runs: &[TrainingRun], out: &mut impl Write) -> std::io::Result<()> {
 
 /// A number with three digits, however small.
 pub fn short(value: f64) -> String {
-    if value != 0.0 && value.abs() < 0.01 { format!("{value:.2e}") } else { significant(value) }
+    match value {
+        0.0 => "0".to_owned(),
+        value if value.abs() < 0.01 => format!("{value:.2e}"),
+        value => significant(value),
+    }
 }

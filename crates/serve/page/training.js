@@ -1,6 +1,6 @@
 // View 5: how the run went. The same as `tril plot`.
 import { lineChart } from "./chart.js";
-import { button, chartWidth, compact, el, notice, panel, put, renew, small } from "./dom.js";
+import { button, chartWidth, compact, el, notice, panel, put, renew } from "./dom.js";
 import { t } from "./words.js";
 
 const COLOURS = 6;
@@ -27,7 +27,8 @@ export async function trainingView(app, root) {
   });
   put(root, panel(t("Loss"), runs.some((run) => run.floor !== null)
     ? t("In nats a token. The floor is the loss of the grammar that wrote the held-out stories: no model can do better, but by chance.") : t("In nats a token."),
-  lineChart({ lines: losses, width: chartWidth(root, 1), height: 300, label: t("Loss"), xName: t("step"), format: (value) => small(value) }), last));
+  lineChart({ lines: losses, width: chartWidth(root, 1), height: 300, label: t("Loss"), xName: t("step") }), last,
+  runs.length > 1 && el("p", { class: "about" }, t("Runs with different tokenizers predict different tokens: compare their bits per byte."))));
   const field = (name, key, log, format) => panel(name, null, lineChart({
     lines: runs.map((run, index) => ({ name: run.name, x: run.step, y: run[key], colour: colour(index) })), label: name, width: chartWidth(root, 3), height: 190, xName: t("step"), log, format,
   }));
