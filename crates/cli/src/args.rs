@@ -42,7 +42,7 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show how probable a checkpoint finds each token of a text
     Score(ScoreArgs),
-    /// Write what the page shows of a text into one file that opens offline
+    /// Write the page of a text into one file that opens offline
     Report(ReportArgs),
     /// Draw how runs went: losses, learning rate, gradient norm
     Plot(PlotArgs),
