@@ -100,7 +100,7 @@ function attentionPanel(root, pass, own) {
     if (distance) distance.replaceWith(distancePanel(root, pass, own));
   };
   show();
-  return panel(t("Where heads look"), t("Darker is more weight. Dots above the diagonal are weights on later tokens: computed, and exactly 0. Move over a triangle, or use the arrow keys."),
+  return panel(t("Where heads look"), t("The stronger the colour, the more weight. Dots above the diagonal are weights on later tokens: computed, and exactly 0. Move over a triangle, or use the arrow keys."),
     el("div", { class: "attention" }, grid, big));
 }
 
