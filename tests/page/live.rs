@@ -92,6 +92,17 @@ fn every_view_of_a_served_page_shows_what_the_library_computes_of_a_new_text() {
     assert_eq!(browser.attribute("#cached-bytes", "title").replace('\u{202f}', ""), steps.cached.bytes.to_string());
     assert_says(&browser.text("#equal"), &["to the last bit"]);
 
+    // A text that the vocabulary cannot write is told, and can be mended.
+    browser.fill("#text", "catsaw%");
+    browser.click("#look");
+    browser.wait("document.querySelector('.place > .notice.bad')");
+    assert_says(&browser.text(".place > .notice.bad"), &["%"]);
+    browser.fill("#text", "catsawtwo");
+    browser.click("#look");
+    browser.wait(
+        "document.querySelector('.stepname') && document.querySelector('.stepname').textContent.includes('of 9')",
+    );
+
     browser.view("routes");
     let heads = page::heads(&model, "catsawtwo").expect("heads");
     browser.click("[data-off='2']");

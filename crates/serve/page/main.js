@@ -72,7 +72,8 @@ function render() {
   put(root, el("h2", {}, t(title)));
   const place = put(root, el("div", { class: "place" })).lastChild;
   const wait = setTimeout(() => put(place, el("p", { class: "waiting" }, t("computing…"))), 120);
-  view(app, place).catch((error) => put(renew(place), notice(error.message, "bad"))).finally(() => {
+  // What went wrong is told below what is there already: a text that cannot be looked at can be mended.
+  view(app, place).catch((error) => put(place, notice(error.message, "bad"))).finally(() => {
     clearTimeout(wait);
     const left = place.querySelector(":scope > .waiting");
     if (left) left.remove();

@@ -65,7 +65,7 @@ function attentionPanel(root, pass, own) {
     const weights = weightsOf(pass, own.head);
     const isOne = !Number.isNaN(Number(own.head));
     const canvas = el("canvas", { id: "triangle", role: "img", "aria-label": t("attention of {head}", { head: nameOf(pass, own.head) }) });
-    const readout = el("div", { class: "readout", id: "weight" });
+    const readout = el("div", { class: "readout", id: "weight", "aria-live": "polite" });
     const byToken = el("div", { id: "by-token" });
     const size = Math.min(560, chartWidth(root, 1));
     renew(big, el("h4", {}, nameOf(pass, own.head)), canvas, readout, el("h4", {}, t("by token")), byToken);
@@ -131,7 +131,7 @@ function distancePanel(root, pass, own) {
 
 function lensPanel(app, pass, own) {
   const n = pass.tokens.length;
-  const detail = el("div", { class: "readout", id: "lens-cell" });
+  const detail = el("div", { class: "readout", id: "lens-cell", "aria-live": "polite" });
   const head = el("tr", {}, el("th", { scope: "col" }, ""), pass.tokens.map((token, index) =>
     el("th", { scope: "col", title: t("position {index}", { index }) }, quoted(token.text))));
   const rows = [...pass.lens].reverse().map((layer) => {

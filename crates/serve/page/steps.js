@@ -20,7 +20,7 @@ export async function stepsView(app, root) {
   const many = el("canvas", { id: "many-steps", role: "img" });
   const [oneFacts, manyFacts] = [el("dl", { class: "work", id: "one-work" }), el("dl", { class: "work", id: "many-work" })];
   const cache = el("div", { class: "cache", "aria-hidden": "true" });
-  const readout = el("div", { class: "readout", id: "cell" });
+  const readout = el("div", { class: "readout", id: "cell", "aria-live": "polite" });
   const slider = el("input", { type: "range", id: "step", min: 0, max: n, "aria-label": t("steps taken") });
   const stepName = el("output", { class: "stepname", for: "step" });
   const playButton = button(t("Play"), () => play(), { id: "play", class: "primary" });

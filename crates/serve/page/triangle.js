@@ -34,8 +34,8 @@ export function drawTriangle(canvas, size, n, cell, options) {
           context.fillRect(x, y, step - gap, step - gap);
           context.globalAlpha = 1;
         }
-      } else if (key > query) {
-        // Exactly zero: a dot. Anything else would be seen at once.
+      } else if (key > query || weight === 0) {
+        // Exactly zero: a dot. Above the diagonal anything else would be seen at once.
         context.fillStyle = weight === 0 ? line : warm;
         const dot = weight === 0 ? Math.max(1, step / 6) : step - gap;
         context.fillRect(x + (step - dot) / 2, y + (step - dot) / 2, dot, dot);
