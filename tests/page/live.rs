@@ -143,6 +143,9 @@ fn every_view_of_a_served_page_shows_what_the_library_computes_of_a_new_text() {
 
     browser.view("working");
     assert_eq!(browser.count("#train-parity"), 1, "no model of the lab is open");
+    browser.click("#train-parity");
+    browser.wait("document.querySelector('#same')");
+    assert_says(&browser.text("#same"), &["The ids are the same"]);
     // That there is none is an answer of 404, which is in the console too.
     assert!(browser.complaints().iter().all(|line| line.contains("404")));
     let outside = |asked: &String| !asked.starts_with(&served.address);
@@ -206,6 +209,73 @@ fn a_hostile_text_stays_text_on_a_served_page() {
     browser.wait("document.querySelector('main').dataset.writing === 'no' && document.querySelector('#uniform')");
     assert_eq!(browser.eval("return window.stolen === undefined"), true);
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_key_is_asked_for_where_the_server_asks_for_one() {
+    let Some(browser) = Browser::start("a page that needs a key") else { return };
+    let test_dir = TestDir::with_run();
+    let served = served(PageSource::new(open(&test_dir.path("run"))));
+    browser.open(&served.address);
+    browser.ready("write");
+    // What a server with a key answers.
+    browser.eval(
+        "const real = window.fetch;
+         window.fetch = (path, request) => request.headers.authorization === 'Bearer secret'
+           ? real(path, request) : Promise.resolve(new Response('{\"error\":{\"message\":\"a key\"}}', { status: 401 }))",
+    );
+    browser.click("#tab-training");
+    browser.wait("document.querySelector('dialog[open] input')");
+    browser.fill("dialog input", "wrong");
+    browser.click("dialog button");
+    browser.wait("document.querySelector('dialog[open] input') && document.querySelector('dialog input').value === ''");
+    browser.fill("dialog input", "secret");
+    browser.click("dialog button");
+    browser.ready("training");
+    assert_eq!(browser.count(".last-loss"), 1);
+}
+
+#[test]
+fn requests_that_cannot_be_are_refused_with_one_message() {
+    let test_dir = TestDir::with_run();
+    let served = served(PageSource::new(open(&test_dir.path("run"))));
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let post = |path: &str, content_type: &str, body: &str| {
+        let request = agent.post(format!("{}{path}", served.address)).content_type(content_type);
+        let mut response = request.send(body).expect("an answer");
+        let text = response.body_mut().read_to_string().expect("a text");
+        (response.status().as_u16(), text)
+    };
+    let json = "application/json";
+    for (path, content_type, body, status, says) in [
+        ("page/pass", json, "{\"text\": \"one%\"}", 400, "%"),
+        ("page/pass", json, "{\"text\": \"o\"}", 400, "two tokens"),
+        ("page/pass", json, "{\"text\": \"one cat\", \"more\": 1}", 422, "more"),
+        ("page/pass", json, "{\"text\": ", 400, "JSON"),
+        ("page/pass", "text/plain", "{\"text\": \"one cat\"}", 415, "Content-Type"),
+        ("page/change", json, "{\"text\": \"one cat\", \"position\": 99, \"id\": 0}", 400, "7 tokens"),
+        ("page/change", json, "{\"text\": \"one cat\", \"position\": 1, \"id\": 999999}", 400, "vocabulary"),
+        ("page/change", json, "{\"text\": \"one cat\", \"position\": 1}", 400, "either an id or a replacement"),
+        ("page/working", json, "{\"problem\": \"1+1\"}", 404, "tril lab sums"),
+    ] {
+        let (found, text) = post(path, content_type, body);
+        assert_eq!(found, status, "{path} {body}: {text}");
+        let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_says(told["error"]["message"].as_str().expect("a message"), &[says]);
+    }
+    assert_eq!(post("page/pass", json, &format!("{{\"text\": \"{}\"}}", "a".repeat(300_000))).0, 413);
+    let (_, text) = post("page/write", json, "{\"temperature\": -1}");
+    assert_says(&text, &["data: ", "\"type\":\"error\"", "temperature"]);
+    for (path, status) in
+        [("", 200), ("page/assets/main.js", 200), ("page/assets/../lib.rs", 404), ("page/assets/x.js", 404)]
+    {
+        let response = agent.get(format!("{}{path}", served.address)).call().expect("an answer");
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        if status == 200 {
+            let policy = response.headers()["content-security-policy"].to_str().expect("a policy");
+            assert_says(policy, &["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"]);
+        }
+    }
 }
 
 /// The checkpoint and other runs in TRIL_PAGE, separated by commas, a model of the lab in TRIL_PAGE_WORKING.

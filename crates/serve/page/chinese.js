@@ -1,7 +1,7 @@
 // The page in Chinese, written for Chinese readers: each text by its English one.
 export const chinese = {
   "Write": "写作", "One pass, many steps": "一遍与多步", "Routes": "信息路径", "Change a token": "换一个词元", "Training": "训练", "Proofs": "证明", "Thinking is tokens": "思考也是词元",
-  "views": "视图", "computing…": "计算中……", "text": "文本", "Look": "查看", "tokens": "词元", "heads": "注意力头", "step": "步", "all": "全部", "mean": "平均", "less": "更低", "given": "给定",
+  "views": "视图", "This server asks for its key.": "这个服务器要求密钥。", "Continue": "继续", "computing…": "计算中……", "text": "文本", "Look": "查看", "tokens": "词元", "heads": "注意力头", "step": "步", "all": "全部", "mean": "平均", "less": "更低", "given": "给定",
   "{parameters} parameters · {layers} layers of {heads} heads · width {width} · vocabulary {vocab} · context {context}": "{parameters} 个参数 · {layers} 层 · 每层 {heads} 头 · 宽 {width} · 词表 {vocab} · 上下文 {context}",
   "Every number on this page was computed by this checkpoint, on your machine.": "本页每个数字都由这个检查点在你的机器上算出。",
   "Every number in this file was computed by this checkpoint and recorded. It opens without a network.": "本文件中的每个数字都由这个检查点算出并记录下来，打开它不需要网络。",

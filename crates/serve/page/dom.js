@@ -159,6 +159,22 @@ export function select(label, options, chosen, choose, id) {
   return el("label", { class: "field" }, el("span", { class: "label" }, label), box);
 }
 
+// Asks for a secret; null if none is given.
+export function askFor(question) {
+  return new Promise((resolve) => {
+    const input = el("input", { type: "password", autocomplete: "off", "aria-label": question });
+    const done = () => dialog.close();
+    const dialog = el("dialog", {}, el("p", {}, question), input, button(t("Continue"), done, { class: "primary" }));
+    input.addEventListener("keydown", (event) => event.key === "Enter" && done());
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(input.value || null);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 export function notice(text, kind) {
   return el("p", { class: "notice " + (kind || ""), role: kind === "bad" ? "alert" : "status" }, text);
 }

@@ -1,4 +1,6 @@
 // Where the numbers come from: a server, or the data that stand in this file. Both speak one schema, docs/page.md.
+import { askFor } from "./dom.js";
+import { t } from "./words.js";
 
 // The data block of a report; null on a page that a server sends.
 export function recorded() {
@@ -59,10 +61,26 @@ function liveSource() {
   };
 }
 
+// The key of a server that asks for one: kept while the page is open, and nowhere else.
+let secret = null;
+let asking = null;
+
+function request(path, body, signal) {
+  const headers = secret === null ? {} : { authorization: "Bearer " + secret };
+  return fetch(path, body === undefined ? { headers, signal }
+    : { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body), signal });
+}
+
 async function send(path, body, signal) {
-  const request = body === undefined ? { signal }
-    : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal };
-  const response = await fetch(path, request);
+  let response = await request(path, body, signal);
+  while (response.status === 401) {
+    asking ||= askFor(t("This server asks for its key."));
+    const given = await asking;
+    asking = null;
+    if (given === null) break;
+    secret = given;
+    response = await request(path, body, signal);
+  }
   if (!response.ok) {
     const told = await response.json().catch(() => null);
     throw new Error(told && told.error ? told.error.message : response.status + " " + response.statusText);

@@ -50,8 +50,9 @@ type TempDirs = RwLock<Vec<TempDir>>;
 type Shared = State<Arc<Page>>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-/// The page of a model: `GET /`, its assets and `/page/…`.
-pub fn router(source: PageSource) -> Router {
+/// The page of a model: `GET /`, its assets under `/page/assets/`, and documents under `/page/`. Only the page itself and its
+/// assets say nothing of a model: who guards others by a key guards all documents. The routes fit into a router of any state.
+pub fn router<S: Clone + Send + Sync + 'static>(source: PageSource) -> Router<S> {
     let page =
         Page { source: RwLock::new(source), permits: Arc::new(Semaphore::new(AT_A_TIME)), kept: RwLock::default() };
     Router::new()

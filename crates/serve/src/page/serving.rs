@@ -22,7 +22,7 @@ impl ServedPage {
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = format!("http://{}/", listener.local_addr()?);
-        runtime.spawn(async move { axum::serve(listener, router(source)).await });
+        runtime.spawn(async move { axum::serve(listener, router::<()>(source)).await });
         Ok(Self { address, runtime: Some(runtime) })
     }
 }
