@@ -165,6 +165,10 @@ fn probabilities_are_the_same_with_one_cache_with_several_and_in_parallel() {
                     let expected: Vec<f32> =
                         (0..n_heads).flat_map(|head| last(head)[len + 1 - k_len..].to_vec()).collect();
                     assert!(max_difference(&found.probs, &expected) < 1e-4, "{device_name}, {name}, row {row}");
+                    if device_name == "cpu" {
+                        assert_eq!(bits(&found.probs), bits(&alone.probs), "{name}, row {row}");
+                        assert_eq!(bits(&found.probs), bits(&expected), "{name}, row {row}");
+                    }
                 }
             }
         }

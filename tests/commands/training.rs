@@ -97,7 +97,7 @@ fn the_recipe_in_the_run_directory_has_every_field_resolved_and_trains_the_same_
 }
 
 #[test]
-fn the_metrics_hold_every_step_and_every_evaluation_in_order_with_their_numbers() {
+fn the_metrics_hold_every_step_evaluation_and_sample_in_order_with_their_numbers() {
     let test_dir = TestDir::new();
     test_dir.stdout(&format!("{TRAIN} --set train.steps=8"));
     let records = metrics(&test_dir.path("run"));
@@ -106,10 +106,14 @@ fn the_metrics_hold_every_step_and_every_evaluation_in_order_with_their_numbers(
         .map(|record| (record["kind"].as_str().expect("a kind"), record["step"].as_u64().expect("a step")))
         .collect();
     let mut expected: Vec<(&str, u64)> = (1..=8).map(|step| ("step", step)).collect();
-    expected.insert(3, ("evaluation", 3));
-    expected.insert(7, ("evaluation", 6));
-    expected.push(("evaluation", 8));
+    // A sample is kept at each evaluation.
+    for (place, step) in [(3, 3), (8, 6), (12, 8)] {
+        expected.insert(place, ("evaluation", step));
+        expected.insert(place + 1, ("sample", step));
+    }
     assert_eq!(order, expected);
+    let samples = records.iter().filter(|record| record["kind"] == "sample");
+    assert!(samples.clone().all(|sample| sample["text"].as_str().is_some_and(|text| text.chars().count() == 20)));
 
     let rates = column(&records, "step", "learning_rate");
     assert_eq!(rates[..2], [1e-3, 2e-3], "a warm-up of two steps");

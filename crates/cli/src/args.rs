@@ -6,6 +6,7 @@ mod encode;
 mod exchange;
 mod fine_tune;
 mod lab;
+mod page;
 mod sampling;
 mod serve;
 mod values;
@@ -21,8 +22,9 @@ pub use chat::{ChatArgs, ChatFlags};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
 pub use encode::EncodeBenchArgs;
 pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
-pub use fine_tune::{FineTuneArgs, LogFormat, ReportArgs};
+pub use fine_tune::{FineTuneArgs, LogFormat, TrainOutputArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
+pub use page::{PlotArgs, ReportArgs};
 pub use sampling::SamplingArgs;
 pub use serve::{LimitArgs, ServeArgs};
 use values::whole;
@@ -50,6 +52,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show how probable a checkpoint finds each token of a text
     Score(ScoreArgs),
+    /// Write the page of a text into one file that opens offline
+    Report(ReportArgs),
+    /// Draw how runs went: losses, learning rate, gradient norm
+    Plot(PlotArgs),
     /// Prove that every way of computing gives the same predictions
     Prove(ProveArgs),
     /// Check that the tokens of a receipt follow from its checkpoint
@@ -163,7 +169,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SECTION.FIELD=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
-    pub report: ReportArgs,
+    pub report: TrainOutputArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

@@ -16,15 +16,15 @@ use crate::shown::TextWriter;
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Learn", &["train", "data", "recipes"]),
     ("Write", &["sample", "chat", "serve"]),
-    ("Look inside", &["info", "score", "lab"]),
+    ("Look inside", &["info", "score", "report", "lab"]),
     ("Prove", &["prove", "verify"]),
     ("Exchange", &["import", "export"]),
-    ("Measure", &["eval", "cost", "bench"]),
+    ("Measure", &["eval", "plot", "cost", "bench"]),
     ("Install", &["devices", "doctor", "completions", "man", "help"]),
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 20] = [
+const EXAMPLES: [(&str, &str); 22] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -73,6 +73,13 @@ const EXAMPLES: [(&str, &str); 20] = [
   tril lab batch runs/tales \"I love coding\"
   tril lab mask --remove",
     ),
+    (
+        "report",
+        "  tril report runs/tales tales.html
+  tril report runs/tales tales.html --prompt 'Once there was a cat.'
+  tril report runs/tales tales.html --run runs/other --working runs/lab/sums-worked-1337",
+    ),
+    ("plot", "  tril plot runs/tales\n  tril plot runs/tales runs/other --svg losses.svg"),
     ("prove", "  tril prove runs/tales\n  tril prove runs/tales --text chapter.txt"),
     ("verify", "  tril sample runs/tales --receipt receipt.json\n  tril verify runs/tales receipt.json"),
     ("cost", "  tril cost runs/tales\n  tril cost runs/tales --max-tokens 512 --svg cost.svg"),

@@ -30,11 +30,13 @@ mod lab;
 mod open;
 mod output;
 mod panics;
+mod plot;
 mod preparing;
 mod progress;
 mod prove;
 mod quantity;
 mod recipes;
+mod report;
 mod runs;
 mod sample;
 mod score;
@@ -79,6 +81,8 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Serve(args) => serve::run(&args),
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Score(args) => score::run(&args),
+        args::Command::Report(args) => report::run(&args),
+        args::Command::Plot(args) => plot::run(&args),
         args::Command::Prove(args) => prove::run(&args),
         args::Command::Cost(args) => cost::run(&args),
         args::Command::Verify(args) => verify::run(&args),

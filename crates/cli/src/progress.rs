@@ -9,11 +9,14 @@ use tril::{Evaluation, GenerateRequest, StepReport, TextGenerator, Tokenizer, Tr
 use tril_model::Gpt;
 
 use crate::folded::{fold, stderr_width};
+use crate::plot::spark::{Thinned, sparkline};
 use crate::quantity;
 use crate::shown::plain;
 
 /// Most tokens of a sample that is shown while a run goes on.
 const MAX_TOKENS: usize = 1000;
+/// Columns of the line of losses beside the bar.
+const SPARK_COLUMNS: usize = 12;
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -28,6 +31,7 @@ pub struct Progress {
     training: (f64, usize),
     last_line: Option<Instant>,
     validation_loss: Option<f64>,
+    losses: Thinned,
     tokenizer: Arc<Tokenizer>,
     sample: GenerateRequest,
     /// Steps between samples; 0 for none.
@@ -56,6 +60,7 @@ impl Progress {
             training: (0.0, 0),
             last_line: None,
             validation_loss: None,
+            losses: Thinned::default(),
             tokenizer: Arc::clone(training.tokenizer()),
             sample: training.sample().clone(),
             interval: training.recipe().sample.interval,
@@ -111,10 +116,11 @@ impl TrainObserver for Progress {
             seconds if seconds < 1.0 => String::new(),
             seconds => format!(" · {} left", quantity::duration(seconds)),
         };
+        self.losses.push(loss);
         let message = format!("loss {loss:.3}{validation} · {rate:.0} tok/s{left}");
         match &self.bar {
             Some(bar) => {
-                bar.set_message(message);
+                bar.set_message(format!("{} {message}", sparkline(self.losses.values(), SPARK_COLUMNS)));
                 bar.set_position(step);
             }
             None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {

@@ -61,6 +61,25 @@ pub fn note_notes(model: &Model) {
     }
 }
 
+/// The directory of a run that a user means, for a command that opens no model; a checkpoint is taken for its run.
+///
+/// # Errors
+/// For a directory of several runs, told with their names, and where there is no run.
+pub fn existing(path: &Path) -> Result<PathBuf> {
+    let path = meant(path)?;
+    let has_metrics = |dir: &Path| dir.join("metrics.jsonl").is_file();
+    if has_metrics(&path) {
+        return Ok(path);
+    }
+    if let Some(run) = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()))
+        && path.join(checkpoint::WEIGHTS).is_file()
+        && has_metrics(&run)
+    {
+        return Ok(run);
+    }
+    bail!("{}: no run is there, which has a metrics.jsonl; name the directory of one", path.display());
+}
+
 fn meant(path: &Path) -> Result<PathBuf> {
     if !path.exists() {
         let named = Path::new(RUNS).join(path);

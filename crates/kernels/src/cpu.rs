@@ -22,7 +22,7 @@ mod step;
 
 pub use activation::{Elementwise, Gelu, GeluTanh, Relu2, Swiglu};
 pub use adamw::adamw;
-pub use attention::CausalAttention;
+pub use attention::{CausalAttention, attention_probs};
 pub use cross_entropy::CrossEntropy;
 pub use linear::{Linear, RowMajor};
 pub use muon::muon;

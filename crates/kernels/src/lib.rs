@@ -12,10 +12,9 @@ mod step;
 
 pub use cpu::{StepModel, instruction_set, is_cpu, supports, with_spin_pool};
 pub use operations::{
-    adamw, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2, rms_norm, row_major,
-    swiglu,
+    adamw, attention_probs, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2,
+    rms_norm, row_major, swiglu,
 };
 pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
-pub use portable::attention_probs;
 pub use rotary::RotaryTable;
 pub use step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences};

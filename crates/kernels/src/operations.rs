@@ -136,6 +136,23 @@ pub fn causal_attention(
     apply(CausalAttention { window, dropout }, [input(q), input(k), input(v)])
 }
 
+/// The probabilities by which [`causal_attention`] weighs values, for whoever looks on; no gradient flows through them. On
+/// the CPU they are the very numbers, so a query's are the same bits with a cache and without.
+///
+/// - q: `[batch_size, n_heads, q_len, d_head]`; k: `[batch_size, n_kv_heads, k_len, d_head]`
+/// - returns: `[batch_size, n_heads, q_len, k_len]`, with exactly zero where a query does not see
+pub fn attention_probs(q: Tensor<4>, k: Tensor<4>, window: Option<usize>) -> Tensor<4> {
+    let [batch_size, n_heads, q_len, d_head] = q.dims();
+    let [k_batch, n_kv_heads, k_len, k_width] = k.dims();
+    assert_eq!((batch_size, d_head), (k_batch, k_width), "queries and keys differ in batch_size or d_head");
+    assert!(n_heads.is_multiple_of(n_kv_heads), "{n_heads} query heads cannot share {n_kv_heads} key heads evenly");
+    assert!(q_len <= k_len, "{q_len} queries need as many keys, found {k_len}");
+    if !cpu::supports(&q) {
+        return portable::attention_probs(q, k, window);
+    }
+    cpu::plain(cpu::attention_probs(&cpu::constant(q), &cpu::constant(k), window))
+}
+
 /// Next-token cross-entropy, `−ln softmax(logits)[target]`, one value a row, in nats.
 ///
 /// - logits: `[n_tokens, vocab_size]`; targets: `[n_tokens]`

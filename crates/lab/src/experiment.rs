@@ -353,7 +353,10 @@ pub fn ask(
 }
 
 /// A request to continue a problem's text greedily, with what stands before it in training.
-pub(crate) fn request(tokenizer: &Tokenizer, prompt: &str, max_tokens: usize) -> Result<GenerateRequest, LabError> {
+///
+/// # Errors
+/// [`LabError::Tril`] for a text that the tokenizer cannot write.
+pub fn request(tokenizer: &Tokenizer, prompt: &str, max_tokens: usize) -> Result<GenerateRequest, LabError> {
     let mut request = GenerateRequest::new(prompt, tokenizer)?;
     // As in training: a sum stands after the end of another text, a row of parity begins with its bits.
     if prompt.contains('+') {

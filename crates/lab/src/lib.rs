@@ -23,7 +23,7 @@ pub use echo::echo_model;
 pub use error::LabError;
 pub use experiment::{
     CurvePoint, Experiment, FormatReport, LabObserver, LabReport, LengthScore, RunReport, TaskKind, accuracy, ask,
-    is_right, tokenizer,
+    is_right, request, tokenizer,
 };
 pub use format::{ALPHABET, Format, WORKING_MARKERS};
 pub use mask::{Mask, MaskReport, MaskRun, remove_mask};

@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 use crate::router::Shared;
 use crate::{ApiError, ServeError, ServeOptions};
 
-/// What is served without a key: it says nothing of models or texts. A page's own files lie under `/page/`.
+/// What is served without a key: it says nothing of models or texts.
 fn is_open(path: &str) -> bool {
-    path == "/health" || path == "/" || path.starts_with("/page/")
+    path == "/health" || path == "/" || path.starts_with("/page/assets/")
 }
 
 /// Who may ask.

@@ -22,6 +22,7 @@ mod logprobs;
 mod metrics;
 mod models;
 mod options;
+pub mod page;
 mod prefix_store;
 mod reply;
 mod router;

@@ -47,8 +47,8 @@ impl Shared {
 
 /// All that the server answers.
 ///
-/// - further: routes beside the API, such as those of a page at `/`; they are guarded as the API is, and what lies at `/` and
-///   under `/page/` is served without a key
+/// - further: routes beside the API, such as those of the page at `/`; they are guarded as the API is, and what lies at `/` and
+///   under `/page/assets/` is served without a key
 pub fn router(shared: Arc<Shared>, further: Router<Arc<Shared>>) -> Router {
     Router::new()
         .route("/v1/models", get(models::list))

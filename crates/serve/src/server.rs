@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::guard::Guard;
 use crate::options::{HEAD_TIME, MAX_CONNECTIONS, STOP_TIME, WRITE_TIME};
+use crate::page::{self, PageSource};
 use crate::router::{Shared, router};
 use crate::timed_stream::TimedStream;
 use crate::{ServeError, ServeOptions, ServedModel};
@@ -90,15 +91,15 @@ impl Server {
     }
 }
 
-/// Routes beside the API: the place for a page.
-fn further() -> Router<Arc<Shared>> {
-    Router::new()
+/// The page, which is about the first of the models.
+fn page_of(models: &[Arc<ServedModel>]) -> Router<Arc<Shared>> {
+    models.first().map_or_else(Router::new, |first| page::router(PageSource::new(first.model().clone())))
 }
 
 async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, ready: impl FnOnce()) -> std::io::Result<()> {
     let mut signals = Signals::listen()?;
     let listener = TcpListener::from_std(listener)?;
-    let app = router(Arc::clone(shared), further());
+    let app = router(Arc::clone(shared), page_of(shared.models()));
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (closing, is_closing) = watch::channel(());
     ready();

@@ -1,13 +1,13 @@
 //! How well a model predicts a text, every target counted once.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tril_model::{ForwardContext, Gpt, WindowBatch};
 
 use crate::TrainError;
 use crate::worker_pools::WorkerPools;
 
 /// A model's loss on a text.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean negative log-probability of a target token, in nats.
     pub loss: f64,

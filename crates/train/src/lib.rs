@@ -27,7 +27,7 @@ pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use hashes::{CheckpointHashes, model_sha256};
 pub use lora::LowRankFactors;
-pub use metrics::{MetricsFile, MetricsRecord};
+pub use metrics::{MetricsFile, MetricsRecord, read_metrics};
 pub use metrics_log::{MetricsFormat, MetricsLog};
 pub use run::{TrainObserver, TrainOutcome, TrainingRun, train};
 pub use run_dir::{BestCheckpoint, OpaqueFiles, RunDir, TrainProgress, TrainState};

@@ -1,16 +1,17 @@
-//! `metrics.jsonl`: one JSON object a step and one an evaluation.
+//! `metrics.jsonl`: one JSON object a step, one an evaluation and one a sample.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tril_model::{ModelError, files};
 
+use crate::run_dir::METRICS;
 use crate::{Evaluation, StepReport, TrainError};
 
 /// A line of `metrics.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MetricsRecord {
     /// One optimizer step.
@@ -34,6 +35,13 @@ pub enum MetricsRecord {
         #[serde(flatten)]
         evaluation: Evaluation,
     },
+    /// What the model wrote at an evaluation, if whoever observes the run made a text.
+    Sample {
+        /// Steps taken before it.
+        step: u64,
+        /// The text, its prompt included.
+        text: String,
+    },
 }
 
 impl MetricsRecord {
@@ -42,6 +50,28 @@ impl MetricsRecord {
         let StepReport { step, loss, grad_norm, learning_rate } = report;
         Self::Step { step, loss, grad_norm, learning_rate, tokens_per_second: (tokens as f64 / seconds).round() }
     }
+}
+
+/// Reads the metrics of a run, in order. A last line that is not whole is left out: the run is being written.
+///
+/// - run: its directory
+///
+/// # Errors
+/// [`TrainError::NoRun`] where there are none; [`TrainError::Model`] for a file that cannot be read, or that holds what no run
+/// has written.
+pub fn read_metrics(run: &Path) -> Result<Vec<MetricsRecord>, TrainError> {
+    let path = run.join(METRICS);
+    if !path.is_file() {
+        let detail = format!("it has no {METRICS}, to which a run writes as it trains");
+        return Err(TrainError::NoRun { path: run.to_owned(), detail });
+    }
+    let bytes = files::read(&path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = (1..).zip(text.split_inclusive('\n')).filter(|(_, line)| line.ends_with('\n'));
+    let record = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| ModelError::corrupt(&path, format!("line {number}: {error}")).into())
+    };
+    lines.map(record).collect()
 }
 
 /// The open file.

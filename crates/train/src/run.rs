@@ -20,6 +20,11 @@ pub trait TrainObserver {
     fn evaluation(&mut self, step: u64, evaluation: &Evaluation, is_best: bool);
     /// After each step and its evaluation, with the model as it stands.
     fn model(&mut self, step: u64, model: &dyn Fn() -> Gpt);
+    /// After each evaluation: a text that the model as it stands writes, to be kept among the metrics. None unless an
+    /// observer makes one, since nothing here knows text.
+    fn sample(&mut self, _step: u64, _model: &dyn Fn() -> Gpt) -> Option<String> {
+        None
+    }
 }
 
 /// A run and all that it works with.
@@ -118,6 +123,9 @@ pub fn train(
             last_evaluation = Some(evaluation);
             metrics.push(&MetricsRecord::Evaluation { step, evaluation })?;
             observer.evaluation(step, &evaluation, is_best);
+            if let Some(text) = observer.sample(step, &|| run.trainer.model()) {
+                metrics.push(&MetricsRecord::Sample { step, text })?;
+            }
         }
         let stopping = stop.load(Ordering::Relaxed);
         let is_last = step == steps || run.is_out_of_patience();

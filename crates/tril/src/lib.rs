@@ -47,6 +47,7 @@ mod error;
 mod exchange;
 mod fine_tuning;
 mod generate;
+mod kept_samples;
 mod loaded_model;
 mod model_info;
 mod receipt;

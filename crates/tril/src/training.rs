@@ -17,6 +17,7 @@ use crate::beginning::{
 };
 use crate::fine_tuning::{Origin, check_fresh, tokenizer_for_training};
 use crate::generate::GenerateRequest;
+use crate::kept_samples::SampleKeeper;
 use crate::recipe::Recipe;
 use crate::{ComputeDevice, Error, Model};
 
@@ -290,12 +291,15 @@ impl Training {
         Self { run, recipe, tokenizer: Arc::new(tokenizer), corpus, sample, doubts }
     }
 
-    /// Trains to the last step, or until `stop` is set, which lets the step at hand finish and saves.
+    /// Trains to the last step, or until `stop` is set, which lets the step at hand finish and saves. What the model writes at
+    /// each evaluation is kept among the run's metrics.
     ///
     /// # Errors
     /// [`Error::Train`]; checkpoints written before stay as they are.
     pub fn train(&mut self, observer: &mut dyn TrainObserver, stop: &AtomicBool) -> Result<TrainOutcome, Error> {
-        Ok(tril_train::train(&mut self.run, observer, stop)?)
+        let (tokenizer, sample) = (Arc::clone(&self.tokenizer), self.sample.clone());
+        let mut observer = SampleKeeper { inner: observer, tokenizer, sample };
+        Ok(tril_train::train(&mut self.run, &mut observer, stop)?)
     }
 
     /// The recipe, with every field as it is used.

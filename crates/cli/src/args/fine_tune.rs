@@ -29,7 +29,7 @@ impl FineTuneArgs {
 
 /// What a run says of itself beside `metrics.jsonl`.
 #[derive(Debug, Args)]
-pub struct ReportArgs {
+pub struct TrainOutputArgs {
     /// Write the metrics in another form too, beside metrics.jsonl; may be repeated. A resumed run goes on with the files that
     /// are there
     #[arg(long, value_name = "FORMAT")]

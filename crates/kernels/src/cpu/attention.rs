@@ -211,6 +211,28 @@ impl Operation<3> for CausalAttention {
     }
 }
 
+/// The probabilities by which [`CausalAttention`] weighs values: the same numbers, made by the same code.
+///
+/// - q: `[batch_size, n_heads, q_len, d_head]`; k: `[batch_size, n_kv_heads, k_len, d_head]`
+/// - returns: `[batch_size, n_heads, q_len, k_len]`, with exactly zero where a query does not see
+pub fn attention_probs(q: &FlexTensor, k: &FlexTensor, window: Option<usize>) -> FlexTensor {
+    let attention = CausalAttention { window, dropout: None };
+    let heads = Heads::new(&attention, &[q.clone(), k.clone(), k.clone()]);
+    let Heads { batch_size, n_heads, q_len, k_len, .. } = heads;
+    let mut out = vec![0.0; batch_size * n_heads * q_len * k_len];
+    for (index, out) in out.chunks_mut((q_len * k_len).max(1)).enumerate() {
+        let (batch, head) = (index / n_heads, index % n_heads);
+        for block in heads.blocks() {
+            let scaled = heads.scaled_queries(batch, head, &block);
+            let Scores { first, width, values } = heads.probabilities(batch, head, &scaled, &block);
+            for (row, query) in values.chunks_exact(width).zip(block) {
+                out[query * k_len + first..][..width].copy_from_slice(row);
+            }
+        }
+    }
+    tensor(out, &[batch_size, n_heads, q_len, k_len])
+}
+
 fn axes(rows: &Rows) -> [usize; 4] {
     <[usize; 4]>::try_from(rows.shape()).expect("queries, keys and values have four axes")
 }
