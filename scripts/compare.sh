@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# tril's speed and PyTorch's, in turn on the same cores: training and decoding at the shapes of two presets, as the table
-# in docs/performance.md.
+# tril's speed, PyTorch's and llama2.c's, in turn on the same cores: training and decoding at the shapes of two presets, as the
+# tables in docs/performance.md.
 #     python3 -m venv venv && venv/bin/pip install torch numpy
 #     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|baby]...        without a name, both
-# It needs a Rust toolchain (or TRIL) and a Python with PyTorch; the model there is scripts/torch_baseline.py. Both sides
-# must have the same number of parameters, or it stops.
+#     LLAMA2C=llama2.c/run.c WITHOUT_TORCH=1 scripts/compare.sh
+# It needs a Rust toolchain (or TRIL) and a Python, for the comparison with PyTorch one that has it; the model there is
+# scripts/torch_baseline.py. Both sides must have the same number of parameters, or it stops; llama2.c, which has SwiGLU, is given
+# about as many.
 # PYTHON       the Python that has PyTorch                                [python3]
+# WITHOUT_TORCH  if not empty, PyTorch is left out, and training with it
+# LLAMA2C      run.c of github.com/karpathy/llama2.c, to be compiled by gcc; decoding is compared with it too
+# SIMD         avx2: all sides use no more than that                      [what there is]
 # TRIL         a binary to measure instead of building this tree's
 # THREADS      how many cores, the first that this process may use        [all]
 # TURNS        how often each has its turn                                [3]
@@ -30,7 +35,16 @@ for preset in "${presets[@]}"; do
 done
 case $turns in '' | *[!0-9]* | 0) refuse "TURNS=$turns: it must be a whole number above 0" ;; esac
 case ${THREADS:-1} in *[!0-9]* | 0) refuse "THREADS=$THREADS: it must be a whole number above 0" ;; esac
-"$python" -c 'import torch' 2>/dev/null ||
+case ${SIMD:-} in
+  '') march=native ;;
+  avx2)
+    export TRIL_SIMD=avx2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+    march=x86-64-v3
+    ;;
+  *) refuse "SIMD=$SIMD: it is avx2 or empty" ;;
+esac
+[ -z "${WITHOUT_TORCH:-}" ] || [ -n "${LLAMA2C:-}" ] || refuse "without PyTorch and LLAMA2C there is nothing to compare with"
+[ -n "${WITHOUT_TORCH:-}" ] || "$python" -c 'import torch' 2>/dev/null ||
   refuse "$python has no torch; make an environment that has it, and name its Python:
     python3 -m venv venv && venv/bin/pip install torch numpy
     PYTHON=venv/bin/python scripts/compare.sh"
@@ -57,8 +71,14 @@ else
 fi
 [ -x "$tril" ] || refuse "$tril is no program; set TRIL to the binary"
 
-rows=$(mktemp)
-trap 'rm -f "$rows"' EXIT
+scratch=$(mktemp -d)
+rows=$scratch/rows
+trap 'rm -rf "$scratch"' EXIT
+if [ -n "${LLAMA2C:-}" ]; then
+  [ -f "$LLAMA2C" ] || refuse "LLAMA2C=$LLAMA2C: there is no such file"
+  llama2c=$(cd "$(dirname "$LLAMA2C")" && pwd)/$(basename "$LLAMA2C")
+  gcc -Ofast -march="$march" -fopenmp -w -DRUN_C="\"$llama2c\"" -o "$scratch/llama2c" scripts/llama2c_decode.c -lm
+fi
 measure() { # WHOSE PRESET COMMAND...: its last line, which is JSON, joins the rows
   local whose=$1 preset=$2
   shift 2
@@ -77,14 +97,24 @@ for preset in "${presets[@]}"; do
   for turn in $(seq "$turns"); do
     echo "$preset, turn $turn of $turns" >&2
     for what in train decode; do
+      [ "$what" = decode ] || [ -z "${WITHOUT_TORCH:-}" ] || continue
       flags=()
       # shellcheck disable=SC2206 # flags are words
       [ "$what" = decode ] || flags=(${TORCH_FLAGS:-})
       measure tril "$preset" "$tril" bench "$what" --preset "$preset" --device cpu --threads "$threads" \
         --seconds "$seconds" --json
-      measure torch "$preset" "$python" "$baseline" "$what" --preset "$preset" --threads "$threads" \
-        --seconds "$seconds" --json ${flags[@]+"${flags[@]}"}
-      same_model "$preset"
+      if [ -z "${WITHOUT_TORCH:-}" ]; then
+        measure torch "$preset" "$python" "$baseline" "$what" --preset "$preset" --threads "$threads" \
+          --seconds "$seconds" --json ${flags[@]+"${flags[@]}"}
+        same_model "$preset"
+      fi
+      if [ "$what" = decode ] && [ -n "${LLAMA2C:-}" ]; then
+        case $preset in
+          char-cpu) shape=(128 341 4 4 64) ;;
+          baby) shape=(384 1024 6 6 256) ;;
+        esac
+        OMP_NUM_THREADS=$threads measure llama2.c "$preset" "$scratch/llama2c" "${shape[@]}" "$seconds"
+      fi
     done
   done
 done
@@ -99,7 +129,7 @@ def machine():
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
-rates, torch = {}, {}
+rates, torch = {}, None
 for line in open(sys.argv[1]):
     whose, preset, text = line.rstrip("\n").split("\t")
     row = json.loads(text)
@@ -109,15 +139,20 @@ for line in open(sys.argv[1]):
         if f"{what}_tok_s" in row:
             rates.setdefault((preset, what, whose), []).append(row[f"{what}_tok_s"])
 threads = int(sys.argv[2])
-compiled = ", compiled" if torch["compile"] else ""
-print(f"{machine()}, {threads} of {os.cpu_count()} cores, PyTorch {torch['torch']}{compiled}; median tokens/s, in turn on the same cores\n")
-print("| shape | what | tril | PyTorch | ratio of each turn | median ratio |")
-print("|---|---|---:|---:|---|---:|")
+held = f", all sides held to {os.environ['SIMD']}" if os.environ.get("SIMD") else ""
+peer = f", PyTorch {torch['torch']}{', compiled' if torch['compile'] else ''}" if torch else ""
+print(f"{machine()}, {threads} of {os.cpu_count()} cores{held}{peer}; median tokens/s, in turn on the same cores\n")
+print("| shape | what | tril | peer | | ratio of each turn | median ratio |")
+print("|---|---|---:|---|---:|---|---:|")
 words = {"train": "training", "decode": "decoding"}
 for preset in dict.fromkeys(preset for preset, _, _ in rates):
     for what in words:
-        ours, theirs = rates[preset, what, "tril"], rates[preset, what, "torch"]
-        ratios = [a / b for a, b in zip(ours, theirs)]
-        print(f"| {preset} | {words[what]} | {statistics.median(ours):,.0f} | {statistics.median(theirs):,.0f} "
-              f"| {', '.join(f'{ratio:.2f}×' for ratio in ratios)} | {statistics.median(ratios):.2f}× |")
+        ours = rates.get((preset, what, "tril"), [])
+        for whose, name in (("torch", "PyTorch"), ("llama2.c", "llama2.c")):
+            theirs = rates.get((preset, what, whose))
+            if not theirs:
+                continue
+            ratios = [a / b for a, b in zip(ours, theirs)]
+            print(f"| {preset} | {words[what]} | {statistics.median(ours):,.0f} | {name} | {statistics.median(theirs):,.0f} "
+                  f"| {', '.join(f'{ratio:.2f}×' for ratio in ratios)} | {statistics.median(ratios):.2f}× |")
 PY

@@ -17,8 +17,10 @@ const MEANINGS = {
   chunked: "A long prompt may enter in pieces of any size.",
   ring: "Past the window the cache gives up the oldest keys, which nobody sees any more.",
   rewound: "Taken back and continued with other tokens, the cache holds nothing of what was there.",
+  generated: "The step by which text is written, all blocks in one go, gives those numbers too.",
   batched: "A text beside others is what it is alone.",
-  batched_cached: "The same when each has a cache of its own.",
+  batched_cached: "The same with a cache that the batch shares.",
+  ragged: "Others may stand elsewhere in their texts, come later and leave earlier.",
   threads: "One thread or many: the same bits.",
   later_tokens: "A later token replaced: earlier predictions keep every bit.",
   later_gradients: "A position's loss has a gradient of exactly zero at every later position.",
@@ -29,13 +31,13 @@ const MEANINGS = {
 };
 
 const NOW = { recomputed: "again at each step", cached: "with the cache", prefilled: "a prompt at once", chunked: "in chunks", ring: "past the window",
-  rewound: "taken back", batched: "in a batch", batched_cached: "in a batch, cached", threads: "threads", later_tokens: "later tokens",
+  rewound: "taken back", generated: "as text is written", batched: "in a batch", batched_cached: "in a batch, cached", ragged: "joining and leaving", threads: "threads", later_tokens: "later tokens",
   later_gradients: "later gradients", scaled_later_tokens: "later tokens, sharp", scaled_later_gradients: "later gradients, sharp",
   cache_gradients: "gradients", prefix_problems: "prefixes" };
 
 export async function proofsView(app, root) {
   const { source, state } = app;
-  put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants eleven mistakes in a second model and sees that these rows find them.")));
+  put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants thirteen mistakes in a second model and sees that these rows find them.")));
   const own = (state.proofs ||= { report: null });
   const place = el("div", { id: "proof-rows" });
   if (source.live) {

@@ -65,6 +65,17 @@ impl PageSource {
         Self { model, runs, working }
     }
 
+    /// A page about the first of several models: the runs of the others are drawn over its own, and a model of the lab among
+    /// them is the one of the view on chains of thought. `None` where there is no model.
+    pub fn of_models<'a>(models: impl IntoIterator<Item = &'a Model>) -> Option<Self> {
+        let mut sources = models.into_iter().map(|model| Self::new(model.clone()));
+        let first = sources.next()?;
+        Some(sources.fold(first, |page, other| {
+            let working = page.working.clone().or(other.working);
+            Self { working, ..page.with_runs(other.runs) }
+        }))
+    }
+
     /// With other runs drawn over it.
     #[must_use]
     pub fn with_runs(mut self, runs: impl IntoIterator<Item = PathBuf>) -> Self {

@@ -93,7 +93,7 @@ impl Server {
 
 /// The page, which is about the first of the models.
 fn page_of(models: &[Arc<ServedModel>]) -> Router<Arc<Shared>> {
-    models.first().map_or_else(Router::new, |first| page::router(PageSource::new(first.model().clone())))
+    PageSource::of_models(models.iter().map(|model| model.model())).map_or_else(Router::new, page::router)
 }
 
 async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, ready: impl FnOnce()) -> std::io::Result<()> {
