@@ -7,7 +7,8 @@ fn help_groups_the_commands_and_each_command_ends_with_examples() {
     let test_dir = TestDir::empty();
     let help = test_dir.stdout("--help");
     assert_says(&help, &["Learn:\n  train ", "Prove:\n  prove ", "\nOptions:\n"]);
-    for command in ["train", "recipes", "sample", "chat", "eval", "score", "prove", "verify", "cost", "bench"] {
+    for command in ["train", "recipes", "sample", "chat", "serve", "eval", "score", "prove", "verify", "cost", "bench"]
+    {
         let help = test_dir.stdout(&format!("{command} --help"));
         let (_, examples) = help.split_once("Examples:\n").expect("examples");
         assert!(examples.lines().all(|line| line.contains("tril ")), "{command}: {examples}");
@@ -33,6 +34,6 @@ fn completions_and_man_pages_know_every_command() {
     assert_says(&test_dir.refused("completions tcsh"), &["tcsh", "bash"]);
     assert_says(&test_dir.stdout("man"), &[".TH tril 1", "tril\\-verify(1)"]);
     let written = test_dir.stdout("man pages/man1");
-    assert_eq!(written.lines().count(), 17, "{written}");
+    assert_eq!(written.lines().count(), 18, "{written}");
     assert_says(&test_dir.read("pages/man1/tril-sample.1"), &[".TH tril-sample 1", "Examples:", "max\\-tokens"]);
 }
