@@ -123,6 +123,7 @@ fn a_text_whose_client_leaves_is_gone_within_a_token() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_reader_that_does_not_read_has_its_text_wait_and_keeps_nobody_else_waiting() {
     let server = Server::start("");
