@@ -224,7 +224,7 @@ fn requests_that_are_damaged_are_answered_or_refused_and_the_server_stays() {
             let at = draw(bytes.len());
             match draw(4) {
                 0 => drop(bytes.remove(at)),
-                1 => bytes.insert(at, b"0-\"[]{}:,.e\xff"[draw(13)]),
+                1 => bytes.insert(at, b"0-\"[]{}:,.e\xff"[draw(12)]),
                 2 => bytes[at] ^= 1 << draw(8),
                 _ => bytes.truncate(at.max(1)),
             }
