@@ -7,7 +7,8 @@ fn help_groups_the_commands_and_each_command_ends_with_examples() {
     let test_dir = TestDir::empty();
     let help = test_dir.stdout("--help");
     assert_says(&help, &["Learn:\n  train ", "Prove:\n  prove ", "\nOptions:\n"]);
-    for command in ["train", "recipes", "sample", "chat", "eval", "score", "prove", "verify", "cost", "bench"] {
+    for command in ["train", "recipes", "sample", "chat", "serve", "eval", "score", "prove", "verify", "cost", "bench"]
+    {
         let help = test_dir.stdout(&format!("{command} --help"));
         let (_, examples) = help.split_once("Examples:\n").expect("examples");
         assert!(examples.lines().all(|line| line.contains("tril ")), "{command}: {examples}");

@@ -190,3 +190,52 @@ fn each_setting_of_a_sampler_does_what_it_says() {
         assert_ne!(text_of(&server.complete(&body)), plain, "{field}: {value}");
     }
 }
+
+#[test]
+fn requests_that_are_damaged_are_answered_or_refused_and_the_server_stays() {
+    let server = Server::start("--max-time 1");
+    let whole = [
+        (
+            "/v1/completions",
+            json!({
+                "prompt": ["a cat", [3, 4]], "max_tokens": 3, "temperature": 0.5, "top_p": 0.5, "stop": ["x"], "logprobs": 2,
+                "echo": true, "n": 2, "logit_bias": {"3": 1.5}, "seed": 3, "receipt": true, "stream": false,
+            }),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "a cat"}]}], "max_tokens": 3,
+                "logprobs": true, "top_logprobs": 2, "presence_penalty": 0.5, "stream": true,
+                "stream_options": {"include_usage": true},
+            }),
+        ),
+    ];
+    let mut state: u64 = 1;
+    let mut draw = |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % limit
+    };
+    let mut answered = std::collections::BTreeMap::new();
+    for number in 0..400 {
+        let (path, body) = &whole[number % 2];
+        let mut bytes = body.to_string().into_bytes();
+        for _ in 0..=draw(2) {
+            let at = draw(bytes.len());
+            match draw(4) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, b"0-\"[]{}:,.e\xff"[draw(12)]),
+                2 => bytes[at] ^= 1 << draw(8),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let answer = server.post_bytes(path, &bytes);
+        assert!([200, 400, 404].contains(&answer.status), "{}: {}", String::from_utf8_lossy(&bytes), answer.body);
+        *answered.entry(answer.status).or_insert(0) += 1;
+        if answer.status != 200 {
+            answer.error();
+        }
+    }
+    assert!(answered[&200] > 10 && answered[&400] > 100, "{answered:?}");
+    assert_eq!(server.get("/health").status, 200);
+}

@@ -40,6 +40,9 @@ fn a_request_has_the_same_bits_alone_and_among_32_clients_with_and_without_a_kep
     let alone = Server::start("--max-batch 1 --prefix-cache 0");
     let expected: Vec<String> = requests.iter().map(|request| bits(&alone.complete(request))).collect();
     assert_eq!(alone.metric("tril_prefixes_kept"), 0.0);
+    let mut longer = requests[3].clone();
+    longer["prompt"] = (longer["prompt"].as_str().expect("a text").to_owned() + "one crow").into();
+    let expected_longer = bits(&alone.complete(&longer));
     for options in ["", "--max-batch 5", "--max-batch 32 --prefix-cache 0 --threads 1"] {
         let server = Server::start(options);
         for (request, expected) in requests.iter().zip(&expected) {
@@ -60,10 +63,10 @@ fn a_request_has_the_same_bits_alone_and_among_32_clients_with_and_without_a_kep
         let keeps = !options.contains("--prefix-cache 0");
         assert_eq!(server.metric("tril_prefixes_kept") > 0.0, keeps, "{options}");
         if keeps {
-            let again = server.complete(&requests[3]);
-            let cached = &again["usage"]["prompt_tokens_details"]["cached_tokens"];
-            assert_eq!(cached.as_u64().map(|cached| cached + 1), again["usage"]["prompt_tokens"].as_u64(), "{options}");
-            assert_eq!(bits(&again), expected[3], "{options}");
+            let again = server.complete(&longer);
+            let cached = again["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64();
+            assert_eq!(cached.map(|cached| cached + 8), again["usage"]["prompt_tokens"].as_u64(), "{options}");
+            assert_eq!(bits(&again), expected_longer, "{options}");
         }
     }
 }

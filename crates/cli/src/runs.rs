@@ -80,7 +80,11 @@ pub fn existing(path: &Path) -> Result<PathBuf> {
     bail!("{}: no run is there, which has a metrics.jsonl; name the directory of one", path.display());
 }
 
-fn meant(path: &Path) -> Result<PathBuf> {
+/// The path that a user means: this one, or that of the run of this name under `runs/`.
+///
+/// # Errors
+/// For a directory of several runs, which is told with their names.
+pub fn meant(path: &Path) -> Result<PathBuf> {
     if !path.exists() {
         let named = Path::new(RUNS).join(path);
         if path.is_relative() && named.is_dir() {

@@ -392,6 +392,39 @@ mod tests {
     }
 
     #[test]
+    fn a_sequence_that_pauses_computes_nothing_and_goes_on_with_the_same_tokens() {
+        let model = Sum::default();
+        let mut batch = BatchGenerator::new(&model);
+        for _ in 0..2 {
+            batch.add(&[1, 2], greedy(9)).expect("sound");
+        }
+        assert_eq!(step(&mut batch), [(0, Ok(3)), (1, Ok(3))]);
+        assert!(batch.pause(1) && !batch.pause(2));
+        model.took();
+        assert_eq!([step(&mut batch), step(&mut batch)].concat(), [(0, Ok(6)), (0, Ok(2))]);
+        assert_eq!(model.took(), [1, 1]);
+        assert!(batch.resume(1) && batch.is_going());
+        assert_eq!(step(&mut batch), [(0, Ok(4)), (1, Ok(6))]);
+        assert!(batch.pause(0) && batch.pause(1) && !batch.is_going());
+        assert_eq!(step(&mut batch), []);
+        assert_eq!(batch.prefix_cache(0).expect("a cache").tokens(), [1, 2, 3, 6, 2]);
+    }
+
+    #[test]
+    fn who_begins_as_a_paused_one_does_does_not_wait_for_it() {
+        let model = Sum::default();
+        let mut batch = BatchGenerator::new(&model).with_prefill_chunk(NonZeroUsize::new(2).expect("not zero"));
+        batch.add(&[1, 1, 1], greedy(9)).expect("sound");
+        assert_eq!(step(&mut batch), []);
+        batch.pause(0);
+        batch.add(&[1, 1, 1], greedy(9)).expect("sound");
+        assert_eq!(step(&mut batch), []);
+        assert_eq!(step(&mut batch), [(1, Ok(3))]);
+        batch.resume(0);
+        assert_eq!(step(&mut batch), [(0, Ok(3)), (1, Ok(6))]);
+    }
+
+    #[test]
     fn a_sequence_whose_logits_are_bad_fails_alone() {
         let model = Sum::default();
         let mut batch = BatchGenerator::new(&model);

@@ -174,7 +174,9 @@ mod tests {
     use super::*;
 
     /// ChatML, as many models have it.
-    pub const CHATML: &str = "{% for message in messages %}\n{{ '<|im_start|>' + message['role'] + '\\n' + message.content.strip() + '<|im_end|>\\n' }}\n{% endfor %}\n{% if add_generation_prompt %}\n{{ '<|im_start|>assistant\\n' }}\n{% endif %}\n";
+    const CHATML: &str = "{% for message in messages %}\n    {{ '<|im_start|>' + message['role'] }}\n\
+        {{ message.content.strip() + '<|im_end|>' }}\n{% endfor %}\n\
+        {% if add_generation_prompt %}\n{{ '<|im_start|>assistant\\n' -}}\n{% endif %}\n";
 
     fn template(source: &str) -> Result<ChatTemplate, ServeError> {
         let config = TokenizerConfig { kind: TokenizerKind::Byte, end_of_text: true, ..TokenizerConfig::default() };
@@ -189,7 +191,9 @@ mod tests {
     #[test]
     fn blocks_take_their_lines_with_them_and_strings_have_pythons_methods() {
         let messages = [json!({"role": "user", "content": " 你好 "}), json!({"role": "assistant", "content": "hi"})];
-        let expected = "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\nhi<|im_end|>\n<|im_start|>assistant\n";
+        // What Jinja itself makes of it, with trim_blocks and lstrip_blocks.
+        let expected =
+            "    <|im_start|>user\n你好<|im_end|>\n    <|im_start|>assistant\nhi<|im_end|>\n<|im_start|>assistant\n";
         assert_eq!(render(CHATML, &messages).expect("sound"), expected);
     }
 

@@ -13,7 +13,7 @@ pub struct Choice {
     shown: usize,
     /// Bytes that the tokens so far stand for.
     made: usize,
-    /// Characters that have begun before the next token, those of an echoed prompt among them.
+    /// Characters that have begun in the tokens so far, those of an echoed prompt among them.
     offset: usize,
     /// Tokens whose text is not certain yet, each with the bytes before it.
     held: Vec<(usize, TokenEntry)>,
@@ -64,10 +64,11 @@ impl Choice {
             return;
         }
         let id = token.sampled.token;
-        let entry = self.entry(token);
+        let bytes = tokenizer.token_bytes(id);
+        let entry = self.entry(token, bytes);
         self.held.push((self.made, entry));
-        self.made += tokenizer.byte_len(id);
-        self.offset += characters(tokenizer.token_bytes(id));
+        self.made += bytes.len();
+        self.offset += characters(bytes);
     }
 
     /// Takes text that is certain, with the tokens that begin in it.
@@ -85,17 +86,17 @@ impl Choice {
             tokens.extend(held.into_iter().map(|(_, entry)| entry));
         }
         if let (Told::AllTokens, Some(stop)) = (self.told, &text.stop_token) {
-            tokens.push(self.entry(stop));
+            tokens.push(self.entry(stop, &[]));
         }
         let made = text.tokens + usize::from(text.stop_token.is_some());
         let ending = Ending { reason: text.finish, cutoff, stop_text: text.stop_text.clone(), tokens: made };
         (Piece { text: String::new(), tokens }, ending)
     }
 
-    fn entry(&self, token: &GeneratedToken) -> TokenEntry {
+    fn entry(&self, token: &GeneratedToken, bytes: &[u8]) -> TokenEntry {
         TokenEntry {
             id: token.sampled.token,
-            text_offset: self.offset,
+            text_offset: begin_of(bytes, self.offset),
             logprob: Some(token.sampled.logprob),
             top: token.top_logprobs.clone(),
         }
@@ -127,6 +128,13 @@ impl Ending {
             (FinishReason::Interrupted, Some(Cutoff::Shutdown) | None) => "shutdown",
         }
     }
+}
+
+/// Where a token of these bytes begins in a text, after tokens in which so many characters have begun: one that goes on with a
+/// character begins where that does.
+pub fn begin_of(bytes: &[u8], characters: usize) -> usize {
+    let goes_on = bytes.first().is_some_and(|byte| byte & 0xc0 == 0x80);
+    characters.saturating_sub(usize::from(goes_on))
 }
 
 /// How many characters begin in some bytes of UTF-8.
@@ -169,7 +177,7 @@ mod tests {
         };
         push(&mut choice, "猫a".as_bytes());
         let piece = choice.show("猫a".into());
-        assert_eq!(offsets(&piece), [(0xe7, 10), (0x8c, 11), (0xab, 11), (97, 11)]);
+        assert_eq!(offsets(&piece), [(0xe7, 10), (0x8c, 10), (0xab, 10), (97, 11)]);
         push(&mut choice, b"\n#");
         let (piece, ending) = choice.end(&finished(FinishReason::StopText, None), None);
         assert_eq!((offsets(&piece), ending.reason(), ending.detail()), (vec![], "stop", "stop_text"));

@@ -9,6 +9,9 @@ pub enum ServeError {
     /// Of a model, its tokenizer or its checkpoint.
     #[error(transparent)]
     Model(#[from] tril::Error),
+    /// A checkpoint is being written.
+    #[error("{}: the checkpoint changes while it is read; try again once whoever writes it is done", .0.display())]
+    Moving(PathBuf),
     /// The address cannot be listened at.
     #[error("{host}:{port}: {source}; name another with --host and --port, or --port 0 for any that is free")]
     Address {

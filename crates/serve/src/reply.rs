@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tril::infer::TokenLogprob;
 use tril::{GeneratedText, GeneratedToken};
 
-use crate::choice::{Choice, Ending, Piece, Told, characters};
+use crate::choice::{Choice, Ending, Piece, Told, begin_of, characters};
 use crate::job::{Cutoff, Job, JobEvent, JobEvents, JobPrompt};
 use crate::logprobs::{TokenEntry, as_lists, as_objects};
 use crate::sampling::Delivery;
@@ -148,11 +148,13 @@ impl Progress {
         if let Some(scores) = scores {
             let tokenizer = self.answer.model.model().tokenizer();
             let scores = std::iter::once(None).chain(scores.iter().map(Some));
-            let mut text_offset = 0;
+            let mut begun = 0;
             for (id, score) in ids.iter().zip(scores) {
+                let bytes = tokenizer.token_bytes(*id);
+                let (text_offset, logprob) = (begin_of(bytes, begun), score.map(|score| score.logprob));
                 let top = score.map_or_else(Vec::new, |score| score.top_logprobs.clone());
-                tokens.push(TokenEntry { id: *id, text_offset, logprob: score.map(|score| score.logprob), top });
-                text_offset += characters(tokenizer.token_bytes(*id));
+                tokens.push(TokenEntry { id: *id, text_offset, logprob, top });
+                begun += characters(bytes);
             }
         }
         Piece { text: text.clone(), tokens }

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use tril::model::checkpoint::WEIGHTS;
+use tril::train::RunDir;
 use tril::{ComputeDevice, Model};
 
 use crate::chat_template::ChatTemplate;
@@ -32,33 +34,24 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
-    /// Opens the checkpoint that a path stands for, and starts its worker. The weights stay in memory: what happens to the
-    /// checkpoint afterwards changes no answer.
-    ///
-    /// - open: opens the checkpoint
+    /// Opens the best checkpoint of the run at a path, or the checkpoint at it, and starts its worker. The weights stay in
+    /// memory: what happens to the checkpoint afterwards changes no answer.
     ///
     /// # Errors
-    /// Of `open`; [`ServeError::Template`] for a chat template that cannot be read.
-    pub fn open<E: From<ServeError>>(
-        name: String,
-        device: &ComputeDevice,
-        limits: &Limits,
-        mut open: impl FnMut() -> Result<Model, E>,
-    ) -> Result<Self, E> {
-        let hash = |model: &Model| {
-            tril::train::model_sha256(model.path()).map_err(|error| ServeError::from(tril::Error::from(error)))
-        };
-        let mut model = open()?;
-        let mut sha256 = hash(&model)?;
+    /// As [`Model::open`]; [`ServeError::Template`] for a chat template that cannot be read; [`ServeError::Moving`] for a
+    /// checkpoint that does not stay the same while it is read.
+    pub fn open(name: String, path: &Path, device: &ComputeDevice, limits: &Limits) -> Result<Self, ServeError> {
         for _ in 0..ATTEMPTS {
-            // The hash is that of what was read if both stayed the same around it.
-            model = open()?;
-            let after = hash(&model)?;
-            if std::mem::replace(&mut sha256, after.clone()) == after {
-                break;
+            let dir = RunDir::find_checkpoint(path).map_err(tril::Error::from)?;
+            let before = stamp(&dir);
+            let model = Model::open(path, device)?;
+            let sha256 = tril::train::model_sha256(model.path()).map_err(tril::Error::from)?;
+            // The hash is that of what was read if the file stayed the same around both.
+            if model.path() == dir && stamp(&dir) == before {
+                return Self::start(name, model, sha256, device, limits);
             }
         }
-        Ok(Self::start(name, model, sha256, device, limits)?)
+        Err(ServeError::Moving(path.to_owned()))
     }
 
     fn start(
@@ -155,9 +148,15 @@ impl ServedModel {
     }
 }
 
+/// What changes when the weights in a directory do.
+fn stamp(dir: &Path) -> Option<(u64, SystemTime)> {
+    let file = std::fs::metadata(dir.join(WEIGHTS)).ok()?;
+    Some((file.len(), file.modified().ok()?))
+}
+
 /// When the weights in a directory were written.
 fn modified(dir: &Path) -> u64 {
-    let time = std::fs::metadata(dir.join(tril::model::checkpoint::WEIGHTS)).and_then(|file| file.modified());
+    let time = std::fs::metadata(dir.join(WEIGHTS)).and_then(|file| file.modified());
     let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |time| time.as_secs())
 }

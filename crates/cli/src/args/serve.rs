@@ -36,9 +36,9 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     #[command(flatten)]
-    pub limits: LimitArgs,
-    #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 #[derive(Debug, Args)]
