@@ -112,7 +112,8 @@ impl<'a> FineTuning<'a> {
         self.check_model()?;
         self.check_tokenizer()?;
         let draft = self.merged(self.defaults())?;
-        let steps = fitting_steps(&draft, train_tokens);
+        let is_given = matches!(self.given.get("train"), Some(Value::Table(fields)) if fields.contains_key("steps"));
+        let steps = if is_given { draft.train.steps } else { fitting_steps(&draft, train_tokens) };
         let interval = steps.div_ceil(8).max(1);
         let train = TrainConfig { steps, eval_interval: interval, checkpoint_interval: interval, ..draft.train };
         let sample = SampleConfig { interval: steps.div_ceil(4).max(1), ..draft.sample };
@@ -340,6 +341,10 @@ mod tests {
         same.set_all(&["tokenizer.end_of_text=true", "train.steps=7"]).expect("sound");
         let recipe = same.recipe(10_000).expect("the recipe of the model itself");
         assert_eq!((recipe.train.steps, recipe.train.eval_interval, recipe.optimizer.learning_rate), (7, 3, 2e-3));
+        let mut few = FineTuning::of(&model);
+        few.set("train.steps=7").expect("sound");
+        let recipe = few.recipe(10_000).expect("sound");
+        assert_eq!((recipe.train.eval_interval, recipe.optimizer.warmup_steps), (1, 0), "by the steps that are given");
 
         for (item, expected) in [
             ("model.n_layers=3", "model.n_layers = 3, but "),
