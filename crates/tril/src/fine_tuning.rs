@@ -31,6 +31,21 @@ const DERIVED: [&str; 4] = ["vocab_size", "n_kv_heads", "d_head", "d_ff"];
 
 /// A run to be begun from a model. Its shape and its tokenizer are the model's; what is not given has a default that suits
 /// a model that has learnt much already: two or three passes over the text, by AdamW at a low rate.
+///
+/// ```no_run
+/// use std::sync::atomic::AtomicBool;
+/// use tril::train::LoraConfig;
+/// use tril::{ComputeDevice, ExistingRun, FineTuning, Model, Quiet};
+///
+/// # fn main() -> Result<(), tril::Error> {
+/// let model = Model::open("runs/tales", &ComputeDevice::cpu())?;
+/// let mut tuning = FineTuning::of(&model).with_lora(LoraConfig { rank: 8, alpha: 0.0 });
+/// tuning.set_all(&["data.source=notes.txt", "train.steps=300"])?;
+/// let mut training = tuning.begin("runs/notes", ExistingRun::Keep)?;
+/// training.train(&mut Quiet, &AtomicBool::new(false))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct FineTuning<'a> {
     model: &'a Model,
