@@ -1,14 +1,15 @@
 //! A run that begins from a model keeps its shape and tokenizer, and refuses what contradicts them.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::{ComputeDevice, Document, Quiet};
-use std::sync::atomic::AtomicBool;
 
 fn corpus(text: &str) -> Corpus {
     Corpus::new("x", vec![Document::new("x", text)])
 }
 
-/// A model that has seen ten steps.
+/// A model that has seen six steps.
 fn model(dir: &Path) -> Model {
     let mut recipe = Recipe::shipped("smoke").expect("shipped");
     recipe.set_all(&["data.validation_fraction=0.1", "tokenizer.end_of_text=true"]).expect("sound");
