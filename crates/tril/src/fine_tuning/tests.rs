@@ -50,7 +50,7 @@ fn the_models_shape_and_tokenizer_are_kept_and_what_contradicts_them_is_refused_
 
     for (item, expected) in [
         ("model.n_layers=3", "model.n_layers = 3, but "),
-        ("model.norm_eps=1e-6", "model.norm_eps = 1e-6, but "),
+        ("model.norm_eps=1e-6", "model.norm_eps = 0.000001, but "),
         ("tokenizer.kind=byte", "tokenizer.kind = \"byte\", but "),
         ("train.seq_len=17", "train.seq_len = 17 is longer than the 16 positions"),
         ("lora.alpha=3", "lora.alpha = 3 without a lora.rank"),
