@@ -12,6 +12,10 @@ use super::test_dir::*;
 const TUNE: &str = "train --from run --data other.txt --out tuned --verbose --set data.validation_fraction=0.2 \
     --set sample.max_tokens=5";
 
+/// What would hang on the number of steps.
+const FIXED: &str = "--set train.dropout=0.1 --set train.eval_interval=3 --set train.checkpoint_interval=4 \
+    --set sample.interval=0 --set optimizer.decay_steps=12 --set optimizer.warmup_steps=2";
+
 const LORA: &str = "--lora 3,6";
 
 /// With a run and another text.
@@ -152,9 +156,7 @@ fn every_checkpoint_of_low_rank_factors_is_a_whole_model_that_other_commands_tak
 fn a_tuned_run_ends_in_the_same_bits_on_any_number_of_threads_and_after_it_was_stopped() {
     for (name, flags) in [("all weights", ""), ("low-rank factors", LORA)] {
         let (test_dir, through) = (with_run(), with_run());
-        let flags = format!(
-            "{flags} --set train.dropout=0.1 --set train.eval_interval=3 --set train.checkpoint_interval=4 --set sample.interval=0 --set optimizer.decay_steps=12 --set optimizer.warmup_steps=2"
-        );
+        let flags = format!("{flags} {FIXED}");
         let expected = hashes(&through.stdout(&format!("{TUNE} {flags} --steps 12 --threads 1")));
         test_dir.stdout(&format!("{TUNE} {flags} --steps 5 --threads 3"));
         // The model that it began from is needed no more.
