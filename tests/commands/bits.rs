@@ -14,7 +14,7 @@ const WIDE: &str = "train --verbose smoke.toml --data text.txt --out run --set d
     --set model.d_model=96 --set model.max_seq_len=32 --set train.seq_len=32 --set train.batch_size=12 \
     --set train.steps=5 --set train.dropout=0.1 --set sample.interval=0 --set sample.max_tokens=1";
 
-const GPT2: &str = "--set model.positions=learned --set model.window=0 --set model.norm=layer \
+pub const GPT2: &str = "--set model.positions=learned --set model.window=0 --set model.norm=layer \
     --set model.norm_bias=true --set model.mlp=gelu_tanh --set model.qkv_bias=true --set model.output_bias=true \
     --set model.mlp_bias=true";
 

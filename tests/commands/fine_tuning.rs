@@ -5,12 +5,16 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::bits::{hashes, sha256};
+use super::bits::{GPT2, hashes, sha256};
 use super::test_dir::*;
 
 /// From the run that [`TestDir::with_run`] holds, on another text that has no character which the first one lacks.
 const TUNE: &str = "train --from run --data other.txt --out tuned --verbose --set data.validation_fraction=0.2 \
     --set sample.max_tokens=5";
+
+/// What would hang on the number of steps.
+const FIXED: &str = "--set train.dropout=0.1 --set train.eval_interval=3 --set train.checkpoint_interval=4 \
+    --set sample.interval=0 --set optimizer.decay_steps=12 --set optimizer.warmup_steps=2";
 
 const LORA: &str = "--lora 3,6";
 
@@ -152,8 +156,7 @@ fn every_checkpoint_of_low_rank_factors_is_a_whole_model_that_other_commands_tak
 fn a_tuned_run_ends_in_the_same_bits_on_any_number_of_threads_and_after_it_was_stopped() {
     for (name, flags) in [("all weights", ""), ("low-rank factors", LORA)] {
         let (test_dir, through) = (with_run(), with_run());
-        let flags =
-            format!("{flags} --set train.dropout=0.1 --set train.eval_interval=3 --set optimizer.decay_steps=12");
+        let flags = format!("{flags} {FIXED}");
         let expected = hashes(&through.stdout(&format!("{TUNE} {flags} --steps 12 --threads 1")));
         test_dir.stdout(&format!("{TUNE} {flags} --steps 5 --threads 3"));
         // The model that it began from is needed no more.
@@ -194,4 +197,66 @@ fn a_run_that_replaces_a_tuned_one_leaves_nothing_of_it() {
         Tree::read(&test_dir.path("tuned")).0.keys().map(|path| path.display().to_string()).collect();
     let stale = ["from.json", "lora.safetensors", "metrics.csv", "events.out.tfevents.tril"];
     assert!(!names.iter().any(|name| stale.iter().any(|stale| name.ends_with(stale))), "{names:?}");
+}
+
+/// The names of GPT-2's parameters in Hugging Face layout by ours.
+fn gpt2_name(path: &str) -> String {
+    let names = [
+        ("token_embedding", "wte"),
+        ("position_embedding", "wpe"),
+        ("blocks.", "h."),
+        ("attention_norm.", "ln_1."),
+        ("mlp_norm.", "ln_2."),
+        ("final_norm.", "ln_f."),
+        ("attention.qkv", "attn.c_attn"),
+        ("attention.output", "attn.c_proj"),
+        ("mlp.up", "mlp.c_fc"),
+        ("mlp.down", "mlp.c_proj"),
+        (".gain", ".weight"),
+    ];
+    names.iter().fold(format!("transformer.{path}"), |path, (ours, theirs)| path.replace(ours, theirs))
+}
+
+#[test]
+fn a_model_in_hugging_face_layout_is_as_good_as_a_checkpoint_and_told_by_the_same_hash() {
+    let test_dir = TestDir::new();
+    test_dir.stdout(&format!("{TRAIN} {GPT2}"));
+    let last = checkpoint(&test_dir.path("run"), "last");
+    let tensors = tril_model::tensor_file::read_tensors(&last.join("model.safetensors")).expect("tensors");
+    let tensors: Vec<_> = tensors
+        .into_iter()
+        .map(|(path, (shape, values))| (gpt2_name(&path), burn::tensor::TensorData::new(values, shape)))
+        .collect();
+    fs::create_dir(test_dir.path("hf")).expect("a directory");
+    test_dir.write("hf/model.safetensors", tril_model::tensor_file::tensors_to_bytes(&tensors).expect("bytes"));
+    fs::copy(last.join("tokenizer.json"), test_dir.path("hf/tokenizer.json")).expect("copied");
+    let vocab_size = text().chars().collect::<std::collections::BTreeSet<char>>().len();
+    test_dir.write(
+        "hf/config.json",
+        format!(
+            "{{\"model_type\": \"gpt2\", \"vocab_size\": {vocab_size}, \"n_positions\": 16, \"n_embd\": 16, \"n_layer\": 2, \"n_head\": 2}}"
+        ),
+    );
+    for from in ["hf", "run/step-000006"] {
+        test_dir.stdout(&format!(
+            "{} {LORA} --steps 3 --force",
+            TUNE.replace("from run", &format!("from {from}")).replace("other", "text")
+        ));
+        let origin: Value = serde_json::from_str(&test_dir.read("tuned/from.json")).expect("JSON");
+        assert_eq!(origin["path"], from);
+        assert_eq!(origin["weights_sha256"], sha256(&last.join("model.safetensors")), "{from}");
+        assert_eq!(origin["tokenizer_sha256"], sha256(&last.join("tokenizer.json")), "{from}");
+    }
+    let both = ["tuned", "again"].map(|out| {
+        let from = if out == "tuned" { "hf" } else { "run/step-000006" };
+        let train = format!(
+            "train --from {from} --data text.txt --out {out} --force --verbose --steps 3 --set sample.max_tokens=5"
+        );
+        hashes(&test_dir.stdout(&train))
+    });
+    assert_eq!(both[0], both[1], "the same weights learn the same");
+    assert_says(
+        &test_dir.refused("train --from hf --data text.txt --set tokenizer.kind=char"),
+        &["tokenizer.kind = \"char\""],
+    );
 }

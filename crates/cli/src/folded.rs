@@ -77,10 +77,16 @@ impl Folder {
     }
 }
 
+/// Whether a line is one to be typed.
+fn is_command(line: &str) -> bool {
+    COMMANDS.iter().any(|command| line.starts_with(command))
+}
+
 /// Whether a line goes on with the sentence of the one before it; a note between brackets is over with the second of them.
 fn continues(before: &str, line: &str) -> bool {
     let text = line.trim();
-    text.starts_with(char::is_lowercase) && label_end(text).is_none() && !before.trim_end().ends_with(']')
+    let is_prose = text.starts_with(char::is_lowercase) && label_end(text).is_none() && !is_command(text);
+    is_prose && !before.trim_end().ends_with(']')
 }
 
 fn fold_line(line: &str, width: usize) -> String {
@@ -89,7 +95,7 @@ fn fold_line(line: &str, width: usize) -> String {
     }
     let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
     // A command that is folded can still be copied into a shell.
-    let is_command = COMMANDS.iter().any(|command| text.starts_with(command));
+    let is_command = is_command(text);
     let (columns, between) = if is_command { (width - 2, " \\\n") } else { (width, "\n") };
     let indent = " ".repeat(indent(text).min(width / 2));
     let options = Options::new(columns)
@@ -226,6 +232,8 @@ mod tests {
         let prose = "Not shown: anything about cases that were not tried, another text, and whether\nthe predictions are good.\n";
         let folded = "Not shown: anything about cases that\nwere not tried, another text, and\nwhether the predictions are good.\n";
         assert_eq!(fold(prose, Some(38)), folded);
+        let examples = "  tril train --from runs/tales  # another run's weights\n  tril train --resume runs/notes\n";
+        assert!(fold(examples, Some(40)).ends_with("\n  tril train --resume runs/notes\n"));
         let table = "one and a cell that is very long, too long   1\ntwo   2\n";
         assert_eq!(fold(table, Some(30)), "one and a cell that is very\n  long, too long   1\ntwo   2\n");
     }

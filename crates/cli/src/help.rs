@@ -29,6 +29,7 @@ const EXAMPLES: [(&str, &str); 22] = [
         "train",
         "  tril train                                     # the default recipe, on embedded stories
   tril train --data notes.txt --out runs/notes   # your own text
+  tril train --from runs/tales --data notes.txt  # from another run's weights
   tril train --resume runs/notes --set train.steps=2000",
     ),
     (

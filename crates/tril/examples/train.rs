@@ -55,7 +55,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut training = Training::resume(&run, &ResumeChanges::default(), &device)?;
     println!("resumed at step {}", training.step());
     match training.train(&mut Watch { stop_at: u64::MAX, stop: &stop }, &stop)? {
-        TrainOutcome::Finished { evaluation, .. } => println!("finished with a loss of {:.4}", evaluation.loss),
+        TrainOutcome::Finished { evaluation, .. } | TrainOutcome::NoProgress { evaluation, .. } => {
+            println!("finished with a loss of {:.4}", evaluation.loss);
+        }
         TrainOutcome::Stopped { step, .. } => println!("stopped at step {step}"),
     }
     let completion = training.model()?.generate(training.sample().clone())?;

@@ -1,6 +1,8 @@
 //! A new run that begins from the weights and the tokenizer of a model, whatever that was opened from.
 
 mod origin;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -19,6 +21,8 @@ pub use origin::Origin;
 
 /// Tokens of a step where nothing else is said.
 const STEP_TOKENS: usize = 1024;
+/// Pieces that a batch is computed in where nothing else is said: the first of these that divides it.
+const PIECES: [usize; 3] = [4, 2, 1];
 /// Windows are no longer than this where nothing else is said: more takes memory.
 const LONGEST_WINDOW: usize = 256;
 /// AdamW's highest rate for all parameters, times the width of the model: wider models take smaller steps.
@@ -31,6 +35,21 @@ const DERIVED: [&str; 4] = ["vocab_size", "n_kv_heads", "d_head", "d_ff"];
 
 /// A run to be begun from a model. Its shape and its tokenizer are the model's; what is not given has a default that suits
 /// a model that has learnt much already: two or three passes over the text, by AdamW at a low rate.
+///
+/// ```no_run
+/// use std::sync::atomic::AtomicBool;
+/// use tril::train::LoraConfig;
+/// use tril::{ComputeDevice, ExistingRun, FineTuning, Model, Quiet};
+///
+/// # fn main() -> Result<(), tril::Error> {
+/// let model = Model::open("runs/tales", &ComputeDevice::cpu())?;
+/// let mut tuning = FineTuning::of(&model).with_lora(LoraConfig { rank: 8, alpha: 0.0 });
+/// tuning.set_all(&["data.source=notes.txt", "train.steps=300"])?;
+/// let mut training = tuning.begin("runs/notes", ExistingRun::Keep)?;
+/// training.train(&mut Quiet, &AtomicBool::new(false))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct FineTuning<'a> {
     model: &'a Model,
@@ -112,9 +131,20 @@ impl<'a> FineTuning<'a> {
         self.check_model()?;
         self.check_tokenizer()?;
         let draft = self.merged(self.defaults())?;
-        let steps = fitting_steps(&draft, train_tokens);
+        let steps = if self.field("train", "steps").is_some() {
+            draft.train.steps
+        } else {
+            fitting_steps(&draft, train_tokens)
+        };
+        let pieces = PIECES.into_iter().find(|pieces| draft.train.batch_size.is_multiple_of(*pieces)).unwrap_or(1);
         let interval = steps.div_ceil(8).max(1);
-        let train = TrainConfig { steps, eval_interval: interval, checkpoint_interval: interval, ..draft.train };
+        let train = TrainConfig {
+            steps,
+            micro_batches: pieces,
+            eval_interval: interval,
+            checkpoint_interval: interval,
+            ..draft.train
+        };
         let sample = SampleConfig { interval: steps.div_ceil(4).max(1), ..draft.sample };
         let warmup_steps = (steps / 20).min(100);
         let optimizer = OptimizerConfig { warmup_steps, ..draft.optimizer };
@@ -209,12 +239,18 @@ impl<'a> FineTuning<'a> {
         Beginning::from_parts(recipe, self.model.gpt().as_ref().clone(), text, tokenizer, bounds)
     }
 
+    /// A field that is given.
+    fn field(&self, section: &str, name: &str) -> Option<&Value> {
+        self.given.get(section)?.get(name)
+    }
+
     /// What is used where nothing is given, but for what depends on the length of the text.
     fn defaults(&self) -> Recipe {
         let config = self.model.config();
         let seq_len = config.max_seq_len.min(LONGEST_WINDOW);
         let batch_size = (STEP_TOKENS / seq_len).clamp(4, 32).next_multiple_of(4);
-        let is_lora = matches!(self.given.get("lora"), Some(Value::Table(fields)) if fields.get("rank") != Some(&Value::Integer(0)) && fields.contains_key("rank"));
+        let rank = self.field("lora", "rank").and_then(Value::as_integer);
+        let is_lora = rank.is_some_and(|rank| rank > 0);
         let rate = RATE_BY_WIDTH / config.d_model as f64 * if is_lora { LORA_RATE } else { 1.0 };
         let path = self.model.path().join(checkpoint::TOKENIZER);
         let path = if path.is_file() { path } else { self.model.path().to_owned() };
@@ -226,7 +262,7 @@ impl<'a> FineTuning<'a> {
                 ..TokenizerConfig::default()
             },
             model: config.clone(),
-            train: TrainConfig { batch_size, seq_len, micro_batches: 4, ..TrainConfig::default() },
+            train: TrainConfig { batch_size, seq_len, micro_batches: PIECES[0], ..TrainConfig::default() },
             optimizer: OptimizerConfig {
                 kind: OptimizerKind::Adamw,
                 learning_rate: rate,
@@ -337,88 +373,4 @@ pub(crate) fn check_fresh(lora: &LoraConfig) -> Result<(), TrainError> {
         "lora.rank = {}: low-rank factors are added to the matrices of a model that has learnt something; begin from a checkpoint, or set lora.rank=0",
         lora.rank
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{ComputeDevice, Document, Quiet};
-    use std::sync::atomic::AtomicBool;
-
-    fn corpus(text: &str) -> Corpus {
-        Corpus::new("x", vec![Document::new("x", text)])
-    }
-
-    /// A model that has seen ten steps.
-    fn model(dir: &Path) -> Model {
-        let mut recipe = Recipe::shipped("smoke").expect("shipped");
-        recipe.set_all(&["data.validation_fraction=0.1", "tokenizer.end_of_text=true"]).expect("sound");
-        let text = "some words, and others. ".repeat(40);
-        let documents = (0..4).map(|i| Document::new(format!("{i}"), text.clone())).collect();
-        let corpus = Corpus::new("x", documents);
-        let device = ComputeDevice::cpu();
-        let mut training = Training::begin_on(&corpus, recipe, dir, ExistingRun::Keep, &device).expect("begun");
-        training.train(&mut Quiet, &AtomicBool::new(false)).expect("trained");
-        Model::open(dir, &device).expect("opened")
-    }
-
-    #[test]
-    fn the_models_shape_and_tokenizer_are_kept_and_what_contradicts_them_is_refused_by_field() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let model = model(&dir.path().join("base"));
-        let recipe = FineTuning::of(&model).recipe(10_000).expect("sound");
-        assert_eq!(recipe.model, *model.config());
-        assert_eq!(recipe.tokenizer.kind, TokenizerKind::File);
-        assert_eq!((recipe.train.batch_size, recipe.train.seq_len), (32, 16));
-        assert_eq!(recipe.train.steps, 59, "three passes over 10,000 tokens, 512 a step");
-
-        let error = FineTuning::of(&model).with_recipe("smoke").expect("sound").recipe(10_000);
-        let error = error.expect_err("no end of text there").to_string();
-        assert!(error.starts_with("tokenizer.end_of_text = false, but the tokenizer of "), "{error}");
-        let mut same = FineTuning::of(&model).with_recipe("smoke").expect("sound");
-        same.set_all(&["tokenizer.end_of_text=true", "train.steps=7"]).expect("sound");
-        let recipe = same.recipe(10_000).expect("the recipe of the model itself");
-        assert_eq!((recipe.train.steps, recipe.train.eval_interval, recipe.optimizer.learning_rate), (7, 3, 2e-3));
-
-        for (item, expected) in [
-            ("model.n_layers=3", "model.n_layers = 3, but "),
-            ("model.norm_eps=1e-6", "model.norm_eps = 1e-6, but "),
-            ("tokenizer.kind=byte", "tokenizer.kind = \"byte\", but "),
-            ("train.seq_len=17", "train.seq_len = 17 is longer than the 16 positions"),
-            ("lora.alpha=3", "lora.alpha = 3 without a lora.rank"),
-        ] {
-            let mut tuning = FineTuning::of(&model);
-            tuning.set(item).expect("a field");
-            let error = tuning.recipe(10_000).expect_err(item).to_string();
-            assert!(error.starts_with(expected), "{error}");
-        }
-        let error = FineTuning::of(&model).set("train.step=1").expect_err("no such field").to_string();
-        assert!(error.contains("did you mean `steps`?"), "{error}");
-    }
-
-    #[test]
-    fn an_end_that_was_learnt_before_is_kept_where_the_new_text_has_none_and_a_prompt_begins_as_the_new_text() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let model = model(&dir.path().join("base"));
-        let end = model.tokenizer().end_of_text().expect("an end");
-        assert_eq!(model.tokenizer().encode_prompt("").expect("ids"), [end]);
-        let whole = Corpus { has_documents: false, ..corpus(&"other words and some. ".repeat(40)) };
-        let mut tuning = FineTuning::of(&model);
-        tuning.set("train.steps=2").expect("sound");
-        let mut training = tuning.begin_on(&whole, dir.path().join("new"), ExistingRun::Keep).expect("begun");
-        training.train(&mut Quiet, &AtomicBool::new(false)).expect("trained");
-        let tuned = Model::open(dir.path().join("new"), &ComputeDevice::cpu()).expect("opened");
-        assert_eq!(tuned.tokenizer().end_of_text(), Some(end));
-        assert_ne!(tuned.tokenizer().encode_prompt("").expect("ids"), [end]);
-        assert_eq!(tuned.tokenizer().to_json().expect("JSON"), model.tokenizer().to_json().expect("JSON"));
-    }
-
-    #[test]
-    fn low_rank_factors_need_a_model_to_be_added_to() {
-        let mut recipe = Recipe::shipped("smoke").expect("shipped");
-        recipe.set("lora.rank=2").expect("a field");
-        let begun = Training::begin(recipe, "nowhere", ExistingRun::Keep, &ComputeDevice::cpu());
-        let error = begun.err().expect("refused").to_string();
-        assert!(error.contains("lora.rank = 2") && error.contains("checkpoint"), "{error}");
-    }
 }
