@@ -2,11 +2,13 @@
 //! library's ids without what its calls cost.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use serde_json::Value;
 use tokenizers::ModelWrapper;
 
 use super::build::{N_BYTES, byte_alphabet};
+use super::words::WordHasher;
 
 /// A longer word is left to the library, whose queue of pairs is better there.
 const MAX_WORD_BYTES: usize = 256;
@@ -17,7 +19,7 @@ pub(super) struct Pairs {
     /// The ids of the bytes.
     bytes: [u32; N_BYTES],
     /// Two ids that become one: in which order, and which. A merge that was learnt earlier goes first.
-    merges: HashMap<(u32, u32), Merge>,
+    merges: HashMap<u64, Merge, BuildHasherDefault<WordHasher>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +46,7 @@ impl Pairs {
         }
         // The library tells its merges in a file alone.
         let file = serde_json::to_value(model).ok()?;
-        let mut merges = HashMap::new();
+        let mut merges = HashMap::default();
         for (rank, merge) in (0..).zip(file.get("merges")?.as_array()?) {
             let (first, second) = match merge {
                 Value::String(merge) => merge.split_once(' ')?,
@@ -55,7 +57,7 @@ impl Pairs {
                 _ => return None,
             };
             let id = *vocab.get(&format!("{first}{second}"))?;
-            merges.insert((*vocab.get(first)?, *vocab.get(second)?), Merge { rank, id });
+            merges.insert(key(*vocab.get(first)?, *vocab.get(second)?), Merge { rank, id });
         }
         Some(Self { bytes, merges })
     }
@@ -87,8 +89,13 @@ impl Pairs {
     }
 
     fn merge(&self, first: u32, second: u32) -> Option<Merge> {
-        self.merges.get(&(first, second)).copied()
+        self.merges.get(&key(first, second)).copied()
     }
+}
+
+/// Two ids as one number.
+fn key(first: u32, second: u32) -> u64 {
+    u64::from(first) << 32 | u64::from(second)
 }
 
 #[cfg(test)]

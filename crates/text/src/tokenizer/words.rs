@@ -131,7 +131,7 @@ impl WordCache {
 /// A hash of short texts that is quick and need not withstand malice: a slow map is all that could come of it, and the map
 /// is small.
 #[derive(Default)]
-struct WordHasher(u64);
+pub(super) struct WordHasher(u64);
 
 impl Hasher for WordHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -145,6 +145,10 @@ impl Hasher for WordHasher {
 
     fn write_u8(&mut self, byte: u8) {
         self.write(&[byte]);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
     fn finish(&self) -> u64 {
