@@ -8,6 +8,7 @@ mod check;
 mod chunks;
 mod encode;
 mod losses;
+mod pairs;
 mod table;
 mod words;
 
@@ -28,6 +29,7 @@ pub use build::byte_alphabet;
 use chunks::Cuts;
 pub use chunks::word_border;
 pub use losses::UnknownCharacters;
+use pairs::Pairs;
 use table::TokenTable;
 use words::WordCache;
 
@@ -390,7 +392,7 @@ impl Tokenizer {
             inner.get_vocab(false).keys().filter_map(single).collect()
         });
         let cuts = Cuts::of(&inner);
-        let words = (cuts == Cuts::BetweenWords).then(Arc::default);
+        let words = (cuts == Cuts::BetweenWords).then(|| Arc::new(WordCache::new(Pairs::of(&inner))));
         let drops_characters = alphabet.is_none() && losses::drops_characters(&inner);
         let unknown = losses::unknown_token(&inner);
         Ok(Self {

@@ -1,5 +1,5 @@
 //! Byte pairs of GPT-2's words, fast: the words are found by a table of character classes, and the ids of a word that has
-//! been seen before are looked up. What has not been seen the library encodes, so its ids are the library's.
+//! been seen before are looked up. What has not been seen is merged as the library merges it, or by the library.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,6 +7,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use regex_syntax::hir::{Class, HirKind};
+
+use super::pairs::Pairs;
 
 /// Longer words are not remembered: there are many of them, and each is rare.
 const MAX_WORD_BYTES: usize = 48;
@@ -81,8 +83,11 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 type Seen = HashMap<Box<str>, Box<[u32]>, BuildHasherDefault<WordHasher>>;
 
 /// Words that have been seen with a vocabulary: a map for each thread that encodes at a time, so that none waits.
-#[derive(Default)]
-pub(super) struct WordCache(Mutex<Vec<Seen>>);
+pub(super) struct WordCache {
+    free: Mutex<Vec<Seen>>,
+    /// How a word that has not been seen is encoded; where there is none, the library does it.
+    pairs: Option<Pairs>,
+}
 
 impl fmt::Debug for WordCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,11 +96,16 @@ impl fmt::Debug for WordCache {
 }
 
 impl WordCache {
+    /// Of no word yet.
+    pub fn new(pairs: Option<Pairs>) -> Self {
+        Self { free: Mutex::default(), pairs }
+    }
+
     /// The ids of a text.
     ///
-    /// - of_word: the ids of a word by itself
+    /// - of_word: what the library says of a word by itself
     pub fn encode<E>(&self, text: &str, of_word: impl Fn(&str) -> Result<Vec<u32>, E>) -> Result<Vec<u32>, E> {
-        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut seen = free.unwrap_or_default();
         let mut ids = Vec::with_capacity(text.len() / 3);
         for word in words(text) {
@@ -103,7 +113,8 @@ impl WordCache {
                 ids.extend_from_slice(known);
                 continue;
             }
-            let new = of_word(word)?;
+            let merged = self.pairs.as_ref().and_then(|pairs| pairs.encode(word));
+            let new = merged.map_or_else(|| of_word(word), Ok)?;
             ids.extend_from_slice(&new);
             if word.len() <= MAX_WORD_BYTES {
                 if seen.len() >= MAX_WORDS {
@@ -112,7 +123,7 @@ impl WordCache {
                 seen.insert(word.into(), new.into());
             }
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         Ok(ids)
     }
 }
@@ -120,7 +131,7 @@ impl WordCache {
 /// A hash of short texts that is quick and need not withstand malice: a slow map is all that could come of it, and the map
 /// is small.
 #[derive(Default)]
-struct WordHasher(u64);
+pub(super) struct WordHasher(u64);
 
 impl Hasher for WordHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -134,6 +145,10 @@ impl Hasher for WordHasher {
 
     fn write_u8(&mut self, byte: u8) {
         self.write(&[byte]);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
     fn finish(&self) -> u64 {
@@ -183,7 +198,7 @@ mod tests {
             let text = text.repeat(repeats) + &"longword".repeat(20) + text;
             assert_eq!(tokenizer.encode(&text).expect("encoded"), library(&text));
         }
-        let cache = WordCache::default();
+        let cache = WordCache::new(None);
         let count = std::cell::Cell::new(0);
         let of_word = |word: &str| {
             count.set(count.get() + 1);
