@@ -36,6 +36,14 @@ fn a_model_of_another_tool_is_imported_and_works_in_place_as_well_as_its_checkpo
     let message = test_dir.refused(&format!("import {foreign} mine"));
     assert_says(&message, &["mine", "already"]);
     test_dir.stdout(&format!("import {foreign} mine --force"));
+    // What somebody has downloaded is nobody else's to replace.
+    fs::create_dir(test_dir.path("theirs")).expect("a directory");
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        fs::copy(format!("{foreign}/{name}"), test_dir.path("theirs").join(name)).expect("copied");
+    }
+    assert_says(&test_dir.refused("import theirs theirs --force"), &["theirs", "already"]);
+    fs::copy(format!("{}/model.gguf", fixture("gguf")), test_dir.path("theirs.gguf")).expect("copied");
+    assert_says(&test_dir.refused("export mine theirs.gguf --format gguf --force"), &["theirs.gguf", "already"]);
     test_dir.stdout(&format!("import {foreign} shorter --max-seq-len 7"));
     let info: Value = serde_json::from_str(&test_dir.stdout("info shorter --json")).expect("JSON");
     assert_eq!(info["config"]["max_seq_len"], 7);

@@ -23,6 +23,11 @@ use crate::weights::{Described, load};
 use crate::{Opened, Source};
 use container::GgufFile;
 
+/// Whether this toolkit wrote a file, which its metadata say.
+pub(crate) fn is_export(path: &Path) -> bool {
+    GgufFile::read(path).is_ok_and(|file| file.text(&config::own_key()).is_some())
+}
+
 /// What the metadata of a file says, and nothing of its weights.
 pub(crate) fn describe(path: &Path) -> Result<Described, FormatError> {
     config::read(&GgufFile::read(path)?)

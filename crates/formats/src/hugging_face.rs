@@ -29,6 +29,11 @@ pub(crate) fn is_one(dir: &Path) -> bool {
         || serde_json::from_slice::<Value>(&bytes).is_ok_and(|config| config.get("model_type").is_some())
 }
 
+/// Whether this toolkit wrote a directory, which its config says.
+pub(crate) fn is_export(dir: &Path) -> bool {
+    Fields::read(&dir.join(checkpoint::CONFIG)).is_ok_and(|fields| fields.get(config::OWN_CONFIG).is_some())
+}
+
 /// What the config of a directory says, and nothing of its weights.
 pub(crate) fn describe(dir: &Path) -> Result<Described, FormatError> {
     config::read(&Fields::read(&dir.join(checkpoint::CONFIG))?)

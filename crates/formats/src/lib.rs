@@ -23,6 +23,6 @@ pub use export::{ExportFormat, ExportOptions, Exportable, ExportedFiles, check, 
 pub use form::{Architecture, Gelu};
 pub use hugging_face::load_gpt;
 pub use open::{
-    Opened, Source, StoredWeights, is_foreign, open, open_shortened, open_tokenizer, source, stored_weights,
+    Opened, Source, StoredWeights, is_export, is_foreign, open, open_shortened, open_tokenizer, source, stored_weights,
 };
 pub use weights::CACHE_SIZES;

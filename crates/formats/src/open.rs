@@ -58,6 +58,16 @@ pub fn is_foreign(path: &Path) -> bool {
     source(path) != Source::Checkpoint
 }
 
+/// Whether a path leads to a model of another tool that this toolkit wrote.
+#[must_use]
+pub fn is_export(path: &Path) -> bool {
+    match source(path) {
+        Source::HuggingFace => hugging_face::is_export(path),
+        Source::Gguf => gguf::is_export(path),
+        Source::Checkpoint => false,
+    }
+}
+
 /// Whether git-LFS has left its note there.
 fn is_pointer(path: &Path) -> bool {
     let is_small = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1024);

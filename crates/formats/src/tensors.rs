@@ -83,27 +83,33 @@ impl TensorStore {
         self.taken.insert(name.to_owned());
     }
 
-    /// Reads a tensor of this shape.
+    /// Finds a tensor of this shape, and reads nothing of it.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] without it, with another shape or a type that is not read; a file that cannot be read.
-    pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FormatError> {
+    /// [`FormatError::Damaged`] without it, or with another shape.
+    pub fn find(&self, name: &str, shape: &[usize]) -> Result<&StoredTensor, FormatError> {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(FormatError::damaged(
                 self.path(),
                 format!("it lacks `{name}`, which the model of its config has; restore it from a copy"),
             ));
         };
-        if tensor.shape != shape {
-            let StoredTensor { full_name, shape: found, .. } = tensor;
-            return Err(FormatError::damaged(
-                self.path_of(tensor),
-                format!(
-                    "`{full_name}` has shape {found:?}, but the config asks for {shape:?}; one of them is another model's"
-                ),
-            ));
+        if tensor.shape == shape {
+            return Ok(tensor);
         }
-        let values = self.read_stored(tensor)?;
+        let StoredTensor { full_name, shape: found, .. } = tensor;
+        let reason = format!(
+            "`{full_name}` has shape {found:?}, but the config asks for {shape:?}; one of them is another model's"
+        );
+        Err(FormatError::damaged(self.path_of(tensor), reason))
+    }
+
+    /// Reads a tensor of this shape.
+    ///
+    /// # Errors
+    /// As [`TensorStore::find`]; [`FormatError::Unsupported`] for a type that is not read; a file that cannot be read.
+    pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FormatError> {
+        let values = self.read_stored(self.find(name, shape)?)?;
         self.take(name);
         Ok(values)
     }

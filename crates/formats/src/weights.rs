@@ -101,6 +101,7 @@ fn check_size(config: &GptConfig, store: &TensorStore, config_path: &Path) -> Re
             ),
         ));
     }
+    memory::check("the weights, as f32", 4 * memory::parameter_count(config))?;
     memory::check(CACHE_SIZES, memory::cache_bytes(config))?;
     Ok(())
 }
@@ -153,7 +154,7 @@ struct LayoutSource {
 }
 
 impl LayoutSource {
-    /// Refuses a store that lacks something, or has something more: nothing is read before.
+    /// Refuses a store that lacks something, has it in another shape, or has something more: nothing is read before.
     fn check_names(&mut self) -> Result<(), FormatError> {
         let wanted: Vec<&Entry> = self.entries.values().flatten().collect();
         let lacking: Vec<&str> = wanted
@@ -171,6 +172,7 @@ impl LayoutSource {
                 ),
             ));
         }
+        wanted.iter().try_for_each(|entry| self.store.find(&entry.name, &entry.shape).map(|_| ()))?;
         let names: Vec<String> = wanted.iter().map(|entry| entry.name.clone()).collect();
         names.iter().for_each(|name| self.store.take(name));
         self.store.check_all_taken()

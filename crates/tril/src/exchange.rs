@@ -70,7 +70,9 @@ fn check_place(out: &Path, existing: ExistingFiles) -> Result<(), Error> {
     }
     let Ok(entries) = out.read_dir() else { return occupied() };
     let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let is_ours = names.iter().all(|name| WRITTEN.contains(&name.as_str()));
+    let is_known = names.iter().all(|name| WRITTEN.contains(&name.as_str()));
+    // A directory that somebody has downloaded has the same names.
+    let is_ours = is_known && (tril_formats::is_export(out) || !tril_formats::is_foreign(out));
     match existing {
         _ if names.is_empty() => Ok(()),
         ExistingFiles::Replace if is_ours => Ok(()),
@@ -85,7 +87,7 @@ fn check_file(out: &Path, existing: ExistingFiles) -> Result<(), Error> {
         Err(_) => Ok(()),
         Ok(metadata) if metadata.is_dir() => occupied(),
         Ok(metadata) if !metadata.is_file() => Ok(()),
-        Ok(_) if existing == ExistingFiles::Replace && tril_formats::is_foreign(out) => Ok(()),
+        Ok(_) if existing == ExistingFiles::Replace && tril_formats::is_export(out) => Ok(()),
         Ok(_) => occupied(),
     }
 }

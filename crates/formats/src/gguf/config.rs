@@ -88,7 +88,7 @@ pub(crate) fn read(file: &GgufFile) -> Result<Described, FormatError> {
 }
 
 /// Where this toolkit writes its own config.
-fn own_key() -> String {
+pub(super) fn own_key() -> String {
     OWN_CONFIG.replace('_', ".")
 }
 

@@ -244,6 +244,24 @@ mod tests {
     }
 
     #[test]
+    fn a_vocabulary_of_pieces_goes_out_as_it_came_in_and_one_that_merges_otherwise_is_refused() {
+        let file = file(&[]);
+        let mut tokenizer = json(&file).expect("a tokenizer");
+        let target = target_tokens(&tokenizer, 267).expect("it fits");
+        assert_eq!(Some(target.texts.as_slice()), file.texts("tokenizer.ggml.tokens"));
+        assert_eq!(file.metadata.get("tokenizer.ggml.token_type"), Some(&GgufValue::I32s(target.kinds)));
+        assert!(target.adds_start && target.adds_space);
+        assert_eq!(target.unknown, Some(0));
+        // What is merged, best first.
+        assert!(target.scores.expect("scores")[259..263].is_sorted_by(|one, next| one > next));
+        let merges = tokenizer["model"]["merges"].as_array_mut().expect("merges");
+        assert_eq!(merges.len(), 4);
+        merges.push(json!(["▁a", "b"]));
+        let misfits = target_tokens(&tokenizer, 267).expect_err("▁ab is made in two places");
+        assert!(misfits[0].to_string().contains("▁a b"), "{}", misfits[0]);
+    }
+
+    #[test]
     fn what_is_no_such_vocabulary_is_told() {
         for (changes, expected) in [
             ([("tokenizer.ggml.model", GgufValue::Text("bert".to_owned()))], "tokenizer.ggml.model = bert"),
