@@ -313,7 +313,11 @@ fn pictures_of_every_view() {
         browser.devtools("Emulation.setEmulatedMedia", features);
         for view in wanted.split(',') {
             browser.resize(width);
+            browser.open("about:blank");
             browser.open(&format!("{}?lang={language}#{view}", served.address));
+            browser.ready(view);
+            // Drawn again, if the width has come later than the page.
+            std::thread::sleep(std::time::Duration::from_millis(400));
             browser.ready(view);
             match view {
                 "write" => {

@@ -21,7 +21,7 @@ export function lineChart(options) {
   const [y0, y1] = log ? [scale(low), scale(high) + (high > low ? 0 : 1)] : [Math.min(low, low - pad), high + pad];
   const px = (x) => LEFT + ((x - x0) / (x1 - x0)) * (width - LEFT - RIGHT);
   const py = (y) => height - BOTTOM - ((scale(y) - y0) / (y1 - y0 || 1)) * (height - TOP - BOTTOM);
-  for (const y of log ? logTicks(low, high) : ticks(y0, y1, 4)) {
+  for (const y of log ? logTicks(low, high) : ticks(y0, y1, height < 250 ? 5 : 7)) {
     if (py(y) < TOP - 1 || py(y) > height - BOTTOM + 1) continue;
     put(box, svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: py(y), y2: py(y) }),
       svg("text", { class: "tick", x: LEFT - 6, y: py(y) + 4, "text-anchor": "end" }, format(y)));

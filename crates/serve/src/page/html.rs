@@ -136,7 +136,8 @@ mod tests {
     fn all_modules_fit_into_one_scope_and_into_the_limit() {
         let mut names: BTreeMap<String, &str> = BTreeMap::new();
         for (module, text) in MODULES {
-            for line in text.lines() {
+            // What stands at the left edge is the module's.
+            for line in text.lines().filter(|line| !line.starts_with(' ')) {
                 let line = line.strip_prefix("export ").unwrap_or(line);
                 assert!(!line.starts_with("default ") && !line.starts_with("{"), "{module}: {line}");
                 let mut words = line.split([' ', '(', '=', ';', '{']).filter(|word| !word.is_empty());
