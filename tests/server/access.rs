@@ -46,7 +46,7 @@ fn pages_from_elsewhere_read_nothing_unless_they_are_let_in() {
 }
 
 #[test]
-fn with_a_key_nothing_but_health_is_told_without_it() {
+fn with_a_key_nothing_but_health_and_an_empty_page_is_told_without_it() {
     let test_dir = TestDir::with_run();
     test_dir.write("key.txt", "s3cret\nnot the key\n");
     let server = Server::start_in(test_dir, "run --api-key-file key.txt");
@@ -61,7 +61,31 @@ fn with_a_key_nothing_but_health_is_told_without_it() {
     }
     assert_eq!(status("/v1/models", "Bearer s3cret"), 200);
     assert_eq!(server.get("/health").status, 200);
+    // The page says nothing of a model; its documents do.
+    assert_eq!(server.get("/").status, 200);
+    for document in ["/page/model", "/page/training", "/page/working"] {
+        assert_eq!(server.get(document).status, 401, "{document}");
+    }
+    assert_eq!(server.post("/page/pass", &json!({"text": "a"})).status, 401);
+    assert_eq!(status("/page/model", "Bearer s3cret"), 200);
     assert_eq!(server.post("/v1/completions", &json!({"prompt": "a"})).status, 401);
+}
+
+#[test]
+fn the_page_is_about_the_first_model_and_draws_the_runs_of_the_others() {
+    let test_dir = TestDir::with_run();
+    test_dir.stdout("train smoke --data text.txt --out other --set train.steps=2");
+    let server = Server::start_in(test_dir, "run other");
+    let index = server.get("/");
+    assert_eq!((index.status, index.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
+    let model = server.get("/page/model").json();
+    assert_eq!(model["schema"], 1);
+    assert!(model["checkpoint"].as_str().is_some_and(|path| path.contains("run/step-")), "{model}");
+    let runs = server.get("/page/training").json();
+    assert_eq!(runs.as_array().map(Vec::len), Some(2), "{runs}");
+    let pass = server.post("/page/pass", &json!({"text": "a b"}));
+    assert_eq!(pass.status, 200);
+    assert_eq!(server.request("GET", "/", &[("Host", "evil.example")]).status, 403, "guarded as the API is");
 }
 
 #[test]
