@@ -267,7 +267,7 @@ mod tests {
                 formats = vec![DocumentFormat::new("text", "").expect("one")];
             }
             for format in formats {
-                let whole = Corpus::open_path(&path, &format);
+                let whole = Corpus::open_path(&path, &format, None);
                 for part_bytes in [1, 2, 3, 7, 64, 1000, 1 << 20] {
                     let found = documents(std::slice::from_ref(&path), &format, part_bytes).expect("sound");
                     let expected = whole.as_ref().map(|corpus| corpus.documents.clone()).unwrap_or_default();

@@ -41,7 +41,7 @@ fn a_text_in_parts_has_the_tokens_of_the_text_in_memory() {
     fs::write(&path, &text).expect("written");
     let separated = |separator: &str| DocumentFormat::new("", separator).expect("one");
     for format in [DocumentFormat::Files, separated("\n\n"), separated("--")] {
-        let corpus = Corpus { name: "text".into(), ..Corpus::open_path(&path, &format).expect("sound") };
+        let corpus = Corpus { name: "text".into(), ..Corpus::open_path(&path, &format, None).expect("sound") };
         for (kind, fraction) in [(TokenizerKind::Char, 0.1), (TokenizerKind::Byte, 0.5), (TokenizerKind::Bpe, 0.013)] {
             let config = TokenizerConfig { kind, vocab_size: 600, end_of_text: true, ..TokenizerConfig::default() };
             let expected = Tokenizer::build(&config, &corpus.texts()).expect("built");
@@ -122,7 +122,7 @@ fn what_a_tokenizer_refuses_is_told_by_its_place_in_the_document() {
     let path = dir.path().join("text.txt");
     let text = long_text() + "and a snowman: ☃\n" + &long_text();
     fs::write(&path, &text).expect("written");
-    let corpus = Corpus::open_path(&path, &DocumentFormat::Files).expect("sound");
+    let corpus = Corpus::open_path(&path, &DocumentFormat::Files, None).expect("sound");
     let config = TokenizerConfig::default();
     let tokenizer = Tokenizer::build(&config, &[&long_text()]).expect("built");
     let large = open(&path, &DocumentFormat::Files, dir.path(), 0.1);
