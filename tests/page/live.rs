@@ -59,15 +59,25 @@ fn a_text_is_written_and_gone_on_with_from_another_candidate() {
     // Another candidate in its place.
     let other = token.candidates.iter().find(|other| other.id != token.id).expect("another");
     browser.click(&format!("#token .take[data-id='{}']", other.id));
-    browser.wait("document.querySelector('main').dataset.writing === 'no' && document.querySelector('#uniform')");
+    browser.wait("document.querySelector('main').dataset.writing === 'no' && document.querySelector('#token .bars')");
     let mut ids = model.tokenizer().encode_prompt("one cat").expect("letters");
     ids.extend(expected[..3].iter().map(|token| token.id).chain([other.id]));
-    assert_eq!(shown(), texts(&written(&WriteRequest { ids, ..request.clone() })));
+    // What stood before it stays, and can be pressed as before.
+    let rest = texts(&written(&WriteRequest { ids, ..request.clone() }));
+    let mut whole = texts(&expected[..3]).as_array().cloned().expect("texts");
+    whole.push(json!(other.text.replace('\n', "↵")));
+    whole.extend(rest.as_array().cloned().expect("texts"));
+    assert_eq!(shown(), Value::from(whole));
+    browser.click("#writing [data-index='3']");
+    assert_says(&browser.text("#token"), &["You took it"]);
+    browser.click("#writing [data-index='1']");
+    assert_eq!(browser.text("#uniform"), format!("{:.6}", expected[1].uniform.expect("drawn")));
     // At temperature 0 nothing is drawn.
     browser.eval("const t = document.querySelector('#temperature'); t.value = 0; t.dispatchEvent(new Event('input'))");
-    browser.wait(
-        "document.querySelector('#token') && document.querySelector('#token').textContent.includes('temperature 0')",
-    );
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    browser.wait("document.querySelector('main').dataset.writing === 'no'");
+    browser.click("#writing [data-index='6']");
+    assert_says(&browser.text("#token"), &["At temperature 0 nothing is drawn"]);
     assert_eq!(browser.complaints(), Vec::<String>::new());
     let outside = |asked: &String| !asked.starts_with(&served.address);
     assert_eq!(browser.requested().into_iter().filter(outside).collect::<Vec<_>>(), Vec::<String>::new());

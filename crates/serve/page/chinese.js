@@ -13,7 +13,7 @@ export const chinese = {
   "prompt": "提示", "begin where a text begins": "留空则从文本开头写起", "temperature": "温度", "top-k (0: all)": "top-k（0 为不限）", "top-p": "top-p", "seed": "种子", "Stop": "停止", "Press Write.": "请点“写作”。",
   "as many tokens as were asked for": "达到要求的词元数", "the model ended the text": "模型结束了文本", "the context is full": "上下文已满", "{count} tokens": "{count} 个词元", "mean −ln p {loss} nats": "平均 −ln p 为 {loss} 纳特",
   "Token {position}: {token}": "第 {position} 个词元：{token}", "The model itself gave it {p}, seeing {context} tokens. After temperature and filters:": "模型看着前面 {context} 个词元，本身给它的概率是 {p}。经过温度和筛选之后：",
-  "drawn": "抽中", "take this": "换成它", "and {count} others": "还有 {count} 个", "no others were left": "没有留下别的词元", "At temperature 0 nothing is drawn: the most probable token comes.": "温度为 0 时不抽取，直接取概率最大的词元。",
+  "drawn": "抽中", "taken": "选中", "You took it in place of what was drawn. After temperature and filters:": "你用它换掉了抽中的词元。经过温度和筛选之后：", "take this": "换成它", "and {count} others": "还有 {count} 个", "no others were left": "没有留下别的词元", "At temperature 0 nothing is drawn: the most probable token comes.": "温度为 0 时不抽取，直接取概率最大的词元。",
   "draw ": "随机数 ", " lies in ": " 落在 ", "tokens lie side by side in order of id. The draw is named by seed and position, and stays when the temperature changes.": "词元按编号依次排列在 [0, 1) 上。随机数只由种子和位置决定，改变温度不会改变它。", "the line from 0 to 1": "从 0 到 1 的数轴",
 
   "The mask hides what comes later. So one pass over the whole text computes what many steps compute one by one, with the keys and values of earlier tokens kept. The cache changes the cost, never a number.": "掩码遮住了后面的内容。所以对整段文本算一遍，与保留前文的键和值、一步一步地算，得到的是同样的数。缓存改变的是开销，不改变任何一个数。",
