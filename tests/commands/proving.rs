@@ -1,8 +1,10 @@
 //! `tril prove`: a sound checkpoint passes, a damaged one does not, and what does not apply is not called a pass.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
+use tril::{ComputeDevice, KnownHashes, Quiet};
 
 use super::test_dir::*;
 
@@ -155,6 +157,21 @@ fn the_known_hashes_are_those_of_a_run_that_train_makes() {
     for what in ["weights", "optimizer"] {
         let hash = known[what]["found"].as_str().expect("a hash");
         assert_says(&trained, &[&format!("{hash} {what}")]);
+    }
+}
+
+#[test]
+fn a_run_that_is_another_in_one_number_does_not_end_in_the_known_bits() {
+    let test_dir = TestDir::empty();
+    let device = ComputeDevice::cpu();
+    let (recipe, known) = KnownHashes::of("smoke", &device).expect("known");
+    for (name, change) in [("same", "train.seed=1337"), ("other", "optimizer.eps=1.1e-8")] {
+        let mut recipe = recipe.clone();
+        recipe.set(change).expect("a setting");
+        let check = known.check(recipe, &test_dir.path(name), &device, &mut Quiet, &AtomicBool::new(false));
+        let check = check.expect("it trains").expect("to its end");
+        let equal = [check.is_equal(), check.weights.is_equal(), check.optimizer.is_equal()];
+        assert_eq!(equal, [name == "same"; 3], "{change}: {check:?}");
     }
 }
 
