@@ -127,6 +127,24 @@ fn byte_pairs_that_a_text_does_not_encode_to_are_found_in_it() {
 }
 
 #[test]
+fn a_token_that_no_text_shows_is_found_between_those_that_it_shows() {
+    let test_dir = TestDir::new();
+    test_dir.stdout(TRAIN_DOCUMENTS);
+    let path = checkpoint(&test_dir.path("run"), "best").join("tokenizer.json");
+    let tokenizer: Value = serde_json::from_slice(&std::fs::read(path).expect("a tokenizer")).expect("JSON");
+    let end = tokenizer["model"]["vocab"].as_object().expect("a vocabulary").len() as u64;
+    let options = format!("--ignore-eos --logit-bias {end}=2");
+    let (text, ids) = made(&test_dir, &options);
+    let inside = ids.iter().rposition(|id| *id != end).expect("other tokens");
+    assert!(ids[..inside].contains(&end) && !text.contains("<|"), "the premise: {text}");
+    let (report, code) = graded(&test_dir, "text", &text, &options);
+    assert_eq!((code, &report["ids"]), (Some(0), &json!(ids[..=inside])), "{report}");
+    // Where that token ends a text, this one goes on past its end.
+    let (report, code) = graded(&test_dir, "text", &text, &format!("--logit-bias {end}=2"));
+    assert_eq!((code, &report["first"]["expected"]["token"]), (Some(1), &json!(end)), "{report}");
+}
+
+#[test]
 fn no_token_is_undecided_and_what_cannot_be_graded_is_refused() {
     let test_dir = TestDir::with_run();
     let (report, code) = graded(&test_dir, "text", PROMPT, "");

@@ -60,7 +60,7 @@ impl Model {
     }
 
     /// Grades a text with its prompt. A text can be made of other tokens than it encodes to: where the token that the draw
-    /// gives spells what stands there, it is the one that was made.
+    /// gives spells what stands there, or is one that no text shows, it is the one that was made.
     ///
     /// - text: as `tril sample` prints it, with or without the newline at its end
     ///
@@ -83,31 +83,31 @@ impl Model {
             return Err(BareTextError::NotSpelt.into());
         }
         let mut check = self.grade_ids(prompt.clone(), tokens, options, tolerance)?;
-        let (mut place, mut offset) = (0, 0);
+        let (mut place, mut offset, mut unseen) = (0, 0, 0);
         while let (Some(token), Some(expected)) =
             (check.ids.get(place).copied(), check.grade.expected.get(place).copied())
         {
             let rest = &new.as_bytes()[offset..];
             let own = tokenizer.token_bytes(expected);
-            if token != expected
-                && !own.is_empty()
-                && !rest.is_empty()
-                && (rest.starts_with(own) || own.starts_with(rest))
-            {
-                let is_cut = !rest.starts_with(own);
+            let is_whole = rest.starts_with(own);
+            // A token that ends a document adds nothing to the text, and the text may go on behind it.
+            let is_unseen = own.is_empty() && Some(expected) != options.stop_token && unseen < new.len();
+            let fits = is_unseen || (!own.is_empty() && !rest.is_empty() && (is_whole || own.starts_with(rest)));
+            if token != expected && fits {
                 let mut tokens = check.ids[..place].to_vec();
-                if !is_cut {
+                let mut known = true;
+                if is_whole {
                     tokens.push(expected);
-                    let Some(after) = encode_bytes(tokenizer, &[&prompt[..], &tokens].concat(), &rest[own.len()..])?
-                    else {
-                        offset += tokenizer.byte_len(token);
-                        place += 1;
-                        continue;
-                    };
-                    tokens.extend(after);
+                    let before = [&prompt[..], &tokens].concat();
+                    let after = encode_bytes(tokenizer, &before, &rest[own.len()..])?;
+                    known = after.is_some();
+                    tokens.extend(after.into_iter().flatten());
                 }
-                check = self.grade_ids(prompt.clone(), tokens, options, tolerance)?;
-                check.is_cut = is_cut;
+                if known {
+                    unseen += usize::from(is_unseen);
+                    check = self.grade_ids(prompt.clone(), tokens, options, tolerance)?;
+                    check.is_cut = !is_whole;
+                }
             }
             offset += check.ids.get(place).map_or(0, |token| tokenizer.byte_len(*token));
             place += 1;
