@@ -20,6 +20,7 @@
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
 //! | `verifying` | that receipts hold, and that what is changed in them is found |
+//! | `grading` | what `verify` says of a text without a receipt |
 //! | `hiding` | what `sample --hide` does not show, and that it changes nothing else |
 //! | `chatting` | what `chat` answers, what its commands change, what it says about mistakes |
 //! | `endless` | `sample` past the end of the context, and without an end of its own |
@@ -52,6 +53,7 @@ mod fetching;
 mod file_server;
 mod fine_tuning;
 mod foreign;
+mod grading;
 mod helping;
 mod hiding;
 mod hostile;

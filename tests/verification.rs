@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use tril_infer::{CacheMode, FinishReason, GenerateOptions, Generator, InferError, Overflow, SamplerConfig};
 use tril_model::{Gpt, GptConfig};
-use tril_prove::{Fault, TokenClaim, Tolerance, Transcript, Verdict, Verification, verify};
+use tril_prove::{BareText, Fault, TextGrade, TokenClaim, Tolerance, Transcript, Verdict, Verification, grade, verify};
 
 use crate::support::*;
 
@@ -276,4 +276,95 @@ fn logits_that_differ_within_the_tolerance_fail_where_bits_are_toleranceed_and_n
             );
         }
     }
+}
+
+/// The tokens alone, and how they are said to have been made.
+fn bare(transcript: &Transcript) -> BareText {
+    BareText {
+        prompt: transcript.prompt.clone(),
+        options: transcript.options.clone(),
+        tokens: transcript.tokens.iter().chain(&transcript.stop).map(|claim| claim.sampled.token).collect(),
+    }
+}
+
+fn graded(gpt: &Gpt, text: &BareText, tolerance: Tolerance) -> TextGrade {
+    grade(gpt, text, tolerance).expect("it can be graded")
+}
+
+#[test]
+fn bare_tokens_are_graded_in_one_pass_a_context_and_honest_ones_never_fail() {
+    for (device_name, device) in devices() {
+        let tolerance = Tolerance::of(&device);
+        for (name, config) in all_configs() {
+            let gpt = model(config, &device);
+            for (number, sampler) in samplers().into_iter().enumerate() {
+                let honest = transcript(&gpt, &[3, 1, 4], GenerateOptions { sampler, ..options() });
+                let grade = graded(&gpt, &bare(&honest), tolerance);
+                let what = format!("{device_name}, {name}, sampler {number}: {grade:?}");
+                assert_eq!((grade.tokens, grade.other, grade.same + grade.near), (MAX_TOKENS, 0, MAX_TOKENS), "{what}");
+                assert_eq!(grade.contexts, check(&gpt, &honest, tolerance).contexts, "{what}");
+                if tolerance == Tolerance::EqualBits {
+                    assert_eq!((grade.verdict(), grade.near, grade.share()), (Verdict::Pass, 0, 1.0), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_swapped_token_is_found_where_it_stands_and_by_how_much_the_draw_misses_it() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(llama_config(), &device);
+    let honest = bare(&transcript(&gpt, &[3, 1, 4], options()));
+    let vocab_size = gpt.config().vocab_size as u32;
+    for place in 0..honest.tokens.len() {
+        let mut text = honest.clone();
+        text.tokens[place] = (text.tokens[place] + 1) % vocab_size;
+        let grade = graded(&gpt, &text, Tolerance::EqualBits);
+        let first = grade.first.clone().expect("it is told");
+        assert_eq!((grade.verdict(), first.index, first.position), (Verdict::Fail, place, 3 + place), "{grade:?}");
+        let expected = first.expected.expect("the model was asked");
+        assert_eq!(expected.token, honest.tokens[place]);
+        assert!(first.missed_by > Some(0.0) && first.missed_by < Some(1.0) && first.probability > 0.0, "{place}");
+    }
+}
+
+#[test]
+fn other_draws_give_as_many_tokens_by_chance_as_is_told() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(llama_config(), &device);
+    let (mut same, mut told, mut tokens) = (0, 0.0, 0);
+    for sample_index in 0..40 {
+        let mut text = bare(&transcript(&gpt, &[3, 1, 4], GenerateOptions { sample_index, ..options() }));
+        text.options.sample_index += 1000;
+        let grade = graded(&gpt, &text, Tolerance::EqualBits);
+        assert_eq!(grade.verdict(), Verdict::Fail, "{grade:?}");
+        (same, told, tokens) = (same + grade.same, told + grade.same_by_chance, tokens + grade.tokens);
+    }
+    // Of 2400 draws, by a standard deviation of some twenty.
+    assert!((same as f64 - told).abs() < 100.0, "{same} of {tokens}, and {told} were told");
+}
+
+#[test]
+fn a_text_that_goes_on_past_its_end_or_its_context_is_found() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(GptConfig { window: 0, ..gpt2_config() }, &device);
+    let stop = transcript(&gpt, &[3, 1, 4], options()).tokens[20].sampled.token;
+    let with_stop = GenerateOptions { stop_token: Some(stop), ..options() };
+    let ended = bare(&transcript(&gpt, &[3, 1, 4], with_stop));
+    assert_eq!(graded(&gpt, &ended, Tolerance::EqualBits).verdict(), Verdict::Pass, "the stop token comes last");
+    let mut longer = ended.clone();
+    longer.tokens.push(0);
+    let grade = graded(&gpt, &longer, Tolerance::EqualBits);
+    assert!(
+        grade.verdict() == Verdict::Fail && grade.first.is_some_and(|first| first.index + 2 <= longer.tokens.len())
+    );
+    let full = GenerateOptions { on_overflow: Overflow::Stop, ..options() };
+    let full = bare(&transcript(&gpt, &[3, 1, 4], full));
+    assert_eq!(graded(&gpt, &full, Tolerance::EqualBits).verdict(), Verdict::Pass);
+    let mut longer = full.clone();
+    longer.tokens.push(0);
+    let grade = graded(&gpt, &longer, Tolerance::EqualBits);
+    assert_eq!((grade.other, grade.same), (1, full.tokens.len()), "{grade:?}");
+    assert!(grade.first.is_some_and(|first| first.expected.is_none()));
 }

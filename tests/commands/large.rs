@@ -18,7 +18,7 @@ fn tril(test_dir: &TestDir, arguments: &str, large: usize) -> Command {
 
 /// What a run prints from its losses on: hashes of weights and of the optimizer's state above all.
 fn trained(test_dir: &TestDir, arguments: &str, large: usize) -> String {
-    let output = stdout(&mut tril(test_dir, arguments, large));
+    let output = stdout(&mut tril(test_dir, &format!("{arguments} --verbose"), large));
     let losses = output.find("validation loss").unwrap_or_else(|| panic!("a loss: {output}"));
     output[losses..].to_owned()
 }
@@ -108,7 +108,7 @@ fn what_is_kept_is_used_only_if_it_is_whole_and_of_this_text() {
     for damaged in [&sound[..sound.len() / 2], b"", &[&sound[..200], &[0; 9][..], &sound[209..]].concat()] {
         fs::remove_file(file).expect("removed");
         fs::write(file, damaged).expect("written");
-        let output = tril(&test_dir, train, 1000).output().expect("it runs");
+        let output = tril(&test_dir, &format!("{train} --verbose"), 1000).output().expect("it runs");
         let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_says(&told, &["is damaged, and is made anew"]);
         assert!(said.contains(&expected), "{said}\n{told}");

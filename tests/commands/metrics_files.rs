@@ -10,7 +10,7 @@ const RISING: &str = "--set train.steps=40 --set train.eval_interval=4 --set tra
     --set optimizer.learning_rate=400 --set optimizer.warmup_steps=20000 --set sample.interval=0";
 
 #[test]
-fn a_table_has_every_line_of_the_metrics_also_after_a_run_was_resumed() {
+fn a_table_has_every_line_of_the_metrics_but_samples_also_after_a_run_was_resumed() {
     let (test_dir, through) = (TestDir::new(), TestDir::new());
     let train = format!("{TRAIN} --log csv --log tensorboard --set optimizer.decay_steps=9");
     test_dir.stdout(&format!("{train} --set train.steps=6"));
@@ -21,7 +21,9 @@ fn a_table_has_every_line_of_the_metrics_also_after_a_run_was_resumed() {
         let text = test_dir.read("run/metrics.csv");
         text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
     };
-    let records = metrics(&test_dir.path("run"));
+    // A text has no place in a table of numbers.
+    let is_number = |record: &serde_json::Value| record["kind"] != "sample";
+    let records: Vec<_> = metrics(&test_dir.path("run")).into_iter().filter(is_number).collect();
     let table = rows(&test_dir);
     assert_eq!(table.len(), 1 + records.len());
     for (row, record) in table[1..].iter().zip(&records) {

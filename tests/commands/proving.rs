@@ -1,6 +1,10 @@
 //! `tril prove`: a sound checkpoint passes, a damaged one does not, and what does not apply is not called a pass.
 
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
 use serde_json::Value;
+use tril::{ComputeDevice, KnownHashes, Quiet};
 
 use super::test_dir::*;
 
@@ -93,6 +97,98 @@ fn a_proof_that_does_not_apply_says_so_and_why_and_never_that_it_passed() {
     assert_eq!(proof(&whole, "ring")["outcome"], "n/a");
     assert!(proof(&whole, "ring")["reason"].as_str().is_some_and(|reason| reason.contains("no window")), "{whole}");
     assert_eq!(whole["pass"], true);
+    let table = one_line(&test_dir.stdout("prove run"));
+    let absent = "Not tried, because it does not apply: ring cache past the window (the model has no window: its cache keeps everything).";
+    assert_says(&table, &["Shown for this checkpoint", "as in generation", absent]);
+    assert!(table.find("as in generation") < table.find(absent), "below what was shown of its claim: {table}");
+    assert!(!table.contains("nothing of it applies"), "something of each claim does: {table}");
+}
+
+#[test]
+fn a_claim_of_which_nothing_was_run_is_not_among_what_is_shown() {
+    let test_dir = TestDir::new();
+    let one = "--set model.positions=learned --set model.window=0 --set model.max_seq_len=1 --set train.seq_len=1";
+    test_dir.stdout(&format!("{TRAIN} {one}"));
+    let table = one_line(&test_dir.stdout("prove run --prompt the"));
+    let (shown, not_shown) = table.split_once("Not shown, because nothing of it applies:").expect("such claims");
+    for claim in &CLAIMS[2..] {
+        let title = claim.split_once(' ').expect("a number").1;
+        assert_says(not_shown, &[&format!("- {title}: ")]);
+    }
+    let shown = shown.split_once("Shown for this checkpoint").expect("some are shown").1;
+    assert_says(shown, &["Predictions for a whole text", "in a prediction"]);
+    for said in ["No position sees", "Learning through the cache", "problems, each a text"] {
+        assert!(!table.contains(said), "{said}: {table}");
+    }
+}
+
+#[test]
+fn a_recipe_ends_in_the_bits_that_it_is_known_to_end_in_on_every_instruction_set_and_leaves_nothing_behind() {
+    let test_dir = TestDir::empty();
+    fs::create_dir(test_dir.path("tmp")).expect("a directory");
+    for (set, threads) in [("", "2"), ("avx2", "1"), ("plain", "2")] {
+        let mut command = test_dir.tril("prove --recipe smoke --json --threads");
+        command.arg(threads).env("TMPDIR", test_dir.path("tmp"));
+        if !set.is_empty() {
+            command.env("TRIL_SIMD", set);
+        }
+        let output = command.output().expect("it runs");
+        if String::from_utf8_lossy(&output.stderr).contains("TRIL_SIMD=") {
+            continue; // This machine has no such instructions.
+        }
+        let report = json(&String::from_utf8_lossy(&output.stdout));
+        assert_eq!((output.status.code(), &report["pass"]), (Some(0), &Value::from(true)), "{set}: {report}");
+        for what in ["weights", "optimizer"] {
+            assert_eq!(report[what]["known"], report[what]["found"], "{set}: {report}");
+            assert_eq!(report[what]["found"].as_str().map(str::len), Some(64), "{report}");
+        }
+        assert_eq!((&report["recipe"], report["steps"].as_u64()), (&Value::from("smoke"), Some(6)));
+    }
+    let table = stdout(test_dir.tril("prove --recipe smoke").env("TMPDIR", test_dir.path("tmp")));
+    assert_says(&table, &["smoke: 6 steps on cpu", "pass  weights", "pass  optimizer", "Shown: ", "Not shown: "]);
+    assert!(fs::read_dir(test_dir.path("tmp")).expect("readable").next().is_none(), "nothing is kept");
+}
+
+#[test]
+fn the_known_hashes_are_those_of_a_run_that_train_makes() {
+    let test_dir = TestDir::empty();
+    let known = json(&test_dir.stdout("prove --recipe smoke --json"));
+    let trained = test_dir.stdout("train smoke --verbose --out run");
+    for what in ["weights", "optimizer"] {
+        let hash = known[what]["found"].as_str().expect("a hash");
+        assert_says(&trained, &[&format!("{hash} {what}")]);
+    }
+}
+
+#[test]
+fn a_run_that_is_another_in_one_number_does_not_end_in_the_known_bits() {
+    let test_dir = TestDir::empty();
+    let device = ComputeDevice::cpu();
+    let (recipe, known) = KnownHashes::of("smoke", &device).expect("known");
+    for (name, change) in [("same", "train.seed=1337"), ("other", "optimizer.eps=1.1e-8")] {
+        let mut recipe = recipe.clone();
+        recipe.set(change).expect("a setting");
+        let check = known.check(recipe, &test_dir.path(name), &device, &mut Quiet, &AtomicBool::new(false));
+        let check = check.expect("it trains").expect("to its end");
+        let equal = [check.is_equal(), check.weights.is_equal(), check.optimizer.is_equal()];
+        assert_eq!(equal, [name == "same"; 3], "{change}: {check:?}");
+    }
+}
+
+#[test]
+fn a_recipe_without_known_hashes_is_refused_with_the_reason() {
+    let test_dir = TestDir::with_run();
+    assert_says(&test_dir.refused("prove --recipe baby"), &["no hashes are known of the recipe baby", "smoke, tales"]);
+    assert_says(&test_dir.refused("prove --recipe smoke.toml"), &["`smoke.toml` is not a shipped recipe", "--verbose"]);
+    assert_says(&test_dir.refused("prove --recipe 猫"), &["`猫` is not a shipped recipe"]);
+    assert_says(&test_dir.refused("prove --recipe smoke --prompt a"), &["--recipe", "--prompt", "cannot be used"]);
+    assert_says(&test_dir.refused("prove run --recipe smoke"), &["--recipe", "CHECKPOINT", "cannot be used"]);
+    assert_says(&test_dir.refused("prove"), &["CHECKPOINT"]);
+}
+
+/// Words with one space between them.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]

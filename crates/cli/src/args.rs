@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod check;
 mod data;
 mod encode;
 mod exchange;
@@ -19,6 +20,7 @@ use tril::DeviceChoice;
 use tril_infer::Overflow;
 
 pub use chat::{ChatArgs, ChatFlags};
+pub use check::{ProveArgs, VerifyArgs};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
 pub use encode::EncodeBenchArgs;
 pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
@@ -59,7 +61,7 @@ pub enum Command {
     /// Prove that every way of computing gives the same predictions
     Prove(ProveArgs),
     /// Check that the tokens of a receipt follow from its checkpoint
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
     /// Measure what a token costs with the cache and without it
     Cost(CostArgs),
     /// Show what a model is made of, and what it can be exported to
@@ -322,25 +324,6 @@ pub struct ScoreArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ProveArgs {
-    /// The directory of a run (its best checkpoint) or of a checkpoint
-    #[arg(value_name = "CHECKPOINT")]
-    pub checkpoint: PathBuf,
-    /// A file with the text to prove it on; - reads standard input; or the name of a corpus of one file [default: the model
-    /// writes one]
-    #[arg(long, value_name = "FILE|NAME", conflicts_with = "prompt")]
-    pub text: Option<PathBuf>,
-    /// The text to prove it on
-    #[arg(long, value_name = "TEXT", value_parser = tril::unescape, allow_hyphen_values = true)]
-    pub prompt: Option<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub compute: ComputeArgs,
-}
-
-#[derive(Debug, Args)]
 pub struct CostArgs {
     /// The directory of a run (its best checkpoint) or of a checkpoint
     #[arg(value_name = "CHECKPOINT")]
@@ -363,24 +346,6 @@ pub struct CostArgs {
     /// Draw the operations and time of each token against the context length
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    #[command(flatten)]
-    pub compute: ComputeArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// The directory of a run (its best checkpoint) or of a checkpoint
-    #[arg(value_name = "CHECKPOINT")]
-    pub checkpoint: PathBuf,
-    /// What `tril sample --receipt` wrote, or an answer of `tril serve` with a receipt in it; - reads standard input
-    #[arg(value_name = "RECEIPT")]
-    pub receipt: PathBuf,
-    /// Allow logits to differ by this share of the largest, as between two devices; the CPU gives the same bits again
-    #[arg(long, value_name = "SHARE", value_parser = values::share_of_logits)]
-    pub tolerance: Option<f64>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

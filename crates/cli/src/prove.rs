@@ -1,12 +1,15 @@
-//! `tril prove`: what holds of a checkpoint whichever way it is asked, as a table or as JSON.
+//! `tril prove`: what holds of a checkpoint whichever way it is asked, as a table or as JSON; and
+//! whether a recipe ends in the bits it is known to end in.
 
+mod closing;
+mod recipe;
 mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tril::Model;
 use tril_prove::{OwnText, ProofOutcome, ProofReport, ProveOptions, TextOrigin, prove};
@@ -31,7 +34,12 @@ struct ProveOutput {
 
 pub fn run(args: &ProveArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let checkpoint = match (&args.recipe, &args.checkpoint) {
+        (Some(name), _) => return recipe::run(name, Form::of(args.json), &device),
+        (None, Some(checkpoint)) => checkpoint,
+        (None, None) => bail!("name a checkpoint, or a recipe with --recipe"),
+    };
+    let model = runs::model(checkpoint, &device)?;
     let begin = Instant::now();
     let (text, ids) = text(args, &model)?;
     let report =

@@ -1,5 +1,7 @@
-//! `tril verify`: whether a receipt says how its checkpoint would have made these texts, as a table or as JSON.
+//! `tril verify`: whether a receipt says how its checkpoint would have made these texts, as a table or as JSON; and
+//! how much of a text without one is what they would have made.
 
+mod bare;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -26,9 +28,9 @@ struct VerifyOutput {
 }
 
 pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
-    let is_stdin = args.receipt == Path::new("-");
-    let name = if is_stdin { "standard input".to_owned() } else { args.receipt.display().to_string() };
-    let receipt = Receipt::parse(&open::text(&args.receipt)?, &name).map_err(tril::Error::from)?;
+    let Some(receipt) = &args.receipt else { return bare::run(args) };
+    let name = name_of(receipt);
+    let receipt = Receipt::parse(&open::text(receipt)?, &name).map_err(tril::Error::from)?;
     let device = open::device(&args.compute)?;
     let model = runs::model(&args.checkpoint, &device)?;
     let begin = Instant::now();
@@ -38,9 +40,18 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let output = VerifyOutput { checkpoint: model.path().to_owned(), device: device.to_string(), receipt: name, check };
     Form::of(args.json).print(&output, |output, out| table::write(output, &receipt, model.tokenizer(), out))?;
     note!("[verified in {:.2} s]", begin.elapsed().as_secs_f64());
-    Ok(match verdict {
+    Ok(exit_code(verdict))
+}
+
+fn exit_code(verdict: Verdict) -> ExitCode {
+    match verdict {
         Verdict::Pass => ExitCode::SUCCESS,
         Verdict::Fail => ExitCode::FAILURE,
         Verdict::Undecided => ExitCode::from(UNDECIDED),
-    })
+    }
+}
+
+/// What a file is called.
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }

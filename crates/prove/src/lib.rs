@@ -1,7 +1,7 @@
 //! Checks on a model and on what it made: token ids in, reports out.
 //!
 //! [`prove`] shows that a model computes one function by every route, [`verify`] that a recorded text follows from its
-//! model, settings and draws, and [`cost`] what the same tokens take with and without the cache; [`work`] counts
+//! model, settings and draws, [`grade`] how much of a bare text does, and [`cost`] what the same tokens take with and without the cache; [`work`] counts
 //! operations and bytes; [`bench`](bench::bench) measures how fast a machine is.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit"))]
@@ -18,4 +18,6 @@ pub use prove::{
     Control, Limits, ModelUnderTest, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds,
     TextOrigin, Tolerance, prove, ulp_distance,
 };
-pub use verify::{Failure, Fault, TokenClaim, Transcript, Verdict, Verification, verify};
+pub use verify::{
+    BareText, Failure, Fault, Mismatch, TextGrade, TokenClaim, Transcript, Verdict, Verification, grade, verify,
+};

@@ -2,6 +2,7 @@
 //! pass a context. Ids and settings go in, a report comes out.
 
 mod contexts;
+mod grade;
 mod judge;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, InferError, Over
 
 use crate::Tolerance;
 use contexts::contexts;
+pub use grade::{BareText, Mismatch, TextGrade, grade};
 use judge::Judge;
 
 /// What is said of how a text came about.

@@ -10,7 +10,9 @@ use tril_prove::ProveError;
 use tril_text::TextError;
 use tril_train::TrainError;
 
+use crate::bare_text::BareTextError;
 use crate::device::DeviceError;
+use crate::known_hashes::KnownHashesError;
 use crate::receipt::ReceiptError;
 use crate::recipe::RecipeError;
 
@@ -44,6 +46,12 @@ pub enum Error {
     /// Of the choice of a device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Of a text without a receipt.
+    #[error(transparent)]
+    BareText(#[from] BareTextError),
+    /// Of the hashes that recipes are known to end in.
+    #[error(transparent)]
+    KnownHashes(#[from] KnownHashesError),
     /// Of a receipt.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),

@@ -39,6 +39,7 @@
 //! [`infer`] and [`prove`].
 
 mod advice;
+mod bare_text;
 mod beginning;
 mod chat;
 mod checkup;
@@ -48,6 +49,7 @@ mod exchange;
 mod fine_tuning;
 mod generate;
 mod kept_samples;
+mod known_hashes;
 mod loaded_model;
 mod model_info;
 mod receipt;
@@ -65,6 +67,7 @@ pub use tril_text as text;
 pub use tril_train as train;
 
 pub use advice::{Advice, SAMPLE_BYTES};
+pub use bare_text::{BareTextCheck, BareTextError};
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
@@ -74,6 +77,7 @@ pub use fine_tuning::{FineTuning, Origin};
 pub use generate::{
     Completion, CutCharacter, GenerateRequest, GeneratedText, RequestError, TextEvent, TextEventKind, TextGenerator,
 };
+pub use known_hashes::{HashCheck, KnownHashes, KnownHashesError, RecipeCheck};
 pub use loaded_model::Model;
 pub use model_info::{CacheSize, ExportFit, Hashes, ModelInfo, ParameterCount, TokenizerInfo, TrainingInfo};
 pub use receipt::{

@@ -1,11 +1,11 @@
-//! The report of `tril prove` as a table, 100 columns wide or a proof in two lines where the terminal is narrower, and what
-//! it means in plain words.
+//! The report of `tril prove` as a table, 100 columns wide or a proof in two lines where the terminal is narrower; what it
+//! means is said by `closing`.
 
 use std::io::{Result, Write};
 
-use tril_prove::{Control, Proof, ProofId, ProofOutcome, Tolerance};
+use tril_prove::{Control, Proof, ProofId, ProofOutcome};
 
-use super::ProveOutput;
+use super::{ProveOutput, closing};
 use crate::folded::is_narrow;
 use crate::shown;
 
@@ -40,7 +40,7 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
         write_control(control, out)?;
     }
     out.write_all(LEGEND.as_bytes())?;
-    write_summary(finding, out)
+    closing::write(finding, out)
 }
 
 /// What the columns are.
@@ -50,7 +50,8 @@ a share of the largest gradient), and again in units in the last place (ULP). fi
 position that differs by more than is allowed: equal bits, exact zeros, or a difference.
 ";
 
-fn title(claim: usize) -> &'static str {
+/// What a claim is called.
+pub fn title(claim: usize) -> &'static str {
     match claim {
         1 => "One parallel pass = many steps",
         2 => "Batching changes nothing",
@@ -129,7 +130,8 @@ fn in_ulps(ulps: u32) -> String {
     if ulps < 100_000 { ulps.to_string() } else { format!("{:.0e}", f64::from(ulps)) }
 }
 
-fn label(finding: &ProveOutput, id: ProofId) -> String {
+/// What a row is called.
+pub fn label(finding: &ProveOutput, id: ProofId) -> String {
     let factor = scientific(finding.report.score_factor);
     match id {
         ProofId::Recomputed => "whole context at each step",
@@ -151,91 +153,6 @@ fn label(finding: &ProveOutput, id: ProofId) -> String {
         ProofId::PrefixProblems => "a row and its prefixes",
     }
     .to_owned()
-}
-
-fn write_summary(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
-    let report = &finding.report;
-    let outcomes = [ProofOutcome::Pass, ProofOutcome::Fail, ProofOutcome::Open, ProofOutcome::NotApplicable];
-    let [passed, failed, open, absent] = outcomes.map(|outcome| report.count(outcome));
-    let left_open = if open > 0 { format!("{open} open, ") } else { String::new() };
-    writeln!(out, "\n{passed} pass, {failed} fail, {left_open}{absent} n/a.")?;
-    for proof in &report.proofs {
-        let word = match proof.outcome {
-            ProofOutcome::Fail => "FAIL",
-            ProofOutcome::Open => "open",
-            ProofOutcome::Pass | ProofOutcome::NotApplicable => continue,
-        };
-        let (label, reason) = (label(finding, proof.id), proof.reason.as_deref().unwrap_or_default());
-        writeln!(out, "{word}  {label}: {reason}.")?;
-    }
-    let shown: Vec<usize> = (1..=5).filter(|claim| is_shown(finding, *claim)).collect();
-    if !shown.is_empty() {
-        writeln!(out, "\nShown for this checkpoint, on this text and this device:")?;
-    }
-    for claim in shown {
-        writeln!(out, "{}", meaning(finding, claim))?;
-    }
-    if failed > 0 {
-        let equal = report.tolerance == Tolerance::EqualBits;
-        let bits =
-            if equal { " One differing bit is a failure; the table shows how large the difference is." } else { "" };
-        writeln!(out, "\nA claim that failed is not true of this checkpoint as this program runs it.{bits}")?;
-    }
-    if open > 0 {
-        writeln!(
-            out,
-            "\nA claim that is open is neither shown nor refuted: nothing moves in this model on this text, so"
-        )?;
-        writeln!(out, "nothing could have been seen. Train the model, or prove it on another text.")?;
-    }
-    writeln!(
-        out,
-        "\nNot shown: anything about cases that were not tried, another text or another device, and whether"
-    )?;
-    writeln!(out, "the model's predictions are any good, which is what `tril eval` measures.")
-}
-
-/// Some proof of the claim passed and none failed.
-fn is_shown(finding: &ProveOutput, claim: usize) -> bool {
-    let of_claim = || finding.report.proofs.iter().filter(|proof| proof.claim == claim);
-    of_claim().any(|proof| proof.outcome == ProofOutcome::Pass)
-        && of_claim().all(|proof| !matches!(proof.outcome, ProofOutcome::Fail | ProofOutcome::Open))
-}
-
-/// A claim in plain words.
-fn meaning(finding: &ProveOutput, claim: usize) -> String {
-    let report = &finding.report;
-    let (same, nothing) = match report.tolerance {
-        Tolerance::EqualBits => ("the same bits", "nothing"),
-        Tolerance::Within(_) => ("the same within rounding", "nothing but rounding"),
-    };
-    let passed = |id| report.proof(id).is_some_and(|proof| proof.outcome == ProofOutcome::Pass);
-    match claim {
-        1 => format!(
-            "- Predictions for a whole text, made in one pass as in training, are {same} as those made one\n  \
-               token at a time as in generation. The cache saves work and changes {nothing}."
-        ),
-        2 => {
-            let batch = [ProofId::Batched, ProofId::BatchedCached, ProofId::Ragged].into_iter().any(passed);
-            let what = match (batch, passed(ProofId::Threads)) {
-                (true, true) => "What else is in the batch, and how many threads compute,",
-                (true, false) => "What else is in the batch",
-                (false, _) => "How many threads compute",
-            };
-            format!("- {what} changes {nothing} in a prediction.")
-        }
-        3 => "- No position sees a later token: not when it predicts, and not when it learns.".to_owned(),
-        4 => "- Learning through the cache, step by step, would change every weight in the same way.".to_owned(),
-        _ => {
-            let proof = report.proof(ProofId::PrefixProblems);
-            let cases = proof.map_or(0, |proof| proof.cases);
-            let times = proof.and_then(|proof| proof.seconds).map_or(String::new(), |seconds| {
-                let [together, apart] = [seconds.together, seconds.apart].map(|seconds| seconds * 1e3);
-                format!(":\n  {together:.1} ms in one pass, {apart:.1} ms one by one")
-            });
-            format!("- A row of {cases} tokens is {cases} problems, each a text and its next token{times}.")
-        }
-    }
 }
 
 /// Such as 1, 2 and 8.

@@ -23,10 +23,10 @@ pub struct Judge<'a> {
 }
 
 /// A row of logits, and what the settings make of it.
-struct Row<'a> {
-    logits: &'a [f32],
-    distribution: &'a Distribution,
-    position: usize,
+pub struct Row<'a> {
+    pub logits: &'a [f32],
+    pub distribution: &'a Distribution,
+    pub position: usize,
 }
 
 impl Judge<'_> {
@@ -70,17 +70,12 @@ impl Judge<'_> {
         of_largest: f64,
         row: &Row<'_>,
     ) -> Result<TokenVerdict, InferError> {
-        let sampler = &self.options.sampler;
-        let largest = row.logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
-        let difference = of_largest * f64::from(largest);
+        let difference = allowed(row.logits, of_largest);
         // The logit itself may differ, and the logarithm of the sum of them all by as much.
         if is_apart(claim.sampled.logprob, logprob, 2.0 * difference) {
             return Ok(TokenVerdict::Fails(Fault::Logprob));
         }
-        // What the difference of two logits may have become when the draw was made.
-        let scale = sampler.repetition_penalty.max(1.0 / sampler.repetition_penalty);
-        let temperature = if sampler.temperature == 0.0 { 1.0 } else { sampler.temperature };
-        let moves = (2.0 * difference * scale / temperature).min(MOST);
+        let moves = moves(&self.options.sampler, difference);
         let fits = |interval: &Range<f64>| {
             let within = |value: f64, low: f64, high: f64| {
                 (moved(low, -moves) - ROUNDING..=moved(high, moves) + ROUNDING).contains(&value)
@@ -104,6 +99,32 @@ impl Judge<'_> {
         }
         let fault = if claim.sampled.token == expected.token { Fault::CdfInterval } else { Fault::Token };
         Ok(TokenVerdict::Fails(fault))
+    }
+
+    /// Whether logits that differ by `of_largest` of the largest one could have given a token of which nothing is told: its share
+    /// may have been where the draw is.
+    ///
+    /// - claim: the token with what was computed of it here
+    pub fn is_near(
+        &self,
+        claim: &TokenClaim,
+        expected: &SampledToken,
+        interval: Option<&Range<f64>>,
+        of_largest: f64,
+        row: &Row<'_>,
+    ) -> Result<bool, InferError> {
+        let moves = moves(&self.options.sampler, allowed(row.logits, of_largest));
+        let reaches = |interval: &Range<f64>, draw: f64| {
+            (moved(interval.start, -moves) - ROUNDING..=moved(interval.end, moves) + ROUNDING).contains(&draw)
+        };
+        if expected.uniform.zip(interval).is_some_and(|(draw, interval)| reaches(interval, draw)) {
+            return Ok(true);
+        }
+        let claim = match expected.uniform {
+            Some(_) => claim.clone(),
+            None => SampledToken { cdf_interval: 0.0..1.0, ..claim.sampled.clone() }.into(),
+        };
+        self.wavers(&claim, moves, row)
     }
 
     /// Whether what filters keep here, or which logit is the largest, may be otherwise if the difference of two scaled
@@ -145,6 +166,19 @@ impl Judge<'_> {
     }
 }
 
+/// By how much a logit may differ.
+fn allowed(logits: &[f32], of_largest: f64) -> f64 {
+    let largest = logits.iter().filter(|logit| logit.is_finite()).fold(1.0, |max: f32, l| max.max(l.abs()));
+    of_largest * f64::from(largest)
+}
+
+/// What the difference of two logits may have become when the draw was made.
+fn moves(sampler: &SamplerConfig, difference: f64) -> f64 {
+    let scale = sampler.repetition_penalty.max(1.0 / sampler.repetition_penalty);
+    let temperature = if sampler.temperature == 0.0 { 1.0 } else { sampler.temperature };
+    (2.0 * difference * scale / temperature).min(MOST)
+}
+
 /// All of it is the same to the last bit.
 fn exactly(claim: &TokenClaim, expected: &SampledToken) -> TokenVerdict {
     let bits = |interval: &Range<f64>| [interval.start.to_bits(), interval.end.to_bits()];
@@ -160,7 +194,7 @@ fn exactly(claim: &TokenClaim, expected: &SampledToken) -> TokenVerdict {
 }
 
 /// The part of [0, 1) that belongs to a token, if it is left.
-fn interval_of(distribution: &Distribution, token: u32) -> Option<Range<f64>> {
+pub fn interval_of(distribution: &Distribution, token: u32) -> Option<Range<f64>> {
     let mut begin = 0.0;
     for (id, probability) in distribution.tokens() {
         if id == token {
