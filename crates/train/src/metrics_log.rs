@@ -43,8 +43,10 @@ impl MetricsFormat {
         }
     }
 
+    /// Numbers alone: the text of a sample has no place in a table or a curve.
     fn encode(self, record: &Value) -> Vec<u8> {
         match self {
+            _ if record["kind"] == "sample" => Vec::new(),
             Self::Csv => csv::line(record),
             Self::TensorBoard => tensorboard::event(record),
         }

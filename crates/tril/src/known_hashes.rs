@@ -14,7 +14,7 @@ use crate::recipe::{Recipe, SHIPPED_RECIPES};
 use crate::{ComputeDevice, Error, ExistingRun, Training};
 
 /// The table.
-const HASHES: &str = include_str!("../../../configs/hashes.toml");
+const HASHES: &str = include_str!("known_hashes.toml");
 
 /// What a recipe ends in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -51,7 +51,7 @@ pub enum KnownHashesError {
     },
     /// This program was built with other settings in it.
     #[error(
-        "the recipe {name} in this program is another than the one whose hashes are known: it has been changed since they were taken (settings {found}); undo that, or take new hashes into configs/hashes.toml"
+        "the recipe {name} in this program is another than the one whose hashes are known: it has been changed since they were taken (settings {found}); undo that, or take new hashes into known_hashes.toml"
     )]
     Changed {
         /// Its name.
@@ -190,7 +190,7 @@ mod tests {
             .keys()
             .map(|name| (name.clone(), settings_sha256(&Recipe::shipped(name).expect("shipped"))))
             .collect();
-        assert_eq!(known, now, "on the left what hashes.toml says, on the right what the recipes are");
+        assert_eq!(known, now, "on the left what known_hashes.toml says, on the right what the recipes are");
         for hashes in table.values().flat_map(|hashes| [&hashes.weights, &hashes.optimizer]) {
             assert!(hashes.len() == 64 && hashes.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hashes}");
         }

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 
 use super::operation::Operation;
 use super::rows::{Rows, by_rows, tensor};
-use super::simd::{exp, map, sigmoid, vectorized};
+use super::simd::{exp, map, sigmoid, update, vectorized};
 
 /// A function of one number.
 pub trait Activation: Clone + Copy + Debug + Send + Sync + 'static {
@@ -198,21 +198,15 @@ impl WithSimd for SwigluForward<'_> {
         let d_ff = self.x.width() / 2;
         for (row, out) in self.out.chunks_exact_mut(d_ff).enumerate() {
             let (gate, up) = self.x.row(self.first_row + row).split_at(d_ff);
-            gated(simd, gate, up, out);
+            map!(simd, out, [gate in gate, up in up], simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
         }
     }
 }
 
-#[inline(always)]
-fn gated<S: Simd>(simd: S, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    map!(simd, out, [gate in gate, up in up], simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
-}
-
-/// silu(gate)·up of consecutive numbers.
+/// silu(gate)·up of consecutive numbers, in the place of `up`.
 pub struct GatedRow<'a> {
     pub gate: &'a [f32],
-    pub up: &'a [f32],
-    pub out: &'a mut [f32],
+    pub up: &'a mut [f32],
 }
 
 impl WithSimd for GatedRow<'_> {
@@ -220,7 +214,7 @@ impl WithSimd for GatedRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        gated(simd, self.gate, self.up, self.out);
+        update!(simd, self.up, up, [gate in self.gate], simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
     }
 }
 

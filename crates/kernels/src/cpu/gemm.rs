@@ -90,18 +90,18 @@ impl Gemm<'_> {
         }
     }
 
-    /// Computes some columns of it into a result that others compute other columns of, on this thread.
+    /// Computes it into the columns from `first` on of rows that others compute other columns of, on this thread.
     ///
     /// # Safety
     /// Nothing else may use these columns of the result meanwhile.
-    pub unsafe fn columns_into(self, columns: Range<usize>, c: &SharedRows<'_>) {
+    pub unsafe fn into_columns(self, c: &SharedRows<'_>, first: usize) {
         let [m, n, _] = self.size;
-        if m == 0 || columns.is_empty() {
+        if m == 0 || n == 0 {
             return;
         }
-        assert!(columns.end <= n, "columns {columns:?} of {n}");
-        self.check(c.len, c.width);
-        self.part(0..m, columns, Target { data: c.data, stride: c.width });
+        assert!(first + n <= c.width, "columns from {first} to {} of {}", first + n, c.width);
+        self.check(c.len - first, c.width);
+        self.part(0..m, 0..n, Target { data: c.data.wrapping_add(first), stride: c.width });
     }
 
     fn check(&self, result_len: usize, stride: usize) {
@@ -222,13 +222,14 @@ thread_local! {
 }
 
 /// Calls a macro with all tiles whose sums stay in registers: (whether there are 32 registers, as in AVX-512, and not
-/// 16; vectors in a row of the tile): rows of the tile. The last width of each kind is for few rows.
+/// 16; vectors in a row of the tile): rows of the tile. Widths of four vectors and more are for few rows.
 macro_rules! tiles {
     ($macro:ident) => {
         $macro! {
             (true, 1): 1 2 3 4 5 6 7 8;
             (true, 2): 1 2 3 4 5 6 7 8;
             (true, 3): 1 2 3 4 5 6 7 8;
+            (true, 4): 1 2 3;
             (true, 8): 1 2 3;
             (false, 1): 1 2 3 4 5 6;
             (false, 4): 1;
@@ -243,7 +244,7 @@ macro_rules! sizes_of_tiles {
 }
 
 /// Each width of a tile with its most rows.
-const TILES: [((bool, usize), usize); 6] = tiles!(sizes_of_tiles);
+const TILES: [((bool, usize), usize); 7] = tiles!(sizes_of_tiles);
 
 /// Rows of the tallest tile of so many vectors.
 #[inline(always)]
@@ -254,11 +255,12 @@ fn most_rows(wide: bool, vectors: usize) -> usize {
 /// Vectors of the next panel where `left` columns are left.
 #[inline(always)]
 fn panel_vectors(wide: bool, left: usize, few_rows: bool) -> usize {
-    let mut widths = TILES.iter().rev().filter(|((of_wide, _), _)| *of_wide == wide).map(|((_, vectors), _)| *vectors);
-    let (long, most) = (widths.next().unwrap_or(1), widths.next().unwrap_or(1));
+    // The widest of the tall tiles, and those of few rows.
+    let (most, long) = if wide { (3, [8, 4]) } else { (1, [4, 4]) };
     match left.div_ceil(LANES) {
         // Few rows wait for the right matrix, which is read the faster the more of each of its rows is taken at once.
-        _ if few_rows && left >= long * LANES => long,
+        _ if few_rows && left >= long[0] * LANES => long[0],
+        _ if few_rows && left >= long[1] * LANES => long[1],
         // Two halves are faster than a full panel and a narrow rest.
         vectors if vectors == most + 1 => vectors.div_ceil(2),
         vectors => vectors.min(most),

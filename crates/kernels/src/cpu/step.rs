@@ -6,6 +6,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
@@ -38,12 +39,27 @@ struct Norm {
     bias: Option<FlexTensor>,
 }
 
+/// Weights in panels of columns, each one after another in memory: a thread reads its panels from end to end.
 #[derive(Debug, Clone)]
 struct Linear {
-    weight: FlexTensor,
+    weight: Weight,
     bias: Option<FlexTensor>,
     size: [usize; 2],
 }
+
+#[derive(Debug, Clone)]
+enum Weight {
+    /// `[panels, d_input, PANEL]`, zeros after the last column.
+    Panels(Arc<Vec<f32>>),
+    /// `[d_input, d_output]`, where a copy would take too much memory.
+    Rows(FlexTensor),
+}
+
+/// Columns of a panel.
+const PANEL: usize = 4 * LANES;
+
+/// Numbers of a weight that is copied into panels; a larger one is read where it lies.
+const MOST_COPIED: usize = 1 << 26;
 
 #[derive(Debug, Clone)]
 struct Block {
@@ -53,6 +69,8 @@ struct Block {
     output: Linear,
     mlp_norm: Norm,
     up: Linear,
+    /// The upper half of the columns of `up`, for `swiglu`, whose gate is the lower one.
+    gated: Option<Linear>,
     activation: StepActivation,
     down: Linear,
 }
@@ -72,24 +90,58 @@ impl From<StepNorm> for Norm {
 impl From<StepLinear> for Linear {
     fn from(StepLinear { weight, bias }: StepLinear) -> Self {
         let size = weight.dims();
-        Self { weight: numbers(weight), bias: bias.map(numbers), size }
+        let weight = numbers(weight);
+        let weight = match size[0] * size[1] {
+            0..=MOST_COPIED => Weight::Panels(Arc::new(panels(weight.storage(), size))),
+            _ => Weight::Rows(weight),
+        };
+        Self { weight, bias: bias.map(numbers), size }
     }
+}
+
+/// A matrix in panels.
+fn panels(rows: &[f32], [d_input, d_output]: [usize; 2]) -> Vec<f32> {
+    let mut panels = vec![0.0; d_output.div_ceil(PANEL) * d_input * PANEL];
+    for (panel, first) in panels.chunks_exact_mut(d_input.max(1) * PANEL).zip((0..d_output).step_by(PANEL)) {
+        let last = d_output.min(first + PANEL);
+        for (row, out) in rows.chunks_exact(d_output).zip(panel.chunks_exact_mut(PANEL)) {
+            out[..last - first].copy_from_slice(&row[first..last]);
+        }
+    }
+    panels
 }
 
 impl From<StepBlock> for Block {
     fn from(block: StepBlock) -> Self {
         let StepBlock { attention_norm, qkv, head_norms, output, mlp_norm, up, activation, down } = block;
+        let (up, gated) = match activation {
+            StepActivation::Swiglu => {
+                let [lower, upper] = halves(up);
+                (lower.into(), Some(upper.into()))
+            }
+            _ => (up.into(), None),
+        };
         Self {
             attention_norm: attention_norm.into(),
             qkv: qkv.into(),
             head_norms: head_norms.map(|norms| norms.map(Norm::from)),
             output: output.into(),
             mlp_norm: mlp_norm.into(),
-            up: up.into(),
+            up,
+            gated,
             activation,
             down: down.into(),
         }
     }
+}
+
+/// The lower and the upper half of the columns.
+fn halves(StepLinear { weight, bias }: StepLinear) -> [StepLinear; 2] {
+    let half = weight.dims()[1] / 2;
+    [0, half].map(|first| StepLinear {
+        weight: weight.clone().narrow(1, first, half),
+        bias: bias.clone().map(|bias| bias.narrow(0, first, half)),
+    })
 }
 
 /// A tensor's numbers one after another.
@@ -112,22 +164,35 @@ impl Linear {
         self.size[1]
     }
 
-    /// Some columns of x·weight + bias.
+    /// The columns of a part: whole panels, the same ones each time.
+    fn own_columns(&self, part: usize, parts: usize) -> Range<usize> {
+        let panels = share(self.width().div_ceil(PANEL), part, parts);
+        self.width().min(panels.start * PANEL)..self.width().min(panels.end * PANEL)
+    }
+
+    /// Some panels of x·weight + bias.
     ///
     /// - x: `[rows, d_input]`; out: `[rows, d_output]`
+    /// - columns: those of whole panels
     ///
     /// # Safety
     /// Nothing else may use these columns of the result meanwhile.
     unsafe fn columns(&self, x: &[f32], columns: Range<usize>, out: &SharedRows<'_>) {
         let [d_input, d_output] = self.size;
-        let product = Gemm {
-            size: [x.len() / d_input, d_output, d_input],
-            a: Matrix::row_major(x, d_input),
-            b: Matrix::row_major(self.weight.storage::<f32>(), d_output),
-            start: self.bias.as_ref().map_or(GemmInit::Zero, |bias| GemmInit::Bias(bias.storage::<f32>())),
-        };
-        // SAFETY: the caller's promise.
-        unsafe { product.columns_into(columns, out) }
+        for first in columns.clone().step_by(PANEL) {
+            let width = columns.end.min(first + PANEL) - first;
+            let b = match &self.weight {
+                Weight::Panels(panels) => Matrix::row_major(&panels[first * d_input..], PANEL),
+                Weight::Rows(rows) => Matrix::row_major(&rows.storage::<f32>()[first..], d_output),
+            };
+            let start = match &self.bias {
+                Some(bias) => GemmInit::Bias(&bias.storage::<f32>()[first..first + width]),
+                None => GemmInit::Zero,
+            };
+            let size = [x.len() / d_input, width, d_input];
+            // SAFETY: the caller's promise.
+            unsafe { Gemm { size, a: Matrix::row_major(x, d_input), b, start }.into_columns(out, first) }
+        }
     }
 }
 
@@ -230,11 +295,12 @@ impl StepModel {
         }
         product_added(&block.output, attended, projected, x);
         block.mlp_norm.rows(x, d_model, normed);
-        match block.activation {
-            StepActivation::Gelu => raise::<Gelu>(&block.up, normed, raised, active),
-            StepActivation::GeluTanh => raise::<GeluTanh>(&block.up, normed, raised, active),
-            StepActivation::Relu2 => raise::<Relu2>(&block.up, normed, raised, active),
-            StepActivation::Swiglu => raise_gated(&block.up, normed, raised, active),
+        match (block.activation, &block.gated) {
+            (_, Some(up)) => raise_gated([&block.up, up], normed, [raised, active]),
+            (StepActivation::Gelu, None) => raise::<Gelu>(&block.up, normed, raised, active),
+            (StepActivation::GeluTanh, None) => raise::<GeluTanh>(&block.up, normed, raised, active),
+            (StepActivation::Relu2, None) => raise::<Relu2>(&block.up, normed, raised, active),
+            (StepActivation::Swiglu, None) => unreachable!("its products are taken apart"),
         }
         product_added(&block.down, active, projected, x);
     }
@@ -367,18 +433,12 @@ fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
     count * part / parts..count * (part + 1) / parts
 }
 
-/// The columns that a part has, whole vectors of them.
-fn own_columns(width: usize, part: usize, parts: usize) -> Range<usize> {
-    let vectors = share(width.div_ceil(LANES), part, parts);
-    width.min(vectors.start * LANES)..width.min(vectors.end * LANES)
-}
-
 /// - x: `[rows, d_input]`; out: `[rows, d_output]`
 fn product(linear: &Linear, x: &[f32], out: &mut [f32]) {
     let out = SharedRows::new(out, linear.width());
     spin_pool::for_each_own(|part, parts| {
         // SAFETY: each part has columns of its own.
-        unsafe { linear.columns(x, own_columns(linear.width(), part, parts), &out) };
+        unsafe { linear.columns(x, linear.own_columns(part, parts), &out) };
     });
 }
 
@@ -388,7 +448,7 @@ fn product_added(linear: &Linear, x: &[f32], projected: &mut [f32], sum: &mut [f
     let rows = sum.len() / width;
     let (projected, sum) = (SharedRows::new(projected, width), SharedRows::new(sum, width));
     spin_pool::for_each_own(|part, parts| {
-        let columns = own_columns(width, part, parts);
+        let columns = linear.own_columns(part, parts);
         // SAFETY: each part has columns of its own.
         unsafe { linear.columns(x, columns.clone(), &projected) };
         for row in 0..rows {
@@ -406,7 +466,7 @@ fn raise<A: Activation>(up: &Linear, x: &[f32], raised: &mut [f32], active: &mut
     let rows = x.len() / up.size[0];
     let (raised, active) = (SharedRows::new(raised, width), SharedRows::new(active, width));
     spin_pool::for_each_own(|part, parts| {
-        let columns = own_columns(width, part, parts);
+        let columns = up.own_columns(part, parts);
         // SAFETY: each part has columns of its own.
         unsafe { up.columns(x, columns.clone(), &raised) };
         for row in 0..rows {
@@ -417,26 +477,22 @@ fn raise<A: Activation>(up: &Linear, x: &[f32], raised: &mut [f32], active: &mut
     });
 }
 
-/// The same for `swiglu`: the gate's half first.
-fn raise_gated(up: &Linear, x: &[f32], raised: &mut [f32], active: &mut [f32]) {
-    let d_ff = up.width() / 2;
+/// The same for `swiglu`, silu(x·gate)·(x·up).
+fn raise_gated([gate, up]: [&Linear; 2], x: &[f32], [raised, active]: [&mut Vec<f32>; 2]) {
+    let d_ff = up.width();
     let rows = x.len() / up.size[0];
-    let (raised, active) = (SharedRows::new(raised, 2 * d_ff), SharedRows::new(active, d_ff));
+    let (raised, active) = (SharedRows::new(raised, d_ff), SharedRows::new(active, d_ff));
     spin_pool::for_each_own(|part, parts| {
-        let columns = own_columns(d_ff, part, parts);
-        let upper = d_ff + columns.start..d_ff + columns.end;
-        // SAFETY: each part has columns of its own, in both halves.
+        let columns = up.own_columns(part, parts);
+        // SAFETY: each part has columns of its own.
         unsafe {
-            up.columns(x, columns.clone(), &raised);
-            up.columns(x, upper.clone(), &raised);
+            gate.columns(x, columns.clone(), &raised);
+            up.columns(x, columns.clone(), &active);
         }
         for row in 0..rows {
             // SAFETY: as above.
-            let (gate, up, out) = unsafe {
-                let (gate, up) = (raised.columns(row, columns.clone()), raised.columns(row, upper.clone()));
-                (gate, up, active.columns(row, columns.clone()))
-            };
-            vectorized(GatedRow { gate, up, out });
+            let (gate, up) = unsafe { (raised.columns(row, columns.clone()), active.columns(row, columns.clone())) };
+            vectorized(GatedRow { gate, up });
         }
     });
 }
