@@ -1,8 +1,9 @@
 //! What the page says of its model before anything is computed.
 
+use burn::module::Module;
 use serde::Serialize;
 use tril::Tolerance;
-use tril::model::{GptConfig, memory};
+use tril::model::GptConfig;
 
 use super::{PageError, PageSource, SCHEMA, max_tokens, own_text};
 
@@ -48,7 +49,7 @@ pub fn facts(source: &PageSource) -> Result<ModelFacts, PageError> {
         version: env!("CARGO_PKG_VERSION"),
         name: source.name(),
         checkpoint: model.path().display().to_string(),
-        parameters: memory::parameter_count(config) as u64,
+        parameters: model.gpt().num_params() as u64,
         config: config.clone(),
         exact: Tolerance::of(&model.gpt().device()) == Tolerance::EqualBits,
         end_of_text: model.tokenizer().end_of_text(),
