@@ -4,9 +4,9 @@
 //! tensor is made, no graph is asked, and a thread that stands by meets the same columns of the weights token after
 //! token, so that its core's cache can keep them.
 
+mod numbers;
+
 use std::marker::PhantomData;
-use std::ops::Range;
-use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
@@ -14,13 +14,13 @@ use burn::tensor::Tensor;
 use super::activation::{Activation, Forward, GatedRow, Gelu, GeluTanh, Relu2};
 use super::attention::Softmax;
 use super::gemm::{Gemm, GemmInit, Matrix, SharedRows};
-use super::norm::{NormRow, RowNorm, RowNormKind};
 use super::operation::{constant, plain};
 use super::rotary::TurnRow;
 use super::rows::own;
-use super::simd::{LANES, vectorized};
+use super::simd::vectorized;
 use super::spin_pool;
-use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences};
+use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepSequences};
+use numbers::{Block, Linear, Norm, share};
 
 /// A model whose numbers are at hand for [`StepModel::step`].
 #[derive(Debug, Clone)]
@@ -30,170 +30,6 @@ pub struct StepModel {
     head: Linear,
     heads: StepHeads,
     d_model: usize,
-}
-
-#[derive(Debug, Clone)]
-struct Norm {
-    norm: RowNorm,
-    gain: Option<FlexTensor>,
-    bias: Option<FlexTensor>,
-}
-
-/// Weights in panels of columns, each one after another in memory: a thread reads its panels from end to end.
-#[derive(Debug, Clone)]
-struct Linear {
-    weight: Weight,
-    bias: Option<FlexTensor>,
-    size: [usize; 2],
-}
-
-#[derive(Debug, Clone)]
-enum Weight {
-    /// `[panels, d_input, PANEL]`, zeros after the last column.
-    Panels(Arc<Vec<f32>>),
-    /// `[d_input, d_output]`, where a copy would take too much memory.
-    Rows(FlexTensor),
-}
-
-/// Columns of a panel.
-const PANEL: usize = 4 * LANES;
-
-/// Numbers of a weight that is copied into panels; a larger one is read where it lies.
-const MOST_COPIED: usize = 1 << 26;
-
-#[derive(Debug, Clone)]
-struct Block {
-    attention_norm: Norm,
-    qkv: Linear,
-    head_norms: Option<[Norm; 2]>,
-    output: Linear,
-    mlp_norm: Norm,
-    up: Linear,
-    /// The upper half of the columns of `up`, for `swiglu`, whose gate is the lower one.
-    gated: Option<Linear>,
-    activation: StepActivation,
-    down: Linear,
-}
-
-impl From<StepNorm> for Norm {
-    fn from(StepNorm { kind, gain, bias, eps }: StepNorm) -> Self {
-        let kind = match kind {
-            StepNormKind::Layer => RowNormKind::Layer,
-            StepNormKind::Rms => RowNormKind::Rms,
-        };
-        // As `layer_norm` has it.
-        let gain = gain.or_else(|| bias.as_ref().map(|bias| Tensor::ones(bias.dims(), &bias.device())));
-        Self { norm: RowNorm { kind, eps: eps as f32 }, gain: gain.map(numbers), bias: bias.map(numbers) }
-    }
-}
-
-impl From<StepLinear> for Linear {
-    fn from(StepLinear { weight, bias }: StepLinear) -> Self {
-        let size = weight.dims();
-        let weight = numbers(weight);
-        let weight = match size[0] * size[1] {
-            0..=MOST_COPIED => Weight::Panels(Arc::new(panels(weight.storage(), size))),
-            _ => Weight::Rows(weight),
-        };
-        Self { weight, bias: bias.map(numbers), size }
-    }
-}
-
-/// A matrix in panels.
-fn panels(rows: &[f32], [d_input, d_output]: [usize; 2]) -> Vec<f32> {
-    let mut panels = vec![0.0; d_output.div_ceil(PANEL) * d_input * PANEL];
-    for (panel, first) in panels.chunks_exact_mut(d_input.max(1) * PANEL).zip((0..d_output).step_by(PANEL)) {
-        let last = d_output.min(first + PANEL);
-        for (row, out) in rows.chunks_exact(d_output).zip(panel.chunks_exact_mut(PANEL)) {
-            out[..last - first].copy_from_slice(&row[first..last]);
-        }
-    }
-    panels
-}
-
-impl From<StepBlock> for Block {
-    fn from(block: StepBlock) -> Self {
-        let StepBlock { attention_norm, qkv, head_norms, output, mlp_norm, up, activation, down } = block;
-        let (up, gated) = match activation {
-            StepActivation::Swiglu => {
-                let [lower, upper] = halves(up);
-                (lower.into(), Some(upper.into()))
-            }
-            _ => (up.into(), None),
-        };
-        Self {
-            attention_norm: attention_norm.into(),
-            qkv: qkv.into(),
-            head_norms: head_norms.map(|norms| norms.map(Norm::from)),
-            output: output.into(),
-            mlp_norm: mlp_norm.into(),
-            up,
-            gated,
-            activation,
-            down: down.into(),
-        }
-    }
-}
-
-/// The lower and the upper half of the columns.
-fn halves(StepLinear { weight, bias }: StepLinear) -> [StepLinear; 2] {
-    let half = weight.dims()[1] / 2;
-    [0, half].map(|first| StepLinear {
-        weight: weight.clone().narrow(1, first, half),
-        bias: bias.clone().map(|bias| bias.narrow(0, first, half)),
-    })
-}
-
-/// A tensor's numbers one after another.
-fn numbers<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-    own(constant(tensor))
-}
-
-impl Norm {
-    /// Each row of `x` normalised into `out`.
-    fn rows(&self, x: &[f32], width: usize, out: &mut [f32]) {
-        let [gain, bias] = [&self.gain, &self.bias].map(|numbers| numbers.as_ref().map(FlexTensor::storage::<f32>));
-        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            vectorized(NormRow { norm: &self.norm, x, gain, bias, out });
-        }
-    }
-}
-
-impl Linear {
-    fn width(&self) -> usize {
-        self.size[1]
-    }
-
-    /// The columns of a part: whole panels, the same ones each time.
-    fn own_columns(&self, part: usize, parts: usize) -> Range<usize> {
-        let panels = share(self.width().div_ceil(PANEL), part, parts);
-        self.width().min(panels.start * PANEL)..self.width().min(panels.end * PANEL)
-    }
-
-    /// Some panels of x·weight + bias.
-    ///
-    /// - x: `[rows, d_input]`; out: `[rows, d_output]`
-    /// - columns: those of whole panels
-    ///
-    /// # Safety
-    /// Nothing else may use these columns of the result meanwhile.
-    unsafe fn columns(&self, x: &[f32], columns: Range<usize>, out: &SharedRows<'_>) {
-        let [d_input, d_output] = self.size;
-        for first in columns.clone().step_by(PANEL) {
-            let width = columns.end.min(first + PANEL) - first;
-            let b = match &self.weight {
-                Weight::Panels(panels) => Matrix::row_major(&panels[first * d_input..], PANEL),
-                Weight::Rows(rows) => Matrix::row_major(&rows.storage::<f32>()[first..], d_output),
-            };
-            let start = match &self.bias {
-                Some(bias) => GemmInit::Bias(&bias.storage::<f32>()[first..first + width]),
-                None => GemmInit::Zero,
-            };
-            let size = [x.len() / d_input, width, d_input];
-            // SAFETY: the caller's promise.
-            unsafe { Gemm { size, a: Matrix::row_major(x, d_input), b, start }.into_columns(out, first) }
-        }
-    }
 }
 
 /// Where a sequence's new key and value go, and those that its query sees.
@@ -426,11 +262,6 @@ fn buffers([keys, values]: &mut [FlexTensor; 2]) -> Buffers<'_> {
         values: SharedRows::new(values.storage_mut::<f32>(), width),
         capacity,
     }
-}
-
-/// The share of `count` things that a part has: of things side by side, and the same ones each time.
-fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
-    count * part / parts..count * (part + 1) / parts
 }
 
 /// - x: `[rows, d_input]`; out: `[rows, d_output]`
