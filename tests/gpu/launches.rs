@@ -41,7 +41,7 @@ fn a_training_step_launches_so_many_kernels_and_compiles_none_after_the_first() 
     let mut recipe = Recipe::shipped("smoke").expect("a recipe");
     recipe.set_all(&["model.vocab_size=65"]).expect("a field");
     let gpt = Gpt::new(recipe.model.resolve().expect("a config"), 1, device.inner()).expect("a model");
-    let ids = (0..4000).map(|i| (i * i * 7 + i) % 65).collect();
+    let ids: Vec<u32> = (0..4000).map(|i| (i * i * 7 + i) % 65).collect();
     let text = TrainingText::new(ids, recipe.train.seq_len).expect("long enough");
     let mut trainer = Trainer::new(gpt, Default::default(), 0, recipe.train, recipe.optimizer).expect("sound");
     let first = LaunchedKernels::new();
