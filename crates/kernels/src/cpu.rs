@@ -18,6 +18,7 @@ mod rotary;
 mod rows;
 mod simd;
 mod spin_pool;
+mod split_heads;
 mod step;
 
 pub use activation::{Elementwise, Gelu, GeluTanh, Relu2, Swiglu};
@@ -31,4 +32,5 @@ pub use operation::{apply, constant, input, is_cpu, plain, supports};
 pub use rotary::Rotary;
 pub use simd::instruction_set;
 pub use spin_pool::with_spin_pool;
+pub use split_heads::HeadsPart;
 pub use step::StepModel;

@@ -13,7 +13,7 @@ mod step;
 pub use cpu::{StepModel, instruction_set, is_cpu, supports, with_spin_pool};
 pub use operations::{
     adamw, attention_probs, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2,
-    rms_norm, row_major, swiglu,
+    rms_norm, row_major, split_heads, swiglu,
 };
 pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use rotary::RotaryTable;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use burn::tensor::{Int, Tensor};
 
 use crate::cpu::{
-    self, CausalAttention, CrossEntropy, Elementwise, Gelu, GeluTanh, Linear, Relu2, RowMajor, RowNorm, RowNormKind,
-    Swiglu, apply, input,
+    self, CausalAttention, CrossEntropy, Elementwise, Gelu, GeluTanh, HeadsPart, Linear, Relu2, RowMajor, RowNorm,
+    RowNormKind, Swiglu, apply, input,
 };
 use crate::optimizer_steps::{AdamWStep, MuonStep};
 use crate::portable;
@@ -99,6 +99,20 @@ pub fn swiglu(gate_up: Tensor<3>) -> Tensor<3> {
     let [_, _, doubled] = gate_up.dims();
     assert!(doubled.is_multiple_of(2), "swiglu splits its last axis in two, but it is {doubled} wide");
     if cpu::supports(&gate_up) { apply(Swiglu, [input(gate_up)]) } else { portable::swiglu(gate_up) }
+}
+
+/// Heads that lie side by side in each position's row, in three parts: those of queries, of keys and of values. What the
+/// loss depends on must use all three, or none.
+///
+/// - x: `[batch_size, seq_len, heads, d_head]`; counts: heads of each part, all of them together
+/// - returns: `[batch_size, count, seq_len, d_head]` each
+pub fn split_heads(x: Tensor<4>, counts: [usize; 3]) -> [Tensor<4>; 3] {
+    let [_, _, heads, _] = x.dims();
+    assert_eq!(counts.iter().sum::<usize>(), heads, "parts of {counts:?} heads are not all {heads}");
+    if !cpu::supports(&x) {
+        return portable::split_heads(x, counts);
+    }
+    HeadsPart::of(counts).map(|part| apply(part, [input(x.clone())]))
 }
 
 /// Scaled dot-product attention in which a query sees itself and what came before, softmax(q·kᵀ/√d_head)·v

@@ -12,7 +12,7 @@ mod rotary;
 
 pub use activation::{gelu, gelu_tanh, relu2, swiglu};
 pub use adamw::adamw;
-pub use attention::{attention_probs, causal_attention};
+pub use attention::{attention_probs, causal_attention, split_heads};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
 pub use muon::muon;

@@ -153,6 +153,21 @@ fn attention_agrees_with_its_definition_for_every_split_of_heads_window_and_drop
 }
 
 #[test]
+fn heads_are_split_as_their_definition_says_and_their_gradients_meet_again() {
+    for (heads, kv_heads, d_head) in [(1, 1, 3), (4, 2, 18), (3, 1, 33)] {
+        let x = leaf([2, 7, heads + 2 * kv_heads, d_head], 1, 1.0);
+        let counts = [heads, kv_heads, kv_heads];
+        let attend = |[q, k, v]: [Tensor<4>; 3]| portable::causal_attention(q, k, v, None, None);
+        compare!(
+            format!("{heads}/{kv_heads} heads"),
+            [x],
+            attend(tril_kernels::split_heads(x.clone(), counts)),
+            attend(portable::split_heads(x.clone(), counts))
+        );
+    }
+}
+
+#[test]
 fn cross_entropy_agrees_with_its_definition() {
     for vocab_size in [1, 7, 65, 200] {
         let logits = leaf([9, vocab_size], 1, 8.0);

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use tril_kernels::causal_attention;
+use tril_kernels::{causal_attention, split_heads};
 
 use crate::block_matrix::BlockMatrixKind;
 use crate::builder::{ParamBuilder, apply};
@@ -71,13 +71,7 @@ impl Attention {
         let qkv = apply(&self.qkv, x); // [batch_size, seq_len, (n_heads + 2 n_kv_heads) · d_head]
         ctx.observe("attention.qkv", &qkv);
         let all_heads = qkv.reshape([batch_size, seq_len, self.n_heads + 2 * self.n_kv_heads, self.d_head]);
-        let heads = |first: usize, count: usize| {
-            all_heads.clone().narrow(2, first, count).swap_dims(1, 2) // [batch_size, count, seq_len, d_head]
-        };
-        let mut q = heads(0, self.n_heads);
-        let mut k = heads(self.n_heads, self.n_kv_heads);
-        let v = heads(self.n_heads + self.n_kv_heads, self.n_kv_heads);
-        drop(all_heads);
+        let [mut q, mut k, v] = split_heads(all_heads, [self.n_heads, self.n_kv_heads, self.n_kv_heads]);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             (q, k) = (q_norm.forward_heads(q), k_norm.forward_heads(k));
         }

@@ -2,13 +2,14 @@
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
 use super::operation::Operation;
-use super::rows::{Rows, by_rows, tensor};
-use super::simd::{exp, map, sigmoid, update, vectorized};
+use super::rows::{Rows, by_rows, written};
+use super::simd::{Slot, exp, map, sigmoid, update, vectorized};
 
 /// A function of one number.
 pub trait Activation: Clone + Copy + Debug + Send + Sync + 'static {
@@ -108,30 +109,33 @@ impl<A: Activation> Operation<1> for Elementwise<A> {
 
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         let x = Rows::consecutive(x);
-        let mut out = vec![0.0; x.all().len()];
-        by_rows(&mut out, 1, |first, out| {
-            let x = &x.all()[first..first + out.len()];
-            vectorized(Forward { activation: PhantomData::<A>, x, out });
-        });
-        (tensor(out, x.shape()), ())
+        let write = |out: &mut [_]| {
+            by_rows(out, 1, |first, out| {
+                let x = &x.all()[first..first + out.len()];
+                vectorized(Forward { activation: PhantomData::<A>, x, out });
+            });
+        };
+        // SAFETY: it writes every number.
+        (unsafe { written(x.shape(), write) }, ())
     }
 
     fn backward(&self, [x]: [FlexTensor; 1], (): (), gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let (x, gradient) = (Rows::consecutive(&x), Rows::consecutive(&gradient));
-        let mut out = vec![0.0; x.all().len()];
-        vectorized(Backward { activation: PhantomData::<A>, x: x.all(), gradient: gradient.all(), out: &mut out });
-        [Some(tensor(out, x.shape()))]
+        let (x, gradient, shape) = (x.all(), gradient.all(), x.shape());
+        let write = |out: &mut [_]| vectorized(Backward { activation: PhantomData::<A>, x, gradient, out });
+        // SAFETY: it writes every number.
+        [Some(unsafe { written(shape, write) })]
     }
 }
 
 /// Its values at some numbers.
-pub struct Forward<'a, A> {
+pub struct Forward<'a, A, T> {
     pub activation: PhantomData<A>,
     pub x: &'a [f32],
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
 }
 
-impl<A: Activation> WithSimd for Forward<'_, A> {
+impl<A: Activation, T: Slot> WithSimd for Forward<'_, A, T> {
     type Output = ();
 
     #[inline(always)]
@@ -144,7 +148,7 @@ struct Backward<'a, A> {
     activation: PhantomData<A>,
     x: &'a [f32],
     gradient: &'a [f32],
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl<A: Activation> WithSimd for Backward<'_, A> {
@@ -168,26 +172,28 @@ impl Operation<1> for Swiglu {
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         let x = Rows::new(x);
         let d_ff = x.width() / 2;
-        let mut out = vec![0.0; x.count() * d_ff];
-        by_rows(&mut out, d_ff, |first_row, out| vectorized(SwigluForward { x: &x, first_row, out }));
         let mut shape = x.shape().to_vec();
         shape.pop();
         shape.push(d_ff);
-        (tensor(out, &shape), ())
+        let write = |out: &mut [_]| {
+            by_rows(out, d_ff, |first_row, out| vectorized(SwigluForward { x: &x, first_row, out }));
+        };
+        // SAFETY: it writes every number.
+        (unsafe { written(&shape, write) }, ())
     }
 
     fn backward(&self, [x]: [FlexTensor; 1], (): (), gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let (x, gradient) = (Rows::new(&x), Rows::new(&gradient));
-        let mut out = vec![0.0; x.count() * x.width()];
-        vectorized(SwigluBackward { x: &x, gradient: &gradient, out: &mut out });
-        [Some(tensor(out, x.shape()))]
+        let write = |out: &mut [_]| vectorized(SwigluBackward { x: &x, gradient: &gradient, out });
+        // SAFETY: it writes every number.
+        [Some(unsafe { written(x.shape(), write) })]
     }
 }
 
 struct SwigluForward<'a> {
     x: &'a Rows,
     first_row: usize,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl WithSimd for SwigluForward<'_> {
@@ -221,7 +227,7 @@ impl WithSimd for GatedRow<'_> {
 struct SwigluBackward<'a> {
     x: &'a Rows,
     gradient: &'a Rows,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl WithSimd for SwigluBackward<'_> {

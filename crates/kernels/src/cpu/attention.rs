@@ -5,6 +5,8 @@
 //! A score is one chain of fused multiply-adds over d_head; an output is one over the keys in order of position. A
 //! query's bits depend on what it sees alone: not on how many queries stand beside it or where keys lie in memory.
 
+use std::ops::Range;
+
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
@@ -57,13 +59,13 @@ impl Heads {
     }
 
     /// The keys that query number `query` sees.
-    fn seen(&self, query: usize) -> std::ops::Range<usize> {
+    fn seen(&self, query: usize) -> Range<usize> {
         let end = self.k_len - self.q_len + query + 1;
         end.saturating_sub(self.window)..end
     }
 
     /// Blocks of queries.
-    fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
         let q_len = self.q_len;
         (0..q_len).step_by(BLOCK).map(move |first| first..q_len.min(first + BLOCK))
     }
@@ -79,7 +81,7 @@ impl Heads {
     }
 
     /// A block's queries, scaled by 1/√d_head, `[block, d_head]`.
-    fn scaled_queries(&self, batch: usize, head: usize, block: &std::ops::Range<usize>) -> Vec<f32> {
+    fn scaled_queries(&self, batch: usize, head: usize, block: &Range<usize>) -> Vec<f32> {
         let scale = (self.d_head as f32).sqrt().recip();
         let mut scaled = Vec::with_capacity(block.len() * self.d_head);
         for query in block.clone() {
@@ -89,17 +91,16 @@ impl Heads {
     }
 
     /// Probabilities of a block, `[block, k_len − first]` from key `first`; zero where a query does not see.
-    fn probabilities(&self, batch: usize, head: usize, scaled: &[f32], block: &std::ops::Range<usize>) -> Scores {
+    fn probabilities(&self, batch: usize, head: usize, scaled: &[f32], block: &Range<usize>) -> Scores {
         let first = self.seen(block.start).start;
         let width = self.seen(block.end - 1).end - first;
-        let mut values = vec![0.0; block.len() * width];
-        Gemm {
+        let mut values = Gemm {
             size: [block.len(), width, self.d_head],
             a: Matrix::row_major(scaled, self.d_head),
             b: Self::matrix(&self.k, batch, self.kv_head(head), first).transposed(),
             start: GemmInit::Zero,
         }
-        .into(&mut values, width);
+        .to_vec();
         for (row, query) in values.chunks_exact_mut(width).zip(block.clone()) {
             let seen = self.seen(query);
             row[..seen.start - first].fill(0.0);
@@ -115,7 +116,7 @@ impl Heads {
     }
 
     /// Multiplies a block's probabilities, or their gradients, with the dropout factors.
-    fn apply_dropout(&self, batch: usize, head: usize, block: &std::ops::Range<usize>, scores: &mut Scores) {
+    fn apply_dropout(&self, batch: usize, head: usize, block: &Range<usize>, scores: &mut Scores) {
         let Scores { first, width, .. } = *scores;
         for (row, query) in scores.values.chunks_exact_mut(width).zip(block.clone()) {
             if let Some(factors) = self.factors(batch, head, query, first, width) {
@@ -240,37 +241,82 @@ fn axes(rows: &Rows) -> [usize; 4] {
 /// One head of a block of queries.
 ///
 /// - out: `[block, d_head]`, a row every `n_heads · d_head`
-fn forward_block(heads: &Heads, batch: usize, head: usize, block: &std::ops::Range<usize>, out: &mut [f32]) {
-    let d_head = heads.d_head;
-    let stride = heads.n_heads * d_head;
+fn forward_block(heads: &Heads, batch: usize, head: usize, block: &Range<usize>, out: &mut [f32]) {
+    let stride = heads.n_heads * heads.d_head;
     let scaled = heads.scaled_queries(batch, head, block);
     let mut probs = heads.probabilities(batch, head, &scaled, block);
     heads.apply_dropout(batch, head, block, &mut probs);
-    let mut add = |queries: std::ops::Range<usize>, keys: std::ops::Range<usize>| {
+    WeightedSum { heads, batch, head, first_query: block.start, probs, out, stride }.all(block.clone());
+}
+
+/// Adds each query's values up, weighed by its probabilities, in order of position. Queries take the keys that all of them
+/// see together, and the others at both ends in two halves, and those again, down to one query.
+struct WeightedSum<'a> {
+    heads: &'a Heads,
+    batch: usize,
+    head: usize,
+    first_query: usize,
+    probs: Scores,
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl WeightedSum<'_> {
+    fn all(&mut self, queries: Range<usize>) {
+        let shared = self.heads.seen(queries.end - 1).start..self.heads.seen(queries.start).end;
+        if shared.is_empty() {
+            let (first, second) = halves(&queries);
+            self.all(first);
+            self.all(second);
+            return;
+        }
+        self.before(queries.clone(), shared.start);
+        self.after(queries, shared.start);
+    }
+
+    /// The keys before `end`, up to which all of them see, that some of the queries see.
+    fn before(&mut self, queries: Range<usize>, end: usize) {
+        let shared = self.heads.seen(queries.end - 1).start;
+        if self.heads.seen(queries.start).start < shared {
+            let (first, second) = halves(&queries);
+            self.before(first, shared);
+            self.before(second, shared);
+        }
+        self.add(queries, shared..end);
+    }
+
+    /// The keys from `start` on, from where all of them see, that some of the queries see.
+    fn after(&mut self, queries: Range<usize>, start: usize) {
+        let shared = self.heads.seen(queries.start).end.max(start);
+        self.add(queries.clone(), start..shared);
+        if shared < self.heads.seen(queries.end - 1).end {
+            let (first, second) = halves(&queries);
+            self.after(first, shared);
+            self.after(second, shared);
+        }
+    }
+
+    /// Keys that all of the queries see.
+    fn add(&mut self, queries: Range<usize>, keys: Range<usize>) {
         if keys.is_empty() {
             return;
         }
-        let from = (queries.start - block.start) * probs.width + keys.start - probs.first;
+        let Self { heads, batch, head, first_query, ref probs, stride, .. } = *self;
+        let from = (queries.start - first_query) * probs.width + keys.start - probs.first;
         Gemm {
-            size: [queries.len(), d_head, keys.len()],
+            size: [queries.len(), heads.d_head, keys.len()],
             a: Matrix { data: &probs.values[from..], row_stride: probs.width, column_stride: 1 },
             b: Heads::matrix(&heads.v, batch, heads.kv_head(head), keys.start),
             start: GemmInit::Add,
         }
-        .into(&mut out[(queries.start - block.start) * stride..], stride);
-    };
-    // Keys that all of the block see are taken together; the others, at both ends, by each query alone.
-    let first_shared = heads.seen(block.end - 1).start;
-    let shared = first_shared..heads.seen(block.start).end.max(first_shared);
-    for query in block.clone() {
-        let seen = heads.seen(query);
-        add(query..query + 1, seen.start..shared.start.min(seen.end));
+        .into(&mut self.out[(queries.start - first_query) * stride..], stride);
     }
-    add(block.clone(), shared.clone());
-    for query in block.clone() {
-        let seen = heads.seen(query);
-        add(query..query + 1, shared.end.max(seen.start)..seen.end);
-    }
+}
+
+/// Two halves of several queries.
+fn halves(queries: &Range<usize>) -> (Range<usize>, Range<usize>) {
+    let middle = queries.start + queries.len() / 2;
+    (queries.start..middle, middle..queries.end)
 }
 
 /// Adds up the gradients of one row of the batch.

@@ -2,26 +2,22 @@
 //! its start value, so its bits depend on its own row and column alone: not on how many rows there are, how they are
 //! tiled, packed or spread over threads, nor on the width of the registers.
 
-use std::cell::RefCell;
+mod pack;
+mod part;
+mod tile;
+
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
-
-use super::simd::{LANES, load, store, vectorized};
+use super::simd::{LANES, vectorized};
 use super::spin_pool;
+use part::Part;
 
 /// Multiply-adds below which splitting a product over threads costs more than it saves.
 const PARALLEL_WORK: usize = 1 << 20;
 
 /// The same where threads stand by.
 const SPIN_POOL_WORK: usize = 1 << 15;
-
-/// Rows from which on a panel is no wider than the tallest tile allows.
-const LONG_PANEL_ROWS: usize = 4;
-
-/// Rows from which on it pays to copy a panel of the right matrix together before use.
-const PACKING_ROWS: usize = 40;
 
 /// A matrix in memory; element (i, j) is at `i · row_stride + j · column_stride`.
 #[derive(Debug, Clone, Copy)]
@@ -70,13 +66,31 @@ pub struct Gemm<'a> {
 impl Gemm<'_> {
     /// Computes it into `c`, `[m, n]` with `stride` elements from row to row, on the threads of the current pool.
     pub fn into(self, c: &mut [f32], stride: usize) {
-        let [m, n, k] = self.size;
+        let [m, n, _] = self.size;
         if m == 0 || n == 0 {
             return;
         }
         self.check(c.len(), stride);
+        self.on_threads(Target { data: c.as_mut_ptr(), stride });
+    }
+
+    /// Computes it into a new matrix, `[m, n]`, whose memory is written once.
+    pub fn to_vec(self) -> Vec<f32> {
+        let [m, n, _] = self.size;
+        assert!(!matches!(self.start, GemmInit::Add), "a new matrix holds nothing to be added to");
+        let mut c = Vec::with_capacity(m * n);
+        if m * n > 0 {
+            self.check(m * n, n);
+            self.on_threads(Target { data: c.as_mut_ptr(), stride: n });
+        }
+        // SAFETY: every element of every part has been written.
+        unsafe { c.set_len(m * n) };
+        c
+    }
+
+    fn on_threads(self, c: Target) {
+        let [m, n, k] = self.size;
         let threads = spin_pool::threads();
-        let c = Target { data: c.as_mut_ptr(), stride };
         let least = if spin_pool::is_active() { SPIN_POOL_WORK } else { PARALLEL_WORK };
         if threads == 1 || m * n * k < least {
             self.part(0..m, 0..n, c);
@@ -167,279 +181,4 @@ impl<'a> SharedRows<'a> {
         // SAFETY: within the rows, and nobody else has them, by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(row * self.width + columns.start), columns.len()) }
     }
-}
-
-/// A block of rows and columns of a product, computed on one thread.
-struct Part<'a> {
-    product: Gemm<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    c: Target,
-}
-
-impl WithSimd for Part<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Gemm { size: [_, _, k], b, .. } = self.product;
-        let wide = S::REGISTER_COUNT >= 32;
-        let few = b.column_stride == 1 && self.rows.len() < PACKING_ROWS;
-        let mut column = self.columns.start;
-        while column < self.columns.end {
-            let left = self.columns.end - column;
-            let vectors = panel_vectors(wide, left, few && self.rows.len() < LONG_PANEL_ROWS);
-            let stride = vectors * LANES;
-            let panel = Panel { first_column: column, width: left.min(stride) };
-            // Rows of the right matrix that can be used where they lie: what a ragged panel reads past its columns is
-            // not stored, but the last row may end with the matrix.
-            let direct = if few {
-                let usable = (b.data.len() + b.row_stride).saturating_sub(column + stride) / b.row_stride.max(1);
-                k.min(usable)
-            } else {
-                0
-            };
-            if direct > 0 || k == 0 {
-                let data = b.data.get(column..).unwrap_or_default();
-                self.panel(simd, wide, vectors, panel, 0..direct, data, b.row_stride);
-            }
-            if direct < k {
-                // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
-                let mut packed = SCRATCH.take();
-                packed.resize((k - direct) * stride, 0.0);
-                pack(&b, direct..k, panel, stride, &mut packed);
-                self.panel(simd, wide, vectors, panel, direct..k, &packed, stride);
-                SCRATCH.set(packed);
-            }
-            column += panel.width;
-        }
-    }
-}
-
-thread_local! {
-    /// The packed panel, kept so that its memory is not faulted in anew for each product.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Calls a macro with all tiles whose sums stay in registers: (whether there are 32 registers, as in AVX-512, and not
-/// 16; vectors in a row of the tile): rows of the tile. Widths of four vectors and more are for few rows.
-macro_rules! tiles {
-    ($macro:ident) => {
-        $macro! {
-            (true, 1): 1 2 3 4 5 6 7 8;
-            (true, 2): 1 2 3 4 5 6 7 8;
-            (true, 3): 1 2 3 4 5 6 7 8;
-            (true, 4): 1 2 3;
-            (true, 8): 1 2 3;
-            (false, 1): 1 2 3 4 5 6;
-            (false, 4): 1;
-        }
-    };
-}
-
-macro_rules! sizes_of_tiles {
-    ($(($wide:literal, $vectors:literal): $($rows:literal)*;)*) => {
-        [$((($wide, $vectors), [$($rows),*].len())),*]
-    };
-}
-
-/// Each width of a tile with its most rows.
-const TILES: [((bool, usize), usize); 7] = tiles!(sizes_of_tiles);
-
-/// Rows of the tallest tile of so many vectors.
-#[inline(always)]
-fn most_rows(wide: bool, vectors: usize) -> usize {
-    TILES.iter().find(|(width, _)| *width == (wide, vectors)).map_or(0, |(_, rows)| *rows)
-}
-
-/// Vectors of the next panel where `left` columns are left.
-#[inline(always)]
-fn panel_vectors(wide: bool, left: usize, few_rows: bool) -> usize {
-    // The widest of the tall tiles, and those of few rows.
-    let (most, long) = if wide { (3, [8, 4]) } else { (1, [4, 4]) };
-    match left.div_ceil(LANES) {
-        // Few rows wait for the right matrix, which is read the faster the more of each of its rows is taken at once.
-        _ if few_rows && left >= long[0] * LANES => long[0],
-        _ if few_rows && left >= long[1] * LANES => long[1],
-        // Two halves are faster than a full panel and a narrow rest.
-        vectors if vectors == most + 1 => vectors.div_ceil(2),
-        vectors => vectors.min(most),
-    }
-}
-
-/// Columns of the right matrix that are in work together.
-#[derive(Debug, Clone, Copy)]
-struct Panel {
-    first_column: usize,
-    width: usize,
-}
-
-/// Copies rows `inner` of a panel into rows of `stride` elements, zeros after its own.
-#[inline(always)]
-fn pack(b: &Matrix<'_>, inner: Range<usize>, panel: Panel, stride: usize, packed: &mut [f32]) {
-    let Panel { first_column, width } = panel;
-    if b.column_stride == 1 {
-        for (p, row) in inner.zip(packed.chunks_exact_mut(stride)) {
-            let from = p * b.row_stride + first_column;
-            prefetch::<3>(b.data.as_ptr().wrapping_add(from + width));
-            row[..width].copy_from_slice(&b.data[from..from + width]);
-            row[width..].fill(0.0);
-        }
-        return;
-    }
-    if width < stride {
-        packed.fill(0.0);
-    }
-    assert!(width <= stride && packed.len() >= inner.len() * stride, "a panel ends past its copy");
-    // A block of the copy at a time: the columns that are read and the rows that are written stay in the cache.
-    for first in inner.clone().step_by(LANES) {
-        let rows = LANES.min(inner.end - first);
-        for j in 0..width {
-            let from = &b.data[(first_column + j) * b.column_stride + first * b.row_stride..];
-            assert!((rows - 1) * b.row_stride < from.len(), "a matrix ends past its data");
-            for p in 0..rows {
-                let to = (first - inner.start + p) * stride + j;
-                // SAFETY: by the assertions above.
-                unsafe { *packed.get_unchecked_mut(to) = *from.get_unchecked(p * b.row_stride) };
-            }
-        }
-    }
-}
-
-impl Part<'_> {
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "inlined; each is a register")]
-    fn panel<S: Simd>(
-        &self,
-        simd: S,
-        wide: bool,
-        vectors: usize,
-        panel: Panel,
-        inner: Range<usize>,
-        b: &[f32],
-        b_stride: usize,
-    ) {
-        let mut row = self.rows.start;
-        while row < self.rows.end {
-            let rows = (self.rows.end - row).min(most_rows(wide, vectors));
-            macro_rules! tile_of_that_size {
-                ($(($wide:literal, $vectors:literal): $($rows:literal)*;)*) => {
-                    match (wide, vectors, rows) {
-                        $($(($wide, $vectors, $rows) => {
-                            self.tile::<S, $rows, $vectors>(simd, row, panel, inner.clone(), b, b_stride);
-                        })*)*
-                        _ => unreachable!("no tile of {rows} rows by {vectors} vectors"),
-                    }
-                };
-            }
-            tiles!(tile_of_that_size);
-            row += rows;
-        }
-    }
-
-    /// R rows by V vectors of the result.
-    #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(
-        &self,
-        simd: S,
-        row: usize,
-        panel: Panel,
-        inner: Range<usize>,
-        b: &[f32],
-        b_stride: usize,
-    ) {
-        let Gemm { a, start, .. } = self.product;
-        let k = inner.len();
-        let Panel { first_column, width } = panel;
-        // The part of each vector that is in the matrix; full but for a ragged last one.
-        let lanes = |v: usize| width.min((v + 1) * LANES) - v * LANES;
-        let result = |r: usize, v: usize| {
-            let offset = (row + r) * self.c.stride + first_column + v * LANES;
-            // SAFETY: within the result by the check in `Gemm::into`, and in this part's rows and columns alone.
-            unsafe { std::slice::from_raw_parts_mut(self.c.data.add(offset), lanes(v)) }
-        };
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        match if inner.start > 0 { GemmInit::Add } else { start } {
-            GemmInit::Zero => {}
-            GemmInit::Bias(bias) => {
-                for v in 0..V {
-                    let from = first_column + v * LANES;
-                    let values = load(simd, &bias[from..from + lanes(v)]);
-                    for row in &mut sums {
-                        row[v] = values;
-                    }
-                }
-            }
-            GemmInit::Add => {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = load(simd, result(r, v));
-                    }
-                }
-            }
-        }
-        if k > 0 {
-            assert!((k - 1) * b_stride + V * LANES <= b.len(), "a panel ends past its data");
-        }
-        // SAFETY: both matrices hold the elements read there, by the assertion above and `Matrix::check`.
-        let sums = unsafe {
-            let a_first = a.data[row * a.row_stride + inner.start * a.column_stride..].as_ptr();
-            microkernel(simd, k, [a_first, b.as_ptr()], [a.row_stride, a.column_stride, b_stride], sums)
-        };
-        for (r, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                store(simd, result(r, v), *sum);
-            }
-        }
-    }
-}
-
-/// Takes R × V vectors of sums through k steps. Of its own, so that the sums are only ever indexed by constants and stay
-/// in registers.
-///
-/// # Safety
-/// `a` must hold R rows and k columns at the first two strides, `b` k rows of V vectors at the third.
-#[expect(clippy::needless_range_loop, reason = "indexed by constants once unrolled, where an iterator is not")]
-#[inline(always)]
-unsafe fn microkernel<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    k: usize,
-    [a, b]: [*const f32; 2],
-    [row_stride, column_stride, b_stride]: [usize; 3],
-    start: [[S::f32s; V]; R],
-) -> [[S::f32s; V]; R] {
-    let mut sums = start;
-    for p in 0..k {
-        if V <= 3 && b_stride > V * LANES {
-            // The same row of the next panel, which is far from this one in memory.
-            prefetch::<V>(b.wrapping_add(p * b_stride + V * LANES));
-        }
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut row = [simd.splat_f32s(0.0); V];
-            for v in 0..V {
-                row[v] = b.add(p * b_stride + v * LANES).cast::<S::f32s>().read_unaligned();
-            }
-            for r in 0..R {
-                let x = simd.splat_f32s(*a.add(r * row_stride + p * column_stride));
-                for v in 0..V {
-                    sums[r][v] = simd.mul_add_f32s(x, row[v], sums[r][v]);
-                }
-            }
-        }
-    }
-    sums
-}
-
-/// Asks for V vectors ahead of their use. Any address will do: nothing is read if there is nothing.
-#[inline(always)]
-fn prefetch<const V: usize>(from: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    for v in 0..V {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: it changes nothing but what the caches hold, and every x86-64 processor has it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(v * LANES).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = from;
 }

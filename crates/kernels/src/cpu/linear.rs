@@ -18,14 +18,13 @@ impl<const N: usize> Operation<N> for Linear {
         let weight = unflipped(&inputs[1]);
         let [d_input, d_output] = size(&weight);
         let bias = inputs.get(2).map(Rows::consecutive);
-        let mut out = vec![0.0; x.count() * d_output];
-        Gemm {
+        let out = Gemm {
             size: [x.count(), d_output, d_input],
             a: Matrix::row_major(x.all(), d_input),
             b: matrix(&weight),
             start: bias.as_ref().map_or(GemmInit::Zero, |bias| GemmInit::Bias(bias.all())),
         }
-        .into(&mut out, d_output);
+        .to_vec();
         let mut shape = x.shape().to_vec();
         shape.pop();
         shape.push(d_output);
@@ -46,25 +45,23 @@ impl<const N: usize> Operation<N> for Linear {
         let rows = gradient.count();
         let mut found = [const { None }; N];
         if wanted[0] {
-            let mut out = vec![0.0; rows * d_input];
             let size = [rows, d_input, d_output];
             let b = matrix(&weight).transposed();
-            Gemm { size, a: gradient_matrix, b, start: GemmInit::Zero }.into(&mut out, d_input);
+            let out = Gemm { size, a: gradient_matrix, b, start: GemmInit::Zero }.to_vec();
             let shape: Vec<usize> = inputs[0].layout().shape().iter().copied().collect();
             found[0] = Some(tensor(out, &shape));
         }
         if wanted[1] {
             let x = Rows::consecutive(&inputs[0]);
             let x = Matrix::row_major(x.all(), d_input);
-            let mut out = vec![0.0; d_input * d_output];
             // In the order in which the weight itself lies, so that a transposed one gets a transposed gradient.
             found[1] = Some(if matrix(&weight).column_stride == 1 {
                 let size = [d_input, d_output, rows];
-                Gemm { size, a: x.transposed(), b: gradient_matrix, start: GemmInit::Zero }.into(&mut out, d_output);
+                let out = Gemm { size, a: x.transposed(), b: gradient_matrix, start: GemmInit::Zero }.to_vec();
                 tensor(out, &[d_input, d_output])
             } else {
                 let size = [d_output, d_input, rows];
-                Gemm { size, a: gradient_matrix.transposed(), b: x, start: GemmInit::Zero }.into(&mut out, d_input);
+                let out = Gemm { size, a: gradient_matrix.transposed(), b: x, start: GemmInit::Zero }.to_vec();
                 tensor(out, &[d_output, d_input]).transpose(0, 1)
             });
         }

@@ -1,11 +1,13 @@
 //! Norms over the last axis, forward and backward.
 
+use std::mem::MaybeUninit;
+
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
 use super::operation::Operation;
-use super::rows::{Rows, by_rows, tensor};
-use super::simd::{map, sum, update, vectorized};
+use super::rows::{Rows, by_rows, tensor, written};
+use super::simd::{Slot, map, sum, update, vectorized};
 
 /// Which norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +30,14 @@ impl<const N: usize> Operation<N> for RowNorm {
         let x = Rows::new(&inputs[0]);
         let gain = inputs.get(1).map(Rows::consecutive);
         let bias = inputs.get(2).map(Rows::consecutive);
-        let mut out = vec![0.0; x.count() * x.width()];
-        by_rows(&mut out, x.width(), |first_row, out| {
-            let (gain, bias) = (gain.as_ref().map(Rows::all), bias.as_ref().map(Rows::all));
-            vectorized(Forward { norm: self, x: &x, gain, bias, first_row, out });
-        });
-        (tensor(out, x.shape()), ())
+        let write = |out: &mut [_]| {
+            by_rows(out, x.width(), |first_row, out| {
+                let (gain, bias) = (gain.as_ref().map(Rows::all), bias.as_ref().map(Rows::all));
+                vectorized(Forward { norm: self, x: &x, gain, bias, first_row, out });
+            });
+        };
+        // SAFETY: it writes every number.
+        (unsafe { written(x.shape(), write) }, ())
     }
 
     fn backward(
@@ -47,20 +51,23 @@ impl<const N: usize> Operation<N> for RowNorm {
         let gradient = Rows::new(&gradient);
         let gain = inputs.get(1).map(Rows::consecutive);
         let width = x.width();
-        let mut out = vec![0.0; x.count() * width];
         let mut gain_gradient = vec![0.0; width];
         let mut bias_gradient = vec![0.0; width];
-        vectorized(Backward {
-            norm: self,
-            x: &x,
-            gradient: &gradient,
-            gain: gain.as_ref().map(Rows::all),
-            out: &mut out,
-            gain_gradient: &mut gain_gradient,
-            bias_gradient: &mut bias_gradient,
-        });
+        let write = |out: &mut [_]| {
+            vectorized(Backward {
+                norm: self,
+                x: &x,
+                gradient: &gradient,
+                gain: gain.as_ref().map(Rows::all),
+                out,
+                gain_gradient: &mut gain_gradient,
+                bias_gradient: &mut bias_gradient,
+            });
+        };
+        // SAFETY: it writes every number.
+        let out = unsafe { written(x.shape(), write) };
         let mut found = [const { None }; N];
-        found[0] = wanted[0].then(|| tensor(out, x.shape()));
+        found[0] = wanted[0].then_some(out);
         if N > 1 && wanted[1] {
             found[1] = Some(tensor(gain_gradient, &[width]));
         }
@@ -93,7 +100,7 @@ struct Forward<'a> {
     gain: Option<&'a [f32]>,
     bias: Option<&'a [f32]>,
     first_row: usize,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl WithSimd for Forward<'_> {
@@ -109,16 +116,24 @@ impl WithSimd for Forward<'_> {
 
 /// One row.
 #[inline(always)]
-fn normalise<S: Simd>(simd: S, norm: &RowNorm, x: &[f32], gain: Option<&[f32]>, bias: Option<&[f32]>, out: &mut [f32]) {
+fn normalise<S: Simd, T: Slot>(
+    simd: S,
+    norm: &RowNorm,
+    x: &[f32],
+    gain: Option<&[f32]>,
+    bias: Option<&[f32]>,
+    out: &mut [T],
+) {
     let (mean, scale) = statistics(simd, norm, x);
     let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(scale));
-    map!(simd, out, [x in x], simd.mul_f32s(simd.sub_f32s(x, means), scales));
     match (gain, bias) {
-        (None, _) => {}
-        (Some(gain), None) => update!(simd, out, y, [gain in gain], simd.mul_f32s(y, gain)),
-        (Some(gain), Some(bias)) => {
-            update!(simd, out, y, [gain in gain, bias in bias], simd.mul_add_f32s(y, gain, bias));
-        }
+        (None, _) => map!(simd, out, [x in x], simd.mul_f32s(simd.sub_f32s(x, means), scales)),
+        (Some(gain), None) => map!(simd, out, [x in x, gain in gain], {
+            simd.mul_f32s(simd.mul_f32s(simd.sub_f32s(x, means), scales), gain)
+        }),
+        (Some(gain), Some(bias)) => map!(simd, out, [x in x, gain in gain, bias in bias], {
+            simd.mul_add_f32s(simd.mul_f32s(simd.sub_f32s(x, means), scales), gain, bias)
+        }),
     }
 }
 
@@ -145,7 +160,7 @@ struct Backward<'a> {
     x: &'a Rows,
     gradient: &'a Rows,
     gain: Option<&'a [f32]>,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
     gain_gradient: &'a mut [f32],
     bias_gradient: &'a mut [f32],
 }

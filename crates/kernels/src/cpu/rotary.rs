@@ -1,13 +1,14 @@
 //! Rotary positions, forward and backward.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 
 use super::operation::Operation;
-use super::rows::{Rows, by_rows, tensor};
-use super::simd::{map, vectorized};
+use super::rows::{Rows, by_rows, written};
+use super::simd::{Slot, map, vectorized};
 
 /// Cosines and sines, `[seq_len, d_head / 2]` each.
 #[derive(Debug, Clone)]
@@ -33,11 +34,13 @@ impl Rotary {
     /// - x: `[batch_size, n_heads, seq_len, d_head]`
     fn turn(&self, x: &FlexTensor, direction: f32) -> FlexTensor {
         let x = Rows::new(x);
-        let mut out = vec![0.0; x.count() * x.width()];
-        by_rows(&mut out, x.width(), |first_row, out| {
-            vectorized(Turn { table: self, x: &x, direction, first_row, out });
-        });
-        tensor(out, x.shape())
+        let write = |out: &mut [_]| {
+            by_rows(out, x.width(), |first_row, out| {
+                vectorized(Turn { table: self, x: &x, direction, first_row, out });
+            });
+        };
+        // SAFETY: it writes every number.
+        unsafe { written(x.shape(), write) }
     }
 }
 
@@ -46,7 +49,7 @@ struct Turn<'a> {
     x: &'a Rows,
     direction: f32,
     first_row: usize,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl WithSimd for Turn<'_> {
@@ -66,7 +69,7 @@ impl WithSimd for Turn<'_> {
 
 /// One row, by its position's cosines and sines.
 #[inline(always)]
-fn turn<S: Simd>(simd: S, direction: f32, [cos, sin]: [&[f32]; 2], x: &[f32], out: &mut [f32]) {
+fn turn<S: Simd, T: Slot>(simd: S, direction: f32, [cos, sin]: [&[f32]; 2], x: &[f32], out: &mut [T]) {
     let half = cos.len();
     let direction = simd.splat_f32s(direction);
     let (first, second) = x.split_at(half);

@@ -1,8 +1,11 @@
 //! Tensors as rows of consecutive numbers, wherever the rows lie in memory.
 
+use std::mem::MaybeUninit;
+
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
 
+use super::simd::Slot;
 use super::spin_pool;
 
 /// Elements below which splitting work over threads costs more than it saves.
@@ -91,6 +94,19 @@ pub fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
+/// A tensor of numbers that `write` puts into memory that holds none yet.
+///
+/// # Safety
+/// `write` must put a number into every place.
+pub unsafe fn written(shape: &[usize], write: impl FnOnce(&mut [MaybeUninit<f32>])) -> FlexTensor {
+    let len = shape.iter().product();
+    let mut values = Vec::with_capacity(len);
+    write(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: the caller's promise.
+    unsafe { values.set_len(len) };
+    tensor(values, shape)
+}
+
 /// The tensor with its elements, and no others, one after another in its memory.
 pub fn own(tensor: FlexTensor) -> FlexTensor {
     let layout = tensor.layout();
@@ -100,7 +116,7 @@ pub fn own(tensor: FlexTensor) -> FlexTensor {
 
 /// Calls `work` with chunks of whole rows of `out` and the number of each chunk's first row, on the threads of the
 /// current pool where it pays. A row's result must not depend on its chunk.
-pub fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
+pub fn by_rows<T: Slot + Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Send + Sync) {
     let threads = spin_pool::threads();
     if threads == 1 || out.len() < PARALLEL_ELEMENTS || width == 0 {
         return work(0, out);

@@ -3,6 +3,7 @@
 //! Sixteen lanes everywhere, as one AVX-512 register, two AVX2 ones or four of NEON: sums along a row are then made in
 //! the same order on all of them.
 
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
@@ -100,12 +101,21 @@ pub fn instruction_set() -> Result<&'static str, String> {
 ///
 /// A macro, because a closure is compiled for the plain processor unless the compiler happens to inline it.
 macro_rules! map {
-    ($simd:expr, $out:expr, [$($value:ident in $input:expr),*], $body:expr) => {
-        $crate::cpu::simd::update!($simd, $out, _old, [$($value in $input),*], $body)
-    };
+    ($simd:expr, $out:expr, [$($value:ident in $input:expr),*], $body:expr) => {{
+        let out: &mut [_] = $out;
+        let len = out.len();
+        $(assert_eq!($input.len(), len, "vectors of different lengths");)*
+        let mut at = 0;
+        while at < len {
+            let end = len.min(at + $crate::cpu::simd::LANES);
+            $(let $value = $crate::cpu::simd::load($simd, &$input[at..end]);)*
+            $crate::cpu::simd::write($simd, &mut out[at..end], $body);
+            at = end;
+        }
+    }};
 }
 
-/// The same with the old value of `$out` in the expression.
+/// The same with the old value of `$out` in the expression; there must be one.
 macro_rules! update {
     ($simd:expr, $out:expr, $old:ident, [$($value:ident in $input:expr),*], $body:expr) => {{
         let out: &mut [f32] = $out;
@@ -212,12 +222,40 @@ pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     }
 }
 
+/// A number in memory, or the room for one.
+///
+/// # Safety
+/// It must have the size and the alignment of an f32 and take all of its values.
+pub unsafe trait Slot {}
+
+// SAFETY: it is one.
+unsafe impl Slot for f32 {}
+// SAFETY: it is laid out as one.
+unsafe impl Slot for MaybeUninit<f32> {}
+
+/// Writes as many lanes as there is room for, whether or not numbers are there.
+#[inline(always)]
+pub fn write<S: Simd, T: Slot>(_: S, values: &mut [T], vector: S::f32s) {
+    const { assert!(S::F32_LANES == LANES, "kernels are written for sixteen lanes") };
+    if values.len() == LANES {
+        // SAFETY: there is room for sixteen.
+        unsafe { values.as_mut_ptr().cast::<S::f32s>().write_unaligned(vector) };
+    } else {
+        let mut lanes = [0.0f32; LANES];
+        let count = values.len();
+        // SAFETY: there is room for sixteen, and then for as many as are copied.
+        unsafe {
+            lanes.as_mut_ptr().cast::<S::f32s>().write_unaligned(vector);
+            std::ptr::copy_nonoverlapping(lanes[..count].as_ptr(), values.as_mut_ptr().cast(), count);
+        }
+    }
+}
+
 /// Writes as many lanes as there is room for.
 #[inline(always)]
 pub fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
     if values.len() == LANES {
-        let (vectors, _) = S::as_mut_simd_f32s(values);
-        vectors[0] = vector;
+        write(simd, values, vector);
     } else if masks_tails::<S>() {
         simd.partial_store_f32s(values, vector);
     } else {

@@ -2,6 +2,18 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
+/// See [`crate::split_heads`].
+///
+/// - x: `[batch_size, seq_len, heads, d_head]`
+pub fn split_heads(x: Tensor<4>, counts: [usize; 3]) -> [Tensor<4>; 3] {
+    let mut first = 0;
+    counts.map(|count| {
+        let part = x.clone().narrow(2, first, count).swap_dims(1, 2); // [batch_size, count, seq_len, d_head]
+        first += count;
+        part
+    })
+}
+
 /// See [`crate::causal_attention`].
 pub fn causal_attention(
     q: Tensor<4>,
