@@ -233,7 +233,7 @@ fn large_files(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>, la
         match glob {
             Some(glob) => files.retain(|file| glob.matches(file.strip_prefix(path).unwrap_or(file))),
             None => {
-                let (texts, binaries) = files.into_iter().partition(|file| !begins_as_binary(file));
+                let (texts, binaries): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| !begins_as_binary(file));
                 skipped.extend(left_out(path, &binaries));
                 files = texts;
             }
