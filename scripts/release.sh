@@ -45,7 +45,8 @@ build() {
   (
     cd "$clone"
     scripts/licenses.py THIRD-PARTY-LICENSES.txt "$target"
-    maturin build --release --locked --zig --target "$target" --compatibility "$glibc" --out "$results"
+    # What took the minutes stands in cargo-timings in the target directory.
+    maturin build --release --locked --zig --timings --target "$target" --compatibility "$glibc" --out "$results"
     version=$(cargo metadata --format-version 1 --no-deps --locked | python3 -c '
 import json, sys
 print(next(one["version"] for one in json.load(sys.stdin)["packages"] if one["name"] == "tril-cli"))')
