@@ -36,8 +36,9 @@ fn of_package() -> Option<String> {
 /// Of a checkout of this repository, and not of another one that this directory happens to lie in.
 fn of_checkout() -> Option<String> {
     git(&["ls-files", "--error-unmatch", "build.rs"])?;
-    // The first moves with the branch that is checked out, the second with each commit.
-    for name in ["HEAD", "logs/HEAD"] {
+    // HEAD moves with the branch that is checked out, the others with each commit of it.
+    let branch = git(&["rev-parse", "--symbolic-full-name", "HEAD"])?;
+    for name in ["HEAD", "logs/HEAD", "packed-refs", branch.as_str()] {
         let path = git(&["rev-parse", "--git-path", name])?;
         if Path::new(&path).is_file() {
             println!("cargo::rerun-if-changed={path}");
