@@ -18,6 +18,13 @@ cargo clippy --release --locked --workspace --all-targets -- -D warnings
 say "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 
+say "what would be published"
+# Whether it compiles from what is packed, `cargo publish --workspace --dry-run` says, which takes minutes and a network.
+cargo package --workspace --locked --list --allow-dirty >"$work/packed"
+for file in configs/tales.toml datasets/tales.toml datasets/corpora.toml page/page.css src/known_hashes.toml build.rs; do
+  grep -qx "$file" "$work/packed" || { echo "no crate would have $file in it" >&2; exit 1; }
+done
+
 say "tests"
 cargo test --release --locked 2>&1 | tee "$work/tests.log"
 skipped=$(grep -c '^SKIPPED' "$work/tests.log" || true)

@@ -24,6 +24,7 @@
 //! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
 //! | `server` | `tril serve` over real connections: the API, equal bits in any company, limits and faults |
 //! | `page` | the page: its numbers are the library's, and a browser shows them, live and from a file |
+//! | `packaging` | crates can be published: what they embed lies in them, and they say what a registry asks for |
 //! | `bad_input` | every mistake gets one message, exit code 2, and nothing is lost |
 //!
 //! `support` holds small models, devices and the way to the shared data. Tests that need the shared data find it by
@@ -48,6 +49,7 @@ mod lab;
 mod learning;
 mod low_rank;
 mod muon;
+mod packaging;
 mod page;
 mod proofs;
 mod properties;

@@ -21,7 +21,13 @@ fn the_version_tells_what_is_compiled_in_and_found() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(test_dir.stdout("-V"), format!("tril {version}\n"));
     let long = stdout(test_dir.tril("--version").env("TRIL_SIMD", "plain"));
-    assert!(long.starts_with(&format!("tril {version}\ninstruction set  plain\ndevices          cpu")), "{long}");
+    let (first, rest) = long.split_once('\n').expect("lines");
+    assert!(rest.starts_with("instruction set  plain\ndevices          cpu"), "{long}");
+    let commit = first.strip_prefix(&format!("tril {version}")).expect("the version first");
+    let is_commit = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_sound =
+        commit.is_empty() || commit.strip_prefix(" (").and_then(|text| text.strip_suffix(')')).is_some_and(is_commit);
+    assert!(is_sound, "{first}: a commit, or nothing where none is known");
     assert!(!test_dir.stdout("man").contains("instruction set"), "a man page is for every machine");
 }
 

@@ -169,3 +169,36 @@ fn a_cache_that_cannot_be_written_ends_the_run_before_it_begins() {
     assert_says(&message, &["cache/tokens", "cannot be written", "set TRIL_CACHE to a directory with room"]);
     assert!(!test_dir.path("run").exists());
 }
+
+#[test]
+fn a_directory_leaves_out_pictures_and_keeps_texts_in_utf_16_however_large_it_is() {
+    let test_dir = TestDir::new();
+    fs::create_dir(test_dir.path("files")).expect("a directory");
+    test_dir.write("files/1.txt", text());
+    test_dir.write("files/2.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    let train = "train smoke.toml --data files --out run --force --set tokenizer.kind=byte";
+    let output = |large| {
+        let output = tril(&test_dir, &format!("{train} --verbose"), large).output().expect("a run");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(output.status.success(), "{said}");
+        assert_says(&said, &["note     files: 2.png is no text, and left out\n"]);
+        let result = String::from_utf8(output.stdout).expect("UTF-8");
+        result[result.find("sha256").expect("hashes")..].to_owned()
+    };
+    assert_eq!(output(usize::MAX), output(1000));
+    assert_eq!(tokens(&test_dir).len(), 1, "the second was read in parts");
+    let eval = test_dir.tril("eval run files").output().expect("a result");
+    assert_says(&String::from_utf8_lossy(&eval.stderr), &["[files: 2.png is no text, and left out]"]);
+
+    // Bytes of these characters in UTF-16 are those of control characters.
+    let marked: Vec<u8> = "\u{feff}丁丂七".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    test_dir.write("files/3.txt", marked);
+    for large in [usize::MAX, 1000] {
+        let stats = stdout(&mut tril(&test_dir, "data stats files --json", large));
+        let stats: Value = serde_json::from_str(&stats).expect("JSON");
+        assert_eq!(stats["documents"], 2, "{stats}");
+    }
+    // A text in another encoding is one that somebody may miss.
+    test_dir.write("files/4.txt", b"caf\xE9");
+    assert_says(&test_dir.refused(&train.replace(" --force", "2")), &["4.txt", "not UTF-8 text at byte 3", "iconv"]);
+}

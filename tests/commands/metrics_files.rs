@@ -54,7 +54,15 @@ fn a_run_that_learns_no_more_ends_early_says_why_and_keeps_its_best() {
     let (best, last) = (4 * (best + 1), 4 * losses.len());
     assert!(last < 40, "{losses:?}");
     let line = format!("stopped          after step {last} of 40: no better in 2 evaluations since step {best}\n");
-    assert_says(&output, &[&line, &format!("best             {least:.4} at step {best}\n"), "next: tril sample run"]);
+    assert_says(
+        &output,
+        &[
+            &line,
+            &format!("validation loss  {least:.4} nats a token"),
+            &format!("best             at step {best}; "),
+            "next: tril sample run",
+        ],
+    );
     assert_eq!(checkpoint(&run, "best"), run.join(format!("step-{best:06}")));
     assert_eq!(checkpoint(&run, "last"), run.join(format!("step-{last:06}")));
 

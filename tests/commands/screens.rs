@@ -64,12 +64,13 @@ fn takes_threads(arguments: &str) -> bool {
     computes.contains(&first) && !arguments.contains("--help")
 }
 
-/// Without what tells a time: notes, which stand between brackets, on several lines where they are folded; and times of passes.
+/// Without what tells a time: notes, which stand between brackets, on several lines where they are folded; times of passes, and
+/// how long a run took.
 fn timeless(lines: &[String]) -> String {
     let mut is_note = false;
     let kept = lines.iter().filter(|line| {
         is_note = is_note || line.starts_with('[');
-        let keeps = !is_note && !line.contains(" ms ");
+        let keeps = !is_note && !line.contains(" ms ") && !line.starts_with("time  ");
         is_note = is_note && !line.ends_with(']');
         keeps
     });

@@ -30,7 +30,7 @@ impl TestDir {
     /// With `smoke.toml` and `text.txt`.
     pub fn new() -> Self {
         let test_dir = Self::empty();
-        let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/smoke.toml");
+        let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../tril/configs/smoke.toml");
         fs::copy(recipe, test_dir.path("smoke.toml")).expect("the smoke recipe");
         test_dir.write("text.txt", text());
         test_dir

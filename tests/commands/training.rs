@@ -267,7 +267,7 @@ fn progress_goes_to_stderr_with_samples_at_their_interval() {
 fn a_shipped_recipe_is_found_by_its_name_and_printed_as_its_file_is() {
     let test_dir = TestDir::new();
     let list = test_dir.stdout("recipes");
-    let configs = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs")).expect("configs");
+    let configs = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../tril/configs")).expect("configs");
     for path in configs.map(|entry| entry.expect("an entry").path()) {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {list}");
@@ -319,4 +319,61 @@ fn a_dry_run_says_what_a_run_would_be_and_writes_nothing() {
     assert_says(&output, &["run      runs/smoke (nothing is written there yet)"]);
     assert!(Tree::read(&test_dir.path(".")) == before, "nothing is written");
     assert_says(&test_dir.refused("train smoke.toml --data none.txt --dry-run"), &["none.txt"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_end_says_the_loss_and_what_it_means_the_time_the_place_and_what_to_type_in_this_order() {
+    let test_dir = TestDir::new();
+    let train = "train smoke.toml --data text.txt --out run --set data.validation_fraction=0.1 --verbose";
+    let said = stdout(&mut test_dir.shell(&format!("tril {train} 2>&1")));
+    let (_, end) = said.split_once("\n---\n").expect("a sample between two rules");
+    let labels = [
+        "validation loss ",
+        "as if guessing among ",
+        "time  ",
+        "run  ",
+        "sha256 of step-000006",
+        "next: tril sample run",
+    ];
+    let places: Vec<usize> =
+        labels.iter().map(|label| end.find(label).unwrap_or_else(|| panic!("{label}: {end}"))).collect();
+    assert!(places.is_sorted(), "{places:?}: {end}");
+    let again = test_dir.stdout(&format!("{train} --force"));
+    assert!(!again.contains("time  "), "a result tells no time: {again}");
+    assert_eq!(test_dir.stdout(&format!("{train} --force")), again);
+}
+
+#[test]
+fn colours_say_what_was_given_and_what_is_best_and_no_more_where_none_are_wanted() {
+    const CYAN: &str = "\u{1b}[36m";
+    const GREEN: &str = "\u{1b}[1m\u{1b}[32m";
+    let test_dir = TestDir::new();
+    let train = "train smoke.toml --data text.txt --out run --force --set data.validation_fraction=0.1 \
+        --set sample.prompt=th --set sample.interval=3";
+    let output = |flags: &str, variable: Option<&str>| {
+        let mut command = test_dir.tril(&format!("{train} {flags}"));
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("TERM", "xterm");
+        let output = command.envs(variable.map(|name| (name, "1"))).output().expect("a run");
+        assert!(output.status.success());
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
+    };
+    let [result, notes] = output("--color always", None);
+    assert_says(&result, &[&format!("\n{CYAN}th\u{1b}[0m"), &format!("validation loss  {GREEN}")]);
+    assert_says(&notes, &[&format!("{GREEN}step 3: validation loss"), &format!("  │ {CYAN}th\u{1b}[0m")]);
+    let plain = output("--color never", None);
+    for [result, notes] in
+        [&plain, &output("", None), &output("", Some("NO_COLOR")), &output("--color never", Some("CLICOLOR_FORCE"))]
+    {
+        assert!(!result.contains('\u{1b}') && !notes.contains('\u{1b}'), "{result}{notes}");
+        assert_eq!(*result, plain[0]);
+    }
+    let sample = "sample run -p th -n 5";
+    let coloured = test_dir.stdout(&format!("{sample} --color always"));
+    assert!(coloured.starts_with(&format!("{CYAN}th\u{1b}[0m")), "{coloured:?}");
+    assert_eq!(coloured.replace(CYAN, "").replace("\u{1b}[0m", ""), test_dir.stdout(sample));
+    assert_eq!(test_dir.stdout(&format!("--color always {sample}")), coloured, "the flag may come first");
+    test_dir.write("prompts.txt", "th\na\n");
+    let lines = test_dir.stdout("sample run --prompts prompts.txt -n 3 --jsonl --color always");
+    assert!(!lines.contains('\u{1b}'), "no colours in JSON: {lines}");
 }

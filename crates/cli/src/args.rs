@@ -37,6 +37,9 @@ use values::whole;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Whether to print colours; auto does in a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, global = true, hide_possible_values = true)]
+    pub color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]

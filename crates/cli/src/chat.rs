@@ -3,6 +3,7 @@
 
 pub mod commands;
 mod settings;
+mod typist;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -25,6 +26,7 @@ use crate::{interrupt, message, open, quantity, runs, shown};
 
 use commands::{HELP, Input};
 use settings::Settings;
+use typist::Typist;
 
 /// What stands before the line to be typed.
 const PROMPT: &str = "> ";
@@ -48,7 +50,7 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
 /// Where lines come from.
 enum Lines {
     /// A terminal.
-    Typed(Box<Editor<(), MemHistory>>),
+    Typed(Box<Editor<Typist, MemHistory>>),
     /// A file or a pipe: how many lines were read from it.
     Piped(usize),
 }
@@ -186,7 +188,9 @@ impl Lines {
         let config = Config::builder().behavior(Behavior::PreferTerm).build();
         let history = MemHistory::with_config(&config);
         let editor = Editor::with_history(config, history);
-        Ok(Self::Typed(Box::new(editor.context("cannot read lines from the terminal")?)))
+        let mut editor: Editor<Typist, MemHistory> = editor.context("cannot read lines from the terminal")?;
+        editor.set_helper(Some(Typist::new()));
+        Ok(Self::Typed(Box::new(editor)))
     }
 
     /// The next line, with this one to begin from; none when there are no more, or if what was begun is given up.
@@ -212,7 +216,7 @@ impl Lines {
     }
 }
 
-fn typed(editor: &mut Editor<(), MemHistory>, initial: Option<&str>) -> Result<Option<String>> {
+fn typed(editor: &mut Editor<Typist, MemHistory>, initial: Option<&str>) -> Result<Option<String>> {
     loop {
         match editor.readline_with_initial(PROMPT, (initial.unwrap_or_default(), "")) {
             Ok(line) => {

@@ -35,8 +35,13 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     }
     args.file.to_str().map_or(Ok(()), settle)?;
     let (format, glob) = (data.format().map_err(tril::Error::from)?, FileGlob::new(&data.glob)?);
-    let Encoded { ids, predicted_bytes, unknown, .. } =
-        preparing(|watch| open_source(&args.file, &format, glob.as_ref(), watch)?.encode_all(tokenizer, watch))?;
+    let (Encoded { ids, predicted_bytes, unknown, .. }, left_out) = preparing(|watch| {
+        let source = open_source(&args.file, &format, glob.as_ref(), watch)?;
+        Ok::<_, DataError>((source.encode_all(tokenizer, watch)?, source.skipped().to_vec()))
+    })?;
+    for left_out in left_out {
+        note!("[{}]", shown::on_one_line(&left_out));
+    }
     open::note_unknown(&args.file.to_string_lossy(), &unknown);
     if ids.len() > 1 && predicted_bytes == 0 {
         bail!("{}: no token of this checkpoint spells any of it, so there is nothing to measure", args.file.display());

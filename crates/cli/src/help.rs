@@ -117,8 +117,8 @@ pub fn command() -> Command {
 
 /// What `--version` says after the name; once a process, as it is never freed.
 pub fn version() -> &'static str {
-    // The release script knows the commit.
-    let commit = option_env!("TRIL_COMMIT").map_or(String::new(), |commit| format!(" ({commit})"));
+    // Found by build.rs, where it can be.
+    let commit = option_env!("TRIL_BUILT_FROM").map_or(String::new(), |commit| format!(" ({commit})"));
     let set = ComputeDevice::cpu().instruction_set().unwrap_or("TRIL_SIMD names none");
     let devices = DeviceChoice::compiled_in().join(", ");
     format!("{}{commit}\ninstruction set  {set}\ndevices          {devices}", env!("CARGO_PKG_VERSION")).leak()

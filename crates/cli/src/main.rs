@@ -42,6 +42,7 @@ mod sample;
 mod score;
 mod serve;
 mod shown;
+mod style;
 mod trace;
 mod train;
 mod verify;
@@ -57,7 +58,8 @@ fn main() -> ExitCode {
         .long_version(help::version())
         .try_get_matches()
         .and_then(|matches| args::Cli::from_arg_matches(&matches));
-    let command = parsed.unwrap_or_else(|error| refuse(&error)).command;
+    let args::Cli { command, color } = parsed.unwrap_or_else(|error| refuse(&error));
+    style::obey(color);
     let done = panics::of_devices_are_errors(|| run(command));
     match done {
         Ok(code) => code,

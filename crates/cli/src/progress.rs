@@ -1,9 +1,10 @@
 //! What a training run shows while it goes: a bar in a terminal, plain lines elsewhere, samples in both.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anstyle::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 use tril::{Evaluation, GenerateRequest, StepReport, TextGenerator, Tokenizer, TrainObserver, Training};
 use tril_model::Gpt;
@@ -12,11 +13,14 @@ use crate::folded::{fold, stderr_width};
 use crate::plot::spark::{Thinned, sparkline};
 use crate::quantity;
 use crate::shown::plain;
+use crate::style::{self, BEST, PROMPT};
 
 /// Most tokens of a sample that is shown while a run goes on.
 const MAX_TOKENS: usize = 1000;
 /// Columns of the line of losses beside the bar.
 const SPARK_COLUMNS: usize = 12;
+/// Stands before each line of a sample.
+const MARGIN: &str = "  │ ";
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -74,10 +78,13 @@ impl Progress {
         }
     }
 
-    fn line(&self, text: &str) {
+    /// Writes lines that fit, in which nothing but our styles acts on a terminal.
+    fn lines(&self, lines: &str) {
         match &self.bar {
-            Some(bar) => bar.println(fold(&plain(text), stderr_width())),
-            None => note!("{text}"),
+            Some(bar) => bar.println(lines.trim_end()),
+            None => {
+                let _ = std::io::stderr().write_all(lines.as_bytes());
+            }
         }
     }
 
@@ -89,7 +96,6 @@ impl Progress {
 
 /// A line of a sample with its margin, in as many as the terminal needs for it.
 fn lines_of_sample(line: &str) -> Vec<String> {
-    const MARGIN: &str = "  │ ";
     let width = stderr_width().map_or(usize::MAX, |width| width - MARGIN.chars().count());
     match line.is_empty() {
         true => vec![format!("{MARGIN}\n")],
@@ -135,7 +141,9 @@ impl TrainObserver for Progress {
         self.validation_loss = Some(evaluation.loss);
         let best = if is_best { " (best so far)" } else { "" };
         let Evaluation { loss, bits_per_byte, .. } = evaluation;
-        self.line(&format!("step {step}: validation loss {loss:.4}, {bits_per_byte:.3} bits per byte{best}"));
+        let line = format!("step {step}: validation loss {loss:.4}, {bits_per_byte:.3} bits per byte{best}\n");
+        let style = if is_best { style::on_stderr(BEST) } else { Style::new() };
+        self.lines(&style::lines_in(style, &fold(&line, stderr_width())));
     }
 
     fn model(&mut self, step: u64, model: &dyn Fn() -> Gpt) {
@@ -147,11 +155,16 @@ impl TrainObserver for Progress {
         // A look takes as long as a look may: however many tokens a sample of the end has.
         let mut sample = self.sample.clone();
         sample.options.max_tokens = sample.options.max_tokens.min(MAX_TOKENS);
-        let shown = match generator.complete(sample) {
-            Ok(completion) => format!("{}{}", self.sample.prompt, completion.text),
-            Err(error) => format!("[no sample: {error}]"),
+        let prompt = &self.sample.prompt;
+        let (shown, letters) = match generator.complete(sample) {
+            Ok(completion) => {
+                let letters = prompt.chars().filter(|character| !character.is_whitespace()).count();
+                (format!("{prompt}{}", completion.text), letters)
+            }
+            Err(error) => (format!("[no sample: {error}]"), 0),
         };
-        let shown: String = shown.trim().lines().flat_map(lines_of_sample).collect();
-        self.line(&format!("step {step}, a sample:\n{}", shown.trim_end()));
+        let shown: String = plain(shown.trim()).lines().flat_map(lines_of_sample).collect();
+        let shown = style::beginning_in(style::on_stderr(PROMPT), &shown, letters, MARGIN);
+        self.lines(&format!("step {step}, a sample:\n{shown}"));
     }
 }

@@ -3,7 +3,7 @@
 mod in_order;
 pub mod prompts;
 
-use std::io::Write;
+use std::io::{StdoutLock, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -179,7 +179,7 @@ fn request(prompt: &Prompt, model: &Model, (stop, hidden): &(StopTexts, HiddenPa
 /// How texts are shown.
 enum Presenter<'a> {
     /// One after another, with a rule between them.
-    Texts(InOrder<Box<dyn Write>>),
+    Texts(InOrder<StdoutLock<'static>>),
     /// The steps of each.
     Traces { out: Box<dyn Write>, traces: Traces<'a> },
     /// An object a line, in their order.
@@ -219,8 +219,9 @@ impl<'a> Presenter<'a> {
             };
             return Ok(Self::Traces { out, traces: Traces::new(model.tokenizer(), model.config()) });
         }
-        let out: Box<dyn Write> = Box::new(text_writer());
+        let out = text_writer();
         if args.jsonl {
+            let out: Box<dyn Write> = Box::new(out);
             let (texts, complete) = (vec![String::new(); requests.len()], vec![None; requests.len()]);
             return Ok(Self::Objects { out, texts, complete, current: 0, hides: !args.hide.is_empty() });
         }

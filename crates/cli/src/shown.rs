@@ -4,6 +4,8 @@
 use std::io::{Result, Write};
 use std::path::Path;
 
+use anstyle::Style;
+
 /// How a character is shown.
 pub enum Shown {
     /// As it is.
@@ -80,6 +82,24 @@ impl<W: Write> TextWriter<W> {
     pub fn raw(out: W) -> Self {
         Self { out, is_plain: false, begun: Vec::new() }
     }
+
+    /// Writes a text in a style, which alone acts on the terminal; what was begun before it is over.
+    pub fn styled(&mut self, style: Style, text: &str) -> Result<()> {
+        if style.is_plain() || text.is_empty() {
+            return self.write_all(text.as_bytes());
+        }
+        write!(self.out, "{style}")?;
+        self.write_all(text.as_bytes())?;
+        write!(self.out, "{style:#}")
+    }
+}
+
+#[cfg(test)]
+impl<W> TextWriter<W> {
+    /// What it writes to.
+    pub fn written(&self) -> &W {
+        &self.out
+    }
 }
 
 impl<W: Write> Write for TextWriter<W> {
@@ -147,6 +167,16 @@ mod tests {
         let mut writer = TextWriter::raw(Vec::new());
         writer.write_all(text.as_bytes()).expect("written");
         assert_eq!(writer.out, text.as_bytes());
+    }
+
+    #[test]
+    fn a_style_acts_and_nothing_in_its_text_does() {
+        let mut writer = TextWriter::plain(Vec::new());
+        let red = anstyle::AnsiColor::Red.on_default();
+        writer.styled(red, "a\u{1b}[2Jb").expect("written");
+        writer.styled(Style::new(), "c").expect("written");
+        writer.styled(red, "").expect("written");
+        assert_eq!(String::from_utf8(writer.out).expect("UTF-8"), "\u{1b}[31ma␛[2Jb\u{1b}[0mc");
     }
 
     #[test]

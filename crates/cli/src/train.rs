@@ -25,6 +25,7 @@ use crate::output::line_writer;
 use crate::preparing::preparing;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
+use crate::style::{BEST, PROMPT, on_stdout};
 use crate::{data, interrupt, open, quantity, runs};
 use log::Log;
 
@@ -76,16 +77,18 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
             if let Some(ending) = ending {
                 writeln!(out, "{ending}")?;
             }
+            if !is_done {
+                // No result tells the time, so it goes to the terminal alone.
+                out.flush()?;
+                note!("time             {}", quantity::duration(seconds));
+            }
             let dir = training.dir();
             writeln!(out, "run              {}", shown::path(dir.path()))?;
             if args.report.verbose {
                 write_hashes(&mut out, dir)?;
             }
             writeln!(out, "\nnext: {} sample {}", open::program(), open::quoted(dir.path()))?;
-            if !is_done {
-                // No result tells the time.
-                note!("[trained in {}]", quantity::duration(seconds));
-            }
+            out.flush()?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -112,10 +115,10 @@ fn tell_how_to_go_on(training: &Training) {
 }
 
 /// Writes the recipe's sample as it comes.
-fn write_sample(training: &Training, stop: &AtomicBool, out: &mut impl Write) -> Result<()> {
+fn write_sample(training: &Training, stop: &AtomicBool, out: &mut TextWriter<impl Write>) -> Result<()> {
     let mut generator = training.model()?.generator();
     generator.add(training.sample().clone())?;
-    write!(out, "{}", training.sample().prompt)?;
+    out.styled(on_stdout(PROMPT), &training.sample().prompt)?;
     while let Some(event) = generator.next() {
         if let TextEventKind::Text(piece) = event.map_err(tril::Error::from)?.kind {
             write!(out, "{piece}")?;
@@ -128,24 +131,31 @@ fn write_sample(training: &Training, stop: &AtomicBool, out: &mut impl Write) ->
     Ok(())
 }
 
-/// How good the last model is, and what there is to compare it with.
+/// How good the best model is, what that means, and what there is to compare it with.
 fn write_losses(
-    out: &mut impl Write,
-    evaluation: &Evaluation,
+    out: &mut TextWriter<impl Write>,
+    last: &Evaluation,
     best: BestCheckpoint,
     training: &Training,
 ) -> std::io::Result<()> {
-    let text = training.corpus();
-    let Evaluation { loss, perplexity, bits_per_byte, tokens, .. } = evaluation;
-    writeln!(
-        out,
-        "validation loss  {loss:.4} nats a token (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)"
-    )?;
+    let (text, vocab_size) = (training.corpus(), training.recipe().model.vocab_size);
+    // All evaluations are over the same tokens and bytes.
+    let (loss, perplexity) = (best.loss, libm::exp(best.loss));
+    let bits_per_byte = if last.loss > 0.0 { last.bits_per_byte * loss / last.loss } else { last.bits_per_byte };
+    write!(out, "validation loss  ")?;
+    out.styled(on_stdout(BEST), &format!("{loss:.4} nats a token"))?;
+    writeln!(out, " (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)")?;
+    if perplexity < vocab_size as f64 {
+        writeln!(out, "                 as if guessing among {perplexity:.1} tokens, out of {vocab_size}")?;
+    } else {
+        writeln!(out, "                 no better than guessing blindly among all {vocab_size} tokens")?;
+    }
     if best.step != training.step() {
-        writeln!(out, "best             {:.4} at step {}", best.loss, best.step)?;
+        let (at, end, last) = (best.step, training.step(), last.loss);
+        writeln!(out, "best             at step {at}; {last:.4} at step {end}, the last")?;
     }
     if let Some(LossFloor { nats_per_char, standard_error }) = text.floor {
-        let per_char = loss * *tokens as f64 / text.validation.chars as f64;
+        let per_char = loss * last.tokens as f64 / text.validation.chars as f64;
         writeln!(out, "                 {per_char:.4} nats a character")?;
         writeln!(
             out,

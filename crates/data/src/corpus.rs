@@ -11,12 +11,14 @@ use crate::error::DataError;
 use crate::file_glob::FileGlob;
 use crate::format::DocumentFormat;
 use crate::known::{KnownCorpus, find_text};
-use crate::read::{STANDARD_INPUT, read_text};
+use crate::read::{STANDARD_INPUT, read_text, read_text_among_others};
 use crate::split::Piece;
 use crate::tales;
 
 /// Names of the embedded corpora.
 const EMBEDDED: [&str; 1] = ["tales"];
+/// So many files that are left out are named; the rest is counted.
+const MOST_NAMES: usize = 4;
 
 /// Text to learn from. The texts of the documents, in order and with nothing between them, are the corpus text.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +60,8 @@ impl Corpus {
     ///
     /// A directory is read recursively and in order of the paths; each file is a document. Files and directories whose
     /// names begin with a dot are skipped, and so are empty files. Links to directories, links that lead nowhere and what is
-    /// no regular file, such as a pipe, are skipped and named in `skipped`. What a single path leads to is read, a pipe too.
+    /// no regular file, such as a pipe, are skipped and named in `skipped`, and so are pictures and other files that are no text
+    /// in any encoding. What a single path leads to is read, a pipe too.
     /// How files become text, [`read_text`] says.
     ///
     /// # Errors
@@ -210,17 +213,33 @@ fn read_directory(
         }
     }
     skipped.sort();
-    let mut documents = Vec::new();
+    let (mut documents, mut binaries) = (Vec::new(), Vec::new());
     for path in paths {
-        match read_documents(&path, format) {
-            Err(DataError::EmptyFile { .. } | DataError::NoDocuments { .. }) => {}
-            more => documents.extend(more?),
+        // What a pattern picks is meant to be text.
+        let text = if glob.is_some() { Some(read_text(&path)?) } else { read_text_among_others(&path)? };
+        match text.map(|text| documents_of(text, &path, format)) {
+            None => binaries.push(path),
+            Some(Err(DataError::EmptyFile { .. } | DataError::NoDocuments { .. })) => {}
+            Some(more) => documents.extend(more?),
         }
     }
+    skipped.extend(left_out(directory, &binaries));
     if documents.is_empty() {
-        return Err(DataError::EmptyDirectory { path: directory.to_path_buf(), skipped: skipped.len() });
+        let skipped = skipped.join("; ");
+        return Err(DataError::EmptyDirectory { path: directory.to_path_buf(), skipped });
     }
     Ok(documents)
+}
+
+/// Names the files of a directory that are no text.
+pub(crate) fn left_out(directory: &Path, files: &[PathBuf]) -> Option<String> {
+    let name = |path: &PathBuf| path.strip_prefix(directory).unwrap_or(path).display().to_string();
+    let names: Vec<String> = files.iter().take(MOST_NAMES).map(name).collect();
+    let more = files.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let are = if files.len() == 1 { "is" } else { "are" };
+    let names = names.join(", ");
+    (!files.is_empty()).then(|| format!("{}: {names}{more} {are} no text, and left out", directory.display()))
 }
 
 /// Adds the files below `directory` that are not hidden. Links to files count as files; links to directories could
@@ -264,7 +283,12 @@ fn leads_nowhere(error: &io::Error) -> bool {
 /// The documents of a file, or of standard input if the path is `-`.
 fn read_documents(path: &Path, format: &DocumentFormat) -> Result<Vec<Document>, DataError> {
     let text = read_text(path)?;
-    let path = if path == Path::new("-") { PathBuf::from(STANDARD_INPUT) } else { path.to_path_buf() };
+    let path = if path == Path::new("-") { Path::new(STANDARD_INPUT) } else { path };
+    documents_of(text, path, format)
+}
+
+fn documents_of(text: String, path: &Path, format: &DocumentFormat) -> Result<Vec<Document>, DataError> {
+    let path = path.to_path_buf();
     if text.is_empty() {
         return Err(DataError::EmptyFile { path });
     }

@@ -36,12 +36,12 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A corpus directory holds no text at all.
-    #[error("{}: no text in this directory (hidden files are skipped{}); put UTF-8 text files in it", path.display(), left_out(*skipped))]
+    #[error("{}: no text in this directory (hidden files are skipped){}; put UTF-8 text files in it", path.display(), left_out(skipped))]
     EmptyDirectory {
         /// The directory.
         path: PathBuf,
-        /// Links that lead nowhere and what is no file, which were left out.
-        skipped: usize,
+        /// What was left out, each with its reason; empty if nothing was.
+        skipped: String,
     },
     /// What is to pick files is no pattern.
     #[error("glob `{pattern}`: {reason}; write it as for a shell, such as *.md or chapters/**/*.txt")]
@@ -163,8 +163,8 @@ pub enum DataError {
     },
 }
 
-fn left_out(skipped: usize) -> String {
-    if skipped == 0 { String::new() } else { format!(", and so were {skipped} links that lead nowhere or no files") }
+fn left_out(skipped: &str) -> String {
+    if skipped.is_empty() { String::new() } else { format!("; {skipped}") }
 }
 
 /// A length in millions of bytes, with the digits that matter.

@@ -13,7 +13,7 @@ use crate::error::DataError;
 use crate::format::DocumentFormat;
 
 /// The table that the program carries.
-const TABLE: &str = include_str!("../../../datasets/corpora.toml");
+const TABLE: &str = include_str!("../datasets/corpora.toml");
 /// The environment variable that names a table of the user's.
 pub const TABLE_VARIABLE: &str = "TRIL_CORPORA";
 

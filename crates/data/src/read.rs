@@ -13,6 +13,8 @@ use crate::error::DataError;
 
 /// What messages call it.
 pub(crate) const STANDARD_INPUT: &str = "standard input";
+/// So much of a file is looked at to tell what it is.
+pub(crate) const BEGINNING: usize = 4096;
 const GZIP: &[u8] = b"\x1F\x8B";
 const ZSTD: &[u8] = b"\x28\xB5\x2F\xFD";
 /// A text may unpack to so much, and beyond that to so many times its packed size: no text is packed better, and a file that
@@ -21,11 +23,33 @@ const UNPACKED: usize = 256 << 20;
 const UNPACKED_TIMES: usize = 100;
 const TOO_LARGE: &str = "it would unpack to far more than a text of its size does";
 
+/// Whether bytes that a file begins with are the mark of a packed text, or of UTF-16 or UTF-32.
+pub(crate) fn is_marked(beginning: &[u8]) -> bool {
+    const UTF16_AND_32: [&[u8]; 3] = [b"\xFF\xFE", b"\xFE\xFF", b"\0\0\xFE\xFF"];
+    [GZIP, ZSTD].into_iter().chain(UTF16_AND_32).any(|mark| beginning.starts_with(mark))
+}
+
 /// Whether bytes that a file begins with are those of a packed text, or of one that is not in UTF-8.
 pub(crate) fn is_packed_or_foreign(beginning: &[u8]) -> bool {
-    const UTF16_AND_32: [&[u8]; 3] = [b"\xFF\xFE", b"\xFE\xFF", b"\0\0\xFE\xFF"];
-    let is_marked = [GZIP, ZSTD].into_iter().chain(UTF16_AND_32).any(|mark| beginning.starts_with(mark));
-    is_marked || 8 * beginning.iter().filter(|byte| **byte == 0).count() > beginning.len()
+    is_marked(beginning) || 8 * beginning.iter().filter(|byte| **byte == 0).count() > beginning.len()
+}
+
+/// Whether bytes that a file begins with are those of a picture, a program or an archive: control characters that no text has,
+/// and zeros that are not those of UTF-16. A text in an encoding of its own has neither, and whoever wants it can convert it.
+pub(crate) fn is_binary(beginning: &[u8]) -> bool {
+    let is_control = |byte: u8| matches!(byte, 1..=8 | 14..=26 | 28..=31);
+    let zeros_at = |parity| beginning.iter().skip(parity).step_by(2).any(|byte| *byte == 0);
+    beginning.iter().any(|byte| is_control(*byte)) || (zeros_at(0) && zeros_at(1))
+}
+
+/// As [`read_text`] of a file of a directory; none where it is no text at all.
+pub(crate) fn read_text_among_others(path: &Path) -> Result<Option<String>, DataError> {
+    let (bytes, path) = read_bytes(path)?;
+    let is_binary = is_binary(&bytes[..bytes.len().min(BEGINNING)]);
+    match text_from_bytes(bytes, &path) {
+        Err(TextError::NotUtf8 { .. } | TextError::OtherEncoding { .. }) if is_binary => Ok(None),
+        read => Ok(Some(read?)),
+    }
 }
 
 /// Reads a text: of a file or a pipe, or of standard input if the path is `-`; gzip and zstd are known by how they begin,
@@ -127,6 +151,19 @@ mod tests {
 
     fn zstd(text: &str) -> Vec<u8> {
         ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn pictures_and_programs_are_told_from_texts_in_another_encoding() {
+        let utf16: Vec<u8> = "Zoë saw three birds.\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let gbk = b"\xC3\xF7\xD4\xC2\xBC\xB8\xCA\xB1\xD3\xD0\n";
+        for text in [b"caf\xE9\tau lait\r\n\x0c".as_slice(), gbk, &utf16, "猫\n".as_bytes(), b""] {
+            assert!(!is_binary(text), "{text:?}");
+        }
+        let elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0";
+        for binary in [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", elf] {
+            assert!(is_binary(binary), "{binary:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod tests;
 mod unique;
 
 /// The data file that [`Grammar::embedded`] loads.
-const EMBEDDED: &str = include_str!("../../../datasets/tales.toml");
+const EMBEDDED: &str = include_str!("../datasets/tales.toml");
 
 /// One story of the corpus.
 #[derive(Debug, Clone, PartialEq)]

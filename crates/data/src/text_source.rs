@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
 
 use crate::cache_dir::CacheDir;
-use crate::corpus::{Corpus, collect_files, name_of};
+use crate::corpus::{Corpus, collect_files, left_out, name_of};
 use crate::encoded_corpus::EncodedCorpus;
 use crate::error::DataError;
 use crate::file_glob::FileGlob;
@@ -16,7 +16,7 @@ use crate::format::DocumentFormat;
 use crate::known::find_text;
 use crate::large::{LargeFiles, LargeText, TextEvent};
 use crate::oddities::Oddities;
-use crate::read::is_packed_or_foreign;
+use crate::read::{BEGINNING, is_binary, is_marked, is_packed_or_foreign};
 use crate::sample::{PAIR_SAMPLE_BYTES, pair_sample};
 use crate::split::{Encoded, encode_side};
 use crate::stats::TextStats;
@@ -25,8 +25,6 @@ use crate::stats::TextStats;
 pub const LARGE_BYTES: u64 = 32 << 20;
 /// The environment variable that sets another length, for a machine with little memory.
 pub const LARGE_VARIABLE: &str = "TRIL_LARGE_TEXT";
-/// So much of a file is looked at to tell what it is.
-const BEGINNING: u64 = 4096;
 
 /// A text to train on or to measure.
 #[derive(Debug, Clone, PartialEq)]
@@ -232,8 +230,13 @@ fn large_files(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>, la
         collect_files(path, &mut files, &mut skipped).ok()?;
         files.sort();
         skipped.sort();
-        if let Some(glob) = glob {
-            files.retain(|file| glob.matches(file.strip_prefix(path).unwrap_or(file)));
+        match glob {
+            Some(glob) => files.retain(|file| glob.matches(file.strip_prefix(path).unwrap_or(file))),
+            None => {
+                let (texts, binaries): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| !begins_as_binary(file));
+                skipped.extend(left_out(path, &binaries));
+                files = texts;
+            }
         }
     } else if metadata.is_file() && glob.is_none() {
         files.push(path.to_owned());
@@ -247,9 +250,22 @@ fn large_files(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>, la
 
 /// Whether a file is UTF-8 as it lies there, and no single array of JSON.
 fn can_be_read_in_parts(path: &PathBuf, format: &DocumentFormat) -> bool {
-    let mut beginning = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut beginning));
+    let Ok(beginning) = beginning_of(path) else { return false };
     let is_array = matches!(format, DocumentFormat::JsonLines { .. })
         && beginning.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'[');
-    read.is_ok() && !is_array && !is_packed_or_foreign(&beginning)
+    !is_array && !is_packed_or_foreign(&beginning)
+}
+
+/// Whether a file shows at once that it is no text; what cannot be read is left to who reads it.
+fn begins_as_binary(path: &PathBuf) -> bool {
+    let Ok(beginning) = beginning_of(path) else { return false };
+    // A character may be cut at the end of what was read.
+    let is_utf8 = std::str::from_utf8(&beginning).map_or_else(|error| error.error_len().is_none(), |_| true);
+    !is_utf8 && !is_marked(&beginning) && is_binary(&beginning)
+}
+
+fn beginning_of(path: &PathBuf) -> std::io::Result<Vec<u8>> {
+    let mut beginning = Vec::new();
+    File::open(path)?.take(BEGINNING as u64).read_to_end(&mut beginning)?;
+    Ok(beginning)
 }

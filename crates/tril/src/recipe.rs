@@ -14,13 +14,13 @@ pub const DEFAULT_RECIPE: &str = "tales";
 
 /// Names and texts of the recipes that the program carries.
 pub const SHIPPED_RECIPES: [(&str, &str); 7] = [
-    ("tales", include_str!("../../../configs/tales.toml")),
-    ("shakespeare_char", include_str!("../../../configs/shakespeare_char.toml")),
-    ("shakespeare_fast", include_str!("../../../configs/shakespeare_fast.toml")),
-    ("shakespeare_best", include_str!("../../../configs/shakespeare_best.toml")),
-    ("baby", include_str!("../../../configs/baby.toml")),
-    ("llama_tiny", include_str!("../../../configs/llama_tiny.toml")),
-    ("smoke", include_str!("../../../configs/smoke.toml")),
+    ("tales", include_str!("../configs/tales.toml")),
+    ("shakespeare_char", include_str!("../configs/shakespeare_char.toml")),
+    ("shakespeare_fast", include_str!("../configs/shakespeare_fast.toml")),
+    ("shakespeare_best", include_str!("../configs/shakespeare_best.toml")),
+    ("baby", include_str!("../configs/baby.toml")),
+    ("llama_tiny", include_str!("../configs/llama_tiny.toml")),
+    ("smoke", include_str!("../configs/smoke.toml")),
 ];
 
 /// Why a recipe cannot be used.
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn every_shipped_recipe_is_sound_and_names_and_comments_every_field() {
         let known = Table::try_from(Recipe::default()).expect("table");
-        let configs = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs")).expect("configs");
+        let configs = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs")).expect("configs");
         let mut count = 0;
         for path in configs.map(|entry| entry.expect("an entry").path()) {
             let text = std::fs::read_to_string(&path).expect("text");

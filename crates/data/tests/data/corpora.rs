@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tril_data::{Corpus, DataError};
+use tril_data::{Corpus, DataError, DocumentFormat, FileGlob};
 use tril_text::TextError;
 
 fn open(path: &Path) -> Result<Corpus, DataError> {
@@ -93,6 +93,33 @@ fn text_that_is_not_utf_8_is_reported_with_path_and_offset() {
         );
         assert!(error.to_string().contains("latin1.txt: not UTF-8 text at byte 3; "), "{error}");
     }
+}
+
+#[test]
+fn pictures_in_a_directory_are_left_out_by_name_and_a_pattern_that_picks_one_is_refused() {
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "text").unwrap();
+    for name in ["1.png", "2.png", "3.png", "4.png", "5.png", "6.png"] {
+        fs::write(folder.path().join(name), PNG).unwrap();
+    }
+    let corpus = open(folder.path()).unwrap();
+    assert_eq!(corpus.texts(), ["text"]);
+    let [left_out] = corpus.skipped.as_slice() else { panic!("one sentence: {:?}", corpus.skipped) };
+    let expected =
+        format!("{}: 1.png, 2.png, 3.png, 4.png and 2 more are no text, and left out", folder.path().display());
+    assert_eq!(*left_out, expected);
+
+    let source = folder.path().to_str().unwrap();
+    let picks = |pattern| {
+        let glob = FileGlob::new(pattern).unwrap();
+        Corpus::open_as(source, &DocumentFormat::Files, glob.as_ref())
+    };
+    assert!(picks("*.txt").unwrap().skipped.is_empty(), "a pattern has picked already");
+    assert!(picks("*.png").unwrap_err().to_string().contains("1.png: not UTF-8 text at byte 0"));
+    fs::remove_file(folder.path().join("a.txt")).unwrap();
+    let error = open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("no text in this directory") && error.contains("1.png, 2.png"), "{error}");
 }
 
 #[test]
