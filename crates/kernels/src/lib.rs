@@ -7,6 +7,7 @@ mod cpu;
 mod operations;
 mod optimizer_steps;
 pub mod portable;
+pub mod profile;
 mod rotary;
 mod step;
 

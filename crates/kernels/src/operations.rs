@@ -10,6 +10,7 @@ use crate::cpu::{
 };
 use crate::optimizer_steps::{AdamWStep, MuonStep};
 use crate::portable;
+use crate::profile::timed;
 
 /// x·weight + bias.
 ///
@@ -200,7 +201,8 @@ pub fn adamw<const D: usize>(
         return portable::adamw(step, weight, moments, gradient);
     }
     let [first, second] = moments.map(cpu::constant);
-    let [weight, first, second] = cpu::adamw(step, [cpu::constant(weight), first, second], &cpu::constant(gradient));
+    let [weight, first, second] =
+        timed("optimizer", || cpu::adamw(step, [cpu::constant(weight), first, second], &cpu::constant(gradient)));
     (cpu::plain(weight), [cpu::plain(first), cpu::plain(second)])
 }
 
@@ -227,6 +229,6 @@ pub fn muon(
         return portable::muon(step, weight, momentum, gradient, widths);
     }
     let tensors = [cpu::constant(weight), cpu::constant(momentum)];
-    let [weight, momentum] = cpu::muon(step, tensors, &cpu::constant(gradient), widths);
+    let [weight, momentum] = timed("optimizer", || cpu::muon(step, tensors, &cpu::constant(gradient), widths));
     (cpu::plain(weight), cpu::plain(momentum))
 }

@@ -50,7 +50,7 @@ pub fn evaluate(
         (Ok(_), Err(error)) => *nats = Err(error),
         (Err(_), _) => {}
     };
-    let nats = WorkerPools::new(&gpt.device())?.fold(batches.len(), Ok(0.0), batch, add)?;
+    let nats = WorkerPools::new(&gpt.device(), batches.len())?.fold(batches.len(), Ok(0.0), batch, add)?;
     let loss = nats / tokens as f64;
     let bits_per_byte = nats / std::f64::consts::LN_2 / bytes as f64;
     Ok(Evaluation { loss, perplexity: libm::exp(loss), bits_per_byte, tokens, bytes })

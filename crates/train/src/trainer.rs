@@ -62,7 +62,7 @@ impl Trainer {
                 train.seq_len
             )));
         }
-        let pools = WorkerPools::new(&gpt.device())?;
+        let pools = WorkerPools::new(&gpt.device(), train.micro_batches)?;
         let device = gpt.device().autodiff();
         Ok(Self { gpt: Some(gpt.train()), factors: None, optimizer, step, train, optimizer_config, device, pools })
     }

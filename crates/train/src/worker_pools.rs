@@ -4,31 +4,36 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tril_kernels::is_cpu;
+use tril_kernels::profile::note;
 
 use crate::TrainError;
 
-/// One single-threaded pool for each core, each taking the next piece when it is free.
+/// A pool for each piece, or for each core where there are more pieces, each taking the next piece when it is free. Where
+/// there are more cores than pieces, pools share them out, and operations inside a piece are split over its pool's threads.
 ///
-/// Most operations of a small model are too small to be split over threads, so whole pieces are. They do not share one
-/// pool, where training hung: a thread that waits in a pool takes up other work, and one that takes up a second backward
-/// pass while it holds a lock of the first would wait for itself.
+/// Most operations of a small model are too small to be split, so whole pieces go first. They do not share one pool, where
+/// training hung: a thread that waits in a pool takes up other work, and one that takes up a second backward pass while it
+/// holds a lock of the first would wait for itself.
 #[derive(Debug)]
 pub struct WorkerPools {
     pools: Vec<ThreadPool>,
 }
 
 impl WorkerPools {
-    /// As many pools as the CPU device may use threads; one for other devices, which order their work themselves.
+    /// Pools for about so many pieces, with as many threads together as the CPU device may use; one for other devices, which
+    /// order their work themselves.
     ///
     /// # Errors
     /// [`TrainError::Threads`] if the system gives no threads.
-    pub fn new(device: &Device) -> Result<Self, TrainError> {
-        let count = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
-        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build();
+    pub fn new(device: &Device, pieces: usize) -> Result<Self, TrainError> {
+        let threads = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
+        let count = threads.min(pieces.max(1));
+        let pool = |index| ThreadPoolBuilder::new().num_threads((threads + index) / count).build();
         let pools: Result<Vec<ThreadPool>, rayon::ThreadPoolBuildError> = (0..count).map(pool).collect();
         Ok(Self { pools: pools? })
     }
@@ -54,13 +59,16 @@ impl WorkerPools {
         }
         let (next, sum) = (AtomicUsize::new(0), Mutex::new(sum));
         // A worker takes the next piece as soon as it is free; what is added in which order does not depend on it.
+        let (begin, busy) = (Instant::now(), Mutex::new(Duration::ZERO));
         let worker = || {
             loop {
                 let piece = next.fetch_add(1, Ordering::Relaxed);
                 if piece >= pieces {
                     return;
                 }
+                let begin = Instant::now();
                 let result = work(piece);
+                *busy.lock().unwrap_or_else(PoisonError::into_inner) += begin.elapsed();
                 // Poisoned only if another worker panicked, which the scope passes on.
                 sum.lock().unwrap_or_else(PoisonError::into_inner).take(piece, result);
             }
@@ -71,6 +79,8 @@ impl WorkerPools {
                 scope.spawn(move || pool.install(worker));
             }
         });
+        let all = begin.elapsed() * u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
+        note("waiting for pieces", all.saturating_sub(*busy.lock().unwrap_or_else(PoisonError::into_inner)));
         sum.into_inner().unwrap_or_else(PoisonError::into_inner).total
     }
 }
@@ -101,7 +111,7 @@ mod tests {
     fn pieces_are_added_in_their_order_whichever_is_done_first() {
         for threads in [1, 2, 3] {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            let pools = pool.install(|| WorkerPools::new(&Device::flex())).expect("threads");
+            let pools = pool.install(|| WorkerPools::new(&Device::flex(), 20)).expect("threads");
             for pieces in [0, 1, 2, 7, 20] {
                 let work = |piece: usize| {
                     std::thread::sleep(std::time::Duration::from_micros(piece as u64 * 7919 % 500));

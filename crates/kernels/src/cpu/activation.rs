@@ -107,6 +107,8 @@ pub struct Elementwise<A>(pub A);
 impl<A: Activation> Operation<1> for Elementwise<A> {
     type Saved = ();
 
+    const NAMES: [&'static str; 2] = ["activations, forward", "activations, backward"];
+
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         let x = Rows::consecutive(x);
         let write = |out: &mut [_]| {
@@ -168,6 +170,8 @@ pub struct Swiglu;
 
 impl Operation<1> for Swiglu {
     type Saved = ();
+
+    const NAMES: [&'static str; 2] = ["activations, forward", "activations, backward"];
 
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         let x = Rows::new(x);

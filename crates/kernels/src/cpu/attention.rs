@@ -159,6 +159,8 @@ impl WithSimd for Softmax<'_> {
 impl Operation<3> for CausalAttention {
     type Saved = ();
 
+    const NAMES: [&'static str; 2] = ["attention, forward", "attention, backward"];
+
     fn forward(&self, inputs: &[FlexTensor; 3]) -> (FlexTensor, ()) {
         let heads = Heads::new(self, inputs);
         let Heads { batch_size, n_heads, q_len, d_head, .. } = heads;

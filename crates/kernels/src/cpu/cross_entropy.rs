@@ -18,6 +18,8 @@ pub struct CrossEntropy {
 impl Operation<1> for CrossEntropy {
     type Saved = ();
 
+    const NAMES: [&'static str; 2] = ["loss, forward", "loss, backward"];
+
     fn forward(&self, [logits]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         let logits = Rows::new(logits);
         let mut out = vec![0.0; logits.count()];

@@ -13,6 +13,8 @@ pub struct Linear;
 impl<const N: usize> Operation<N> for Linear {
     type Saved = ();
 
+    const NAMES: [&'static str; 2] = ["products, forward", "products, backward"];
+
     fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, ()) {
         let x = Rows::consecutive(&inputs[0]);
         let weight = unflipped(&inputs[1]);
@@ -82,6 +84,8 @@ pub struct RowMajor;
 
 impl Operation<1> for RowMajor {
     type Saved = ();
+
+    const NAMES: [&'static str; 2] = ["copies of heads, forward", "copies of heads, backward"];
 
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         (x.to_contiguous(), ())

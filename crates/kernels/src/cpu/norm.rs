@@ -26,6 +26,8 @@ pub struct RowNorm {
 impl<const N: usize> Operation<N> for RowNorm {
     type Saved = ();
 
+    const NAMES: [&'static str; 2] = ["norms, forward", "norms, backward"];
+
     fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, ()) {
         let x = Rows::new(&inputs[0]);
         let gain = inputs.get(1).map(Rows::consecutive);

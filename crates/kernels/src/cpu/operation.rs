@@ -11,10 +11,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Tensor};
 
+use crate::profile::timed;
+
 /// A kernel with N float inputs and one output, forward and backward.
 pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
     /// What the backward pass needs beside the inputs.
     type Saved: Clone + Debug + Send + 'static;
+
+    /// What a profile calls its forward and its backward pass.
+    const NAMES: [&'static str; 2];
 
     /// The output, and what to keep for the backward pass.
     fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, Self::Saved);
@@ -71,13 +76,13 @@ pub fn plain<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
 }
 
 /// Runs an operation.
-pub fn apply<const N: usize, const D: usize>(operation: impl Operation<N>, inputs: [Input; N]) -> Tensor<D> {
+pub fn apply<const N: usize, const D: usize, Op: Operation<N>>(operation: Op, inputs: [Input; N]) -> Tensor<D> {
     if inputs.iter().all(|input| matches!(input, Input::Plain(_))) {
         let inputs = inputs.map(|input| match input {
             Input::Plain(tensor) => tensor,
             Input::Tracked(tensor) => tensor.into_primitive(),
         });
-        return plain(operation.forward(&inputs).0);
+        return plain(timed(Op::NAMES[0], || operation.forward(&inputs)).0);
     }
     let tracked = inputs.map(|input| match input {
         Input::Plain(tensor) => FloatTensor::<Autodiff<Flex>>::new(tensor),
@@ -85,7 +90,7 @@ pub fn apply<const N: usize, const D: usize>(operation: impl Operation<N>, input
     });
     let nodes = tracked.each_ref().map(|tensor| tensor.node());
     let primitives = tracked.map(|tensor| tensor.into_primitive());
-    let (output, saved) = operation.forward(&primitives);
+    let (output, saved) = timed(Op::NAMES[0], || operation.forward(&primitives));
     let output = match Step(operation).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish((primitives, saved), output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
@@ -104,7 +109,7 @@ impl<const N: usize, Op: Operation<N>> Backward<Flex, N> for Step<Op> {
         let gradient = grads.consume::<Flex>(&ops.node);
         let (inputs, saved) = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = self.0.backward(inputs, saved, gradient, wanted);
+        let found = timed(Op::NAMES[1], || self.0.backward(inputs, saved, gradient, wanted));
         for (parent, gradient) in ops.parents.into_iter().zip(found) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<Flex>(parent.id, gradient);

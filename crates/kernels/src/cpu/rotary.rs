@@ -20,6 +20,8 @@ pub struct Rotary {
 impl Operation<1> for Rotary {
     type Saved = ();
 
+    const NAMES: [&'static str; 2] = ["rotations, forward", "rotations, backward"];
+
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
         (self.turn(x, 1.0), ())
     }

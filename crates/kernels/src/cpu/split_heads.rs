@@ -42,6 +42,8 @@ impl HeadsPart {
 impl Operation<1> for HeadsPart {
     type Saved = [usize; 4];
 
+    const NAMES: [&'static str; 2] = ["heads, forward", "heads, backward"];
+
     /// - x: `[batch_size, seq_len, heads, d_head]`
     fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, [usize; 4]) {
         let shape = x.layout().shape();
