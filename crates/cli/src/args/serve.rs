@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tril::ChatFormat;
 
-use super::ComputeArgs;
+use super::{ComputeArgs, WeightsArgs};
 use super::values::{at_least_one, whole};
 
 #[derive(Debug, Args)]
@@ -35,6 +35,8 @@ pub struct ServeArgs {
     /// Let web pages of this origin, such as https://example.org, read answers; may be repeated; * is all
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
     #[command(flatten)]
