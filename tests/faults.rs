@@ -9,8 +9,8 @@ pub mod twin;
 
 use burn::tensor::{Device, Tensor};
 use tril_infer::LanguageModel;
-use tril_model::{GptConfig, WeightFormat};
 use tril_model::parameters::NamedGradients;
+use tril_model::{GptConfig, WeightFormat};
 use tril_prove::ProofId::*;
 use tril_prove::{ModelUnderTest, ProofId, ProofOutcome, ProofReport, ProveOptions, prove};
 

@@ -35,7 +35,8 @@ fn a_text_by_rounded_weights_is_one_text_by_every_route() {
             assert_eq!(found, expected, "{format}, {way}");
         }
         for set in ["plain", "avx2"] {
-            let command = format!("sample run -n 40 --seed 3 --num-samples 2 --receipt receipt.json --weights {format}");
+            let command =
+                format!("sample run -n 40 --seed 3 --num-samples 2 --receipt receipt.json --weights {format}");
             stdout(test_dir.tril(&command).env("TRIL_SIMD", set));
             assert_eq!(json(&test_dir.read("receipt.json"))["prompts"][0]["samples"], expected, "{format}, {set}");
         }

@@ -34,7 +34,9 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
                 bail!("--weights {weights}: only the CPU reads them in fewer bytes; leave it out, or add --device cpu")
             }
             Workload::Prefill => {
-                bail!("--weights {weights}: a prompt is read with weights as f32, so it is as fast as without; leave it out")
+                bail!(
+                    "--weights {weights}: a prompt is read with weights as f32, so it is as fast as without; leave it out"
+                )
             }
             Workload::Decode { .. } => {}
         }

@@ -171,8 +171,10 @@ mod tests {
     fn a_matrix_and_its_transpose_are_rounded_to_the_same_numbers() {
         let (d_input, d_output) = (45, 7);
         let rows = numbers(d_input * d_output);
-        let columns: Vec<f32> =
-            (0..d_output).flat_map(|j| (0..d_input).map(move |i| (i, j))).map(|(i, j)| rows[i * d_output + j]).collect();
+        let columns: Vec<f32> = (0..d_output)
+            .flat_map(|j| (0..d_input).map(move |i| (i, j)))
+            .map(|(i, j)| rows[i * d_output + j])
+            .collect();
         for format in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
             let (mut rows, mut columns) = (rows.clone(), columns.clone());
             format.round(&mut rows, d_output);
@@ -211,6 +213,10 @@ mod tests {
             assert!(round(WeightFormat::Int8, &[0.5, bad]).iter().all(|x| x.is_nan()));
             assert!(!round(WeightFormat::Bf16, &[0.5, bad])[1].is_finite());
         }
-        assert_eq!(round(WeightFormat::Bf16, &[1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0]), [1.0, 1.0 + 4.0 / 256.0], "ties to even");
+        assert_eq!(
+            round(WeightFormat::Bf16, &[1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0]),
+            [1.0, 1.0 + 4.0 / 256.0],
+            "ties to even"
+        );
     }
 }

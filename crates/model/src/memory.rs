@@ -87,7 +87,8 @@ pub fn step_bytes(config: &GptConfig, weights: WeightFormat) -> u128 {
     // The gate and what it gates are copied as matrices of their own.
     let halves = |width: usize| if config.mlp == MlpKind::Swiglu { vec![width / 2; 2] } else { vec![width] };
     let of_block = config.block_matrices().into_iter().flat_map(|matrix| {
-        let widths = if matrix.kind == BlockMatrixKind::MlpUp { halves(matrix.d_output()) } else { vec![matrix.d_output()] };
+        let widths =
+            if matrix.kind == BlockMatrixKind::MlpUp { halves(matrix.d_output()) } else { vec![matrix.d_output()] };
         widths.into_iter().map(move |width| [matrix.d_input, width])
     });
     let block: u128 = of_block.map(|size| StepModel::bytes_of(size, weights)).sum();

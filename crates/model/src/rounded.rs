@@ -91,7 +91,8 @@ mod tests {
     use crate::{MlpKind, Positions, parameters};
 
     fn configs() -> [GptConfig; 2] {
-        let gpt2 = GptConfig { vocab_size: 65, n_layers: 2, n_heads: 2, d_model: 40, qkv_bias: true, ..GptConfig::default() };
+        let gpt2 =
+            GptConfig { vocab_size: 65, n_layers: 2, n_heads: 2, d_model: 40, qkv_bias: true, ..GptConfig::default() };
         let llama = GptConfig {
             n_heads: 4,
             n_kv_heads: 2,

@@ -90,9 +90,9 @@ pub use training::{ExistingRun, Quiet, ResumeChanges, Training};
 pub use unescape::unescape;
 
 pub use tril_data::{Corpus, Document};
-pub use tril_model::WeightFormat;
 pub use tril_formats::{DataType, ExportFormat, ExportOptions, Gelu};
 pub use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};
+pub use tril_model::WeightFormat;
 pub use tril_prove::{Tolerance, Verdict};
 pub use tril_text::{HiddenParts, StopTexts, Tokenizer};
 pub use tril_train::{Evaluation, StepReport, TrainObserver, TrainOutcome};

@@ -172,7 +172,9 @@ pub enum ReceiptError {
         detail: String,
     },
     /// It is of a release that this one does not know.
-    #[error("{name} is a receipt of version {version}, and this program reads up to {ROUNDED_VERSION}; use another release")]
+    #[error(
+        "{name} is a receipt of version {version}, and this program reads up to {ROUNDED_VERSION}; use another release"
+    )]
     Version {
         /// The file.
         name: String,

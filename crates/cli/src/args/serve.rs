@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tril::ChatFormat;
 
-use super::{ComputeArgs, WeightsArgs};
 use super::values::{at_least_one, whole};
+use super::{ComputeArgs, WeightsArgs};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {

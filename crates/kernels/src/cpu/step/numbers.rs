@@ -6,12 +6,12 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
+use super::packed::Packed;
 use crate::cpu::gemm::{Gemm, GemmInit, Matrix, SharedRows};
 use crate::cpu::norm::{NormRow, RowNorm, RowNormKind};
 use crate::cpu::operation::constant;
 use crate::cpu::rows::own;
 use crate::cpu::simd::{LANES, vectorized};
-use super::packed::Packed;
 use crate::step::{StepActivation, StepBlock, StepLinear, StepNorm, StepNormKind, StepWeights};
 use crate::weights::{GROUP, WeightFormat};
 

@@ -60,7 +60,10 @@ impl Packed {
                         let scales = &mut scales[(panel * n_groups + group) * PANEL..][..columns.len()];
                         let mut largest = [0; PANEL];
                         for p in inner.clone() {
-                            largest.iter_mut().zip(row(p)).for_each(|(largest, x)| *largest = magnitude(*x).max(*largest));
+                            largest
+                                .iter_mut()
+                                .zip(row(p))
+                                .for_each(|(largest, x)| *largest = magnitude(*x).max(*largest));
                         }
                         scales.iter_mut().zip(largest).for_each(|(scaled, largest)| *scaled = scale(largest));
                         for p in inner {
@@ -206,8 +209,7 @@ impl PanelProduct<'_> {
             let first = self.columns.start;
             let start = bias.map_or(GemmInit::Zero, GemmInit::Bias);
             let size = [rows, self.columns.len(), d_input];
-            let product =
-                Gemm { size, a: Matrix::row_major(x, d_input), b: Matrix::row_major(&panel, PANEL), start };
+            let product = Gemm { size, a: Matrix::row_major(x, d_input), b: Matrix::row_major(&panel, PANEL), start };
             // SAFETY: the promise of `Packed::columns`.
             unsafe { product.into_columns(out, first) };
             SCRATCH.set(panel);
@@ -372,8 +374,7 @@ unsafe fn widen_bf16<S: Simd>(from: *const u16) -> S::f32s {
             }
             if is_avx2::<S>() {
                 let lower = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())));
-                let upper =
-                    _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(LANES / 2).cast())));
+                let upper = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(LANES / 2).cast())));
                 return std::mem::transmute_copy(&[lower, upper]);
             }
         }
