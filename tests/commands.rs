@@ -34,6 +34,7 @@
 //! | `terminal` | no tests: a pseudo-terminal, and what stands on its screen in the end |
 //! | `screens` | no line is wider than a terminal of 80 or 40 columns; screens that are kept |
 //! | `helping` | what `--help`, completions and man pages hold |
+//! | `rounding` | models with `--weights bf16` and `int8`: one function by every route, what it costs, what is refused |
 //! | `benching` | what `bench` measures, however fast that is |
 
 mod benching;
@@ -63,6 +64,7 @@ mod outputs;
 mod prompts;
 mod proving;
 mod resuming;
+mod rounding;
 mod sampling;
 mod scoring;
 #[cfg(unix)]

@@ -9,8 +9,8 @@ pub mod twin;
 
 use burn::tensor::{Device, Tensor};
 use tril_infer::LanguageModel;
-use tril_model::GptConfig;
 use tril_model::parameters::NamedGradients;
+use tril_model::{GptConfig, WeightFormat};
 use tril_prove::ProofId::*;
 use tril_prove::{ModelUnderTest, ProofId, ProofOutcome, ProofReport, ProveOptions, prove};
 
@@ -202,6 +202,31 @@ fn a_sequence_that_stands_where_another_does_is_found_by_ragged_batches_alone() 
     for config in [gpt2_config(), llama_config()] {
         let twin = twin(config).with(Fault::PositionOfTheFirst);
         assert_found(&twin, &[(Ragged, ANYWHERE)], &[]);
+    }
+}
+
+#[test]
+fn a_rounded_model_and_its_twin_pass_every_proof_and_the_row_of_its_weights_with_them() {
+    for (name, config) in all_configs() {
+        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+            let gpt = model(config.clone(), &Device::flex()).with_weights(format);
+            let twin = Twin::of(&gpt);
+            let of_gpt = prove(&gpt, &text(&twin), &ProveOptions::default()).expect("a text long enough");
+            for report in [of_gpt, report(&twin)] {
+                assert_eq!(report.count(ProofOutcome::Fail), 0, "{name}: {report:#?}");
+                let row = report.proof(Packed).expect("a row");
+                assert!(row.outcome == ProofOutcome::Pass && row.positions > 0, "{name}: {row:?}");
+            }
+        }
+        assert!(report(&twin(config)).proof(Packed).is_none(), "nothing was rounded: {name}");
+    }
+}
+
+#[test]
+fn weights_that_every_pass_reads_with_a_wrong_scale_are_found_by_their_f32_alone() {
+    for config in [gpt2_config(), llama_config()] {
+        let gpt = model(config, &Device::flex()).with_weights(WeightFormat::Int8);
+        assert_found(&Twin::of(&gpt).with(Fault::ScaleOffByABit), &[(Packed, Some(0))], &[]);
     }
 }
 

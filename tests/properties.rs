@@ -6,7 +6,8 @@
 use burn::tensor::{Device, Int, Tensor};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
-use tril_model::{GptConfig, MlpKind, NormKind, Positions};
+use tril_infer::LanguageModel;
+use tril_model::{Gpt, GptConfig, KvCache, MlpKind, NormKind, Positions, WeightFormat};
 use tril_prove::{ModelUnderTest, Proof, ProofOutcome, ProveOptions, prove};
 
 use crate::faults::twin::{Fault, Twin};
@@ -122,6 +123,48 @@ fn every_small_config_passes_the_proofs() {
     let tried =
         TestRunner::new(config).run(&cases(), |case| check(&model(case.config.clone(), &Device::flex()), &case));
     tried.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Configs whose models are rounded where `PROPTEST_CASES` says nothing.
+const ROUNDED_CASES: u32 = 120;
+
+#[test]
+fn every_small_config_passes_the_proofs_with_rounded_weights_and_generates_by_them() {
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = ROUNDED_CASES;
+    }
+    let formats = prop_oneof![Just(WeightFormat::Bf16), Just(WeightFormat::Int8)];
+    // Vocabularies around a panel of columns too.
+    let vocabularies = prop_oneof![3 => Just(0), 1 => 60..=70_usize, 1 => 127..=131_usize];
+    let tried = TestRunner::new(config).run(&(cases(), formats, vocabularies), |(mut case, format, vocab_size)| {
+        if vocab_size > 0 {
+            case.config.vocab_size = vocab_size;
+        }
+        let subject = model(case.config.clone(), &Device::flex()).with_weights(format);
+        check(&subject, &case)?;
+        check_steps(&subject, &case)
+    });
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Requires the steps of several sequences together to have the bits of the parallel pass.
+fn check_steps(subject: &Gpt, case: &Case) -> Result<(), TestCaseError> {
+    let Case { batch_size, .. } = *case;
+    let (seq_len, vocab_size) = (case.seq_len.min(case.config.max_seq_len), case.config.vocab_size);
+    let ids = some_ids(batch_size, seq_len, vocab_size);
+    let parallel = values(subject.forward(input(&ids, batch_size, &subject.device())));
+    let mut caches: Vec<KvCache> = (0..batch_size).map(|_| subject.new_cache(1)).collect();
+    for position in 0..seq_len {
+        let tokens: Vec<u32> = (0..batch_size).map(|row| ids[row * seq_len + position] as u32).collect();
+        let logits = subject.decode(&tokens, &mut caches).expect("the CPU");
+        for (row, found) in logits.chunks(vocab_size).enumerate() {
+            let expected = &parallel[(row * seq_len + position) * vocab_size..][..vocab_size];
+            let same = expected.iter().zip(found).all(|(a, b)| a.to_bits() == b.to_bits());
+            prop_assert!(same, "row {}, position {}", row, position);
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 use tril_infer::{InferError, LanguageModel};
 use tril_kernels::{RotaryTable, causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, swiglu};
 use tril_model::parameters::{NamedGradients, list};
-use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions};
+use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions, WeightFormat};
 use tril_prove::ModelUnderTest;
 
 use super::attention::{Rules, spelled_attention};
@@ -42,6 +42,8 @@ pub enum Fault {
     PositionOfTheFirst,
     /// The ring's keys are added up in the order of their slots.
     SlotOrder,
+    /// Every pass reads rounded weights of the head with scales that are off by their last bit.
+    ScaleOffByABit,
 }
 
 /// Who computes attention.
@@ -63,6 +65,8 @@ pub struct Twin {
     /// Shape and flattened values of every parameter, by path.
     parameters: BTreeMap<String, (Vec<usize>, Tensor<1>)>,
     attention: AttentionBy,
+    /// What the parameters were rounded to.
+    weights: WeightFormat,
     fault: Option<Fault>,
 }
 
@@ -92,6 +96,7 @@ impl Twin {
             config: gpt.config().clone(),
             parameters: parameters.collect(),
             attention: AttentionBy::Kernel,
+            weights: gpt.weights(),
             fault: None,
         }
     }
@@ -109,7 +114,7 @@ impl Twin {
                 AttentionBy::Spelling
             }
             OffsetAfterPrefill | RowOfAnother | StaleAfterRewind | TailFormula | DetachedCache | HeadCutInStep
-            | PositionOfTheFirst => self.attention,
+            | PositionOfTheFirst | ScaleOffByABit => self.attention,
         };
         Self { attention, fault: Some(fault), ..self }
     }
@@ -176,10 +181,12 @@ impl Twin {
 
     /// The head's weight, `[d_model, vocab_size]`.
     fn head(&self) -> Tensor<2> {
-        match self.config.tied_head {
+        let head = match self.config.tied_head {
             true => self.matrix("token_embedding.weight").transpose(),
             false => self.matrix("head.weight"),
-        }
+        };
+        // A scale has 16 significant bits.
+        if self.has(Fault::ScaleOffByABit) { head * (1.0 + 1.0 / 32768.0) } else { head }
     }
 
     /// - normed: `[batch_size, seq_len, d_model]`
@@ -428,6 +435,10 @@ impl ModelUnderTest for Twin {
     fn logits(&self, embedded: Tensor<3>, cache: Option<&mut TwinCache>) -> Tensor<3> {
         let start = cache.as_ref().map_or(0, |cache| cache.position);
         self.unembed(self.normed(embedded, start, cache))
+    }
+
+    fn read_as_f32(&self) -> Option<Self> {
+        (self.weights != WeightFormat::F32).then(|| Self { fault: None, ..self.clone() })
     }
 
     fn with_gradients(&self) -> Self {

@@ -185,3 +185,20 @@ fn receipts_of_any_company_hold_and_a_changed_one_does_not() {
     let output = server.test_dir.tril("verify run receipt.json").output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_server_of_rounded_weights_has_one_text_in_any_company_and_its_receipts_say_what_was_rounded() {
+    let plain = Server::start("");
+    let body = json!({"prompt": "a cat", "max_tokens": 30, "seed": 4, "n": 7, "receipt": true});
+    let exact = plain.complete(&body);
+    for options in ["--weights int8", "--weights int8 --max-batch 1"] {
+        let server = Server::start(options);
+        let answer = server.complete(&body);
+        assert_ne!(bits(&answer), bits(&exact), "{options}: nothing was rounded");
+        assert_eq!(answer["receipt"]["weights"], "int8", "{options}");
+        assert!(answer["system_fingerprint"].as_str().is_some_and(|name| name.ends_with("-int8")), "{answer}");
+        // Seven texts at once, or one after another, and checked in one pass each.
+        assert!(check(&server, &answer).contains("weights rounded to int8"), "{options}");
+    }
+    assert!(exact["receipt"].get("weights").is_none());
+}

@@ -11,6 +11,7 @@ mod page;
 mod sampling;
 mod serve;
 mod values;
+mod weights;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use page::{PlotArgs, ReportArgs};
 pub use sampling::SamplingArgs;
 pub use serve::{LimitArgs, ServeArgs};
 use values::whole;
+pub use weights::WeightsArgs;
 
 /// Train a tiny GPT on your own text and generate from it, on a CPU.
 #[derive(Debug, Parser)]
@@ -283,6 +285,8 @@ pub struct SampleArgs {
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
     #[command(flatten)]
+    pub weights: WeightsArgs,
+    #[command(flatten)]
     pub compute: ComputeArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -301,6 +305,8 @@ pub struct EvalArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }
@@ -322,6 +328,8 @@ pub struct ScoreArgs {
     /// Whether to print colours instead of columns
     #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, conflicts_with_all = ["json", "html"])]
     pub color: ColorChoice,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }
@@ -397,6 +405,8 @@ pub struct BenchOptions {
     /// Print one JSON object on one line
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

@@ -6,7 +6,8 @@ mod subject;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use tril::WeightFormat;
 use tril_prove::bench::{Workload, bench};
 
 use crate::args::{BenchCommand, BenchOptions};
@@ -25,10 +26,25 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
         }
     };
     let device = open::device(&options.compute)?;
+    let weights = options.weights.format();
+    if weights != WeightFormat::F32 {
+        match workload {
+            Workload::Train => bail!("--weights {weights}: training takes weights as they are; leave it out"),
+            _ if !device.is_cpu() => {
+                bail!("--weights {weights}: only the CPU reads them in fewer bytes; leave it out, or add --device cpu")
+            }
+            Workload::Prefill => {
+                bail!(
+                    "--weights {weights}: a prompt is read with weights as f32, so it is as fast as without; leave it out"
+                )
+            }
+            Workload::Decode { .. } => {}
+        }
+    }
     let subject = Subject::open(options)?;
     let report = bench(&subject.shape, workload, options.seconds, device.inner())?;
     let threads = rayon::current_num_threads();
-    let output = BenchOutput { of: subject.name, device: device.to_string(), threads, report };
+    let output = BenchOutput { of: subject.name, device: device.to_string(), threads, weights, report };
     Form::of(options.json).print(&output, |output, out| output.write(out))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -33,7 +33,7 @@ const PROMPT: &str = "> ";
 
 pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let model = runs::rounded_model(&args.checkpoint, args.weights.format(), &device)?;
     let settings = Settings::new(args.settings.clone(), args.sample_index, model.tokenizer())?;
     let chat = model.chat(args.format.clone(), settings.chat());
     // Set while nothing is being generated, so that Ctrl-C then ends the program.

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use tril::{Corpus, DataConfig, Recipe};
+use serde::Serialize;
+use tril::{Corpus, DataConfig, Evaluation, Recipe, WeightFormat};
 use tril_data::{DataError, DocumentFormat, Encoded, FileGlob, TextEvent, TextSource};
 use tril_train::evaluate;
 
@@ -20,9 +21,18 @@ use crate::{open, runs};
 /// Windows evaluated at once.
 const BATCH_SIZE: usize = 12;
 
+/// Everything that is printed.
+#[derive(Serialize)]
+struct EvalOutput {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    /// What weights were rounded to.
+    weights: WeightFormat,
+}
+
 pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let model = runs::rounded_model(&args.checkpoint, args.weights.format(), &device)?;
     let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let mut data = DataConfig::default();
     open::set_documents(&mut data, &args.documents);
@@ -52,8 +62,9 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         let loss = evaluation.loss;
         bail!("{}: the loss is {loss}: its weights are damaged or its training diverged; use another", path.display());
     }
-    Form::of(args.json).print(&evaluation, |evaluation, out| {
-        writeln!(out, "{} under {}", shown::path(&args.file), shown::path(path))?;
+    let weights = model.weights();
+    Form::of(args.json).print(&EvalOutput { evaluation, weights }, |EvalOutput { evaluation, weights }, out| {
+        writeln!(out, "{} under {}{}", shown::path(&args.file), shown::path(path), open::rounded(*weights))?;
         writeln!(out, "loss           {:.4} nats a token", evaluation.loss)?;
         writeln!(out, "perplexity     {:.3}", evaluation.perplexity)?;
         writeln!(out, "bits per byte  {:.4}", evaluation.bits_per_byte)?;

@@ -57,6 +57,8 @@ fn write(info: &ModelInfo, out: &mut impl Write) -> IoResult<()> {
     let template = if info.has_chat_template { "chat_template.jinja" } else { "none" };
     row(out, "chat", &format!("template: {template}"))?;
     row(out, "memory", &format!("weights {} as f32", bytes(info.weight_bytes as u64)))?;
+    let copies = info.step_bytes.iter().map(|size| format!("{} as {}", bytes(size.bytes), size.weights));
+    row(out, "", &format!("to generate on the CPU, also {}", copies.collect::<Vec<_>>().join(", or ")))?;
     row(out, "", &format!("cache {} a token", bytes(info.cache_bytes_per_token as u64)))?;
     let sizes: Vec<String> =
         info.cache.iter().map(|size| format!("{} at {}", bytes(size.bytes as u64), size.tokens)).collect();

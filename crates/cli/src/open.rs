@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
-use tril::{ComputeDevice, DataConfig, HiddenParts, Recipe, StopTexts, Tokenizer};
+use tril::{ComputeDevice, DataConfig, HiddenParts, Recipe, StopTexts, Tokenizer, WeightFormat};
 use tril_data::{find_text, read_text};
 use tril_model::{ModelError, files};
 use tril_text::UnknownCharacters;
@@ -39,6 +39,14 @@ pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
         FOREIGN.get_or_init(|| device.clone());
     }
     Ok(device)
+}
+
+/// What weights were rounded to, for the end of a line; nothing where they were not.
+pub fn rounded(weights: WeightFormat) -> String {
+    match weights {
+        WeightFormat::F32 => String::new(),
+        weights => format!(", weights rounded to {weights}"),
+    }
 }
 
 /// Changes the fields of a recipe that the command line sets.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use tril::Model;
+use tril::{Model, WeightFormat};
 use tril_prove::{OwnText, ProofOutcome, ProofReport, ProveOptions, TextOrigin, prove};
 
 use crate::args::ProveArgs;
@@ -24,6 +24,8 @@ struct ProveOutput {
     checkpoint: PathBuf,
     device: String,
     threads: usize,
+    /// What weights were rounded to.
+    weights: WeightFormat,
     /// Where the text comes from.
     text: String,
     /// No proof failed, and none was left open.
@@ -39,7 +41,7 @@ pub fn run(args: &ProveArgs) -> Result<ExitCode> {
         (None, Some(checkpoint)) => checkpoint,
         (None, None) => bail!("name a checkpoint, or a recipe with --recipe"),
     };
-    let model = runs::model(checkpoint, &device)?;
+    let model = runs::rounded_model(checkpoint, args.weights.format(), &device)?;
     let begin = Instant::now();
     let (text, ids) = text(args, &model)?;
     let report =
@@ -49,6 +51,7 @@ pub fn run(args: &ProveArgs) -> Result<ExitCode> {
         checkpoint: model.path().to_owned(),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
+        weights: model.weights(),
         text,
         pass: !failed && !open,
         report,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use tril::{ComputeDevice, Model};
+use tril::{ComputeDevice, Model, WeightFormat};
 use tril_model::checkpoint;
 use tril_train::{RunDir, TrainError};
 
@@ -51,6 +51,18 @@ fn is_taken(path: &Path) -> bool {
 pub fn model(path: &Path, device: &ComputeDevice) -> Result<Model> {
     let model = Model::open(meant(path)?, device)?;
     note_notes(&model);
+    Ok(model)
+}
+
+/// The same with its weights rounded.
+///
+/// # Errors
+/// As [`model`], and where there is not the memory for them.
+pub fn rounded_model(path: &Path, weights: WeightFormat, device: &ComputeDevice) -> Result<Model> {
+    let model = model(path, device)?.with_weights(weights)?;
+    if weights != WeightFormat::F32 && !device.is_cpu() {
+        note!("[on this device rounded weights are read as f32: --weights {weights} makes nothing faster]");
+    }
     Ok(model)
 }
 

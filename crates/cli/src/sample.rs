@@ -41,7 +41,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         open::check_output("--receipt", receipt)?;
     }
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let model = runs::rounded_model(&args.checkpoint, args.weights.format(), &device)?;
     let filters = open::filters(&args.stop, &args.hide, model.tokenizer())?;
     let prompts = prompts(args, model.tokenizer())?;
     let requests =
@@ -108,6 +108,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     counter.finish_and_clear();
     let seconds = begin.elapsed().as_secs_f64();
     let how = if args.no_cache { "without a cache" } else { "with the KV cache" };
+    let how = format!("{how}{}", open::rounded(model.weights()));
     let rate = generated as f64 / seconds;
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
     let hidden = if args.hide.is_empty() { String::new() } else { format!("; {hidden} tokens not shown") };

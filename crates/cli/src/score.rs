@@ -15,6 +15,7 @@ use anstream::AutoStream;
 use anyhow::{Context, Result, bail};
 use clap::ColorChoice;
 use serde::{Serialize, Serializer};
+use tril::WeightFormat;
 use tril_infer::{ScoreOptions, TokenScore, score};
 use tril_model::files;
 use tril_text::Tokenizer;
@@ -39,6 +40,7 @@ pub struct Token {
 /// A text as a model sees it.
 pub struct Scored<'a> {
     pub checkpoint: String,
+    pub weights: WeightFormat,
     pub file: String,
     pub text: &'a str,
     pub tokenizer: &'a Tokenizer,
@@ -74,7 +76,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         open::check_output("--html", page)?;
     }
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let model = runs::rounded_model(&args.checkpoint, args.weights.format(), &device)?;
     let (gpt, tokenizer, path) = (model.gpt(), model.tokenizer(), model.path());
     let is_stdin = args.file == Path::new("-");
     let file = if is_stdin { "standard input".to_owned() } else { args.file.display().to_string() };
@@ -96,6 +98,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         tokens.into_iter().zip(scores).map(|((id, bytes), score)| Token { id, bytes, score }).collect();
     let scored = Scored {
         checkpoint: path.display().to_string(),
+        weights: model.weights(),
         file,
         text: &text,
         tokenizer,
@@ -180,6 +183,8 @@ impl Serialize for Scored<'_> {
 #[derive(Serialize)]
 struct Json<'a> {
     checkpoint: &'a str,
+    /// What weights were rounded to.
+    weights: WeightFormat,
     file: &'a str,
     summary: &'a Summary,
     tokens: Vec<JsonToken>,
@@ -210,7 +215,7 @@ impl<'a> Json<'a> {
             entropy: score.as_ref().map(|score| score.entropy),
             context: score.as_ref().map_or(0, |score| score.context),
         };
-        let Scored { checkpoint, file, summary, .. } = scored;
-        Self { checkpoint, file, summary, tokens: scored.tokens.iter().map(token).collect() }
+        let Scored { checkpoint, weights, file, summary, .. } = scored;
+        Self { checkpoint, weights: *weights, file, summary, tokens: scored.tokens.iter().map(token).collect() }
     }
 }

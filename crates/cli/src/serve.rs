@@ -29,7 +29,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let mut models = Vec::new();
     let mut caches: u128 = 0;
     for (name, path) in names.into_iter().zip(&args.checkpoints) {
-        let model = ServedModel::open(name, &runs::meant(path)?, &device, &limits)?;
+        let model = ServedModel::open(name, &runs::meant(path)?, args.weights.format(), &device, &limits)?;
         let each = memory::cache_bytes(model.model().config());
         caches += each * limits.max_texts() as u128 + limits.prefix_bytes;
         let what = format!("--max-batch {} and --prefix-cache {}", limits.max_batch, args.limits.prefix_cache);

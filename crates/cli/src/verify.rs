@@ -32,7 +32,7 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let name = name_of(receipt);
     let receipt = Receipt::parse(&open::text(receipt)?, &name).map_err(tril::Error::from)?;
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let model = runs::rounded_model(&args.checkpoint, receipt.weights, &device)?;
     let begin = Instant::now();
     let tolerance = args.tolerance.map_or(Tolerance::EqualBits, Tolerance::Within);
     let check = receipt.check(&model, &device, tolerance).with_context(|| name.clone())?;

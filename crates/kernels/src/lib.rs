@@ -10,6 +10,7 @@ pub mod portable;
 pub mod profile;
 mod rotary;
 mod step;
+mod weights;
 
 pub use cpu::{StepModel, instruction_set, is_cpu, supports, with_spin_pool};
 pub use operations::{
@@ -18,4 +19,5 @@ pub use operations::{
 };
 pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use rotary::RotaryTable;
-pub use step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences};
+pub use step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences, StepWeights};
+pub use weights::WeightFormat;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::RotaryTable;
+use crate::{RotaryTable, WeightFormat};
 
 /// A norm over d_model, or over d_head.
 #[derive(Debug, Clone)]
@@ -24,6 +24,16 @@ pub enum StepNormKind {
     Layer,
     /// [`rms_norm`](crate::rms_norm).
     Rms,
+}
+
+/// How a step keeps the weights that it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepWeights {
+    /// Where they lie: nothing is copied.
+    InPlace,
+    /// Copied, so that a thread reads its columns from end to end, in so many bytes where the format has a matrix's numbers;
+    /// a matrix that holds others is copied as f32, or read where it lies if it is very large.
+    Copied(WeightFormat),
 }
 
 /// A product with weights, and what is added to it.

@@ -41,8 +41,8 @@ pub fn model_files(model: &Gpt) -> Result<Vec<(&'static str, Vec<u8>)>, ModelErr
 /// [`ModelError::Missing`] without the files, [`ModelError::Corrupt`] where they are damaged or do not fit together.
 pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
     let config = load_config(dir)?;
-    let sizes = "max_seq_len, window, n_layers, n_kv_heads and d_head, for the cache of one sequence";
-    memory::check(sizes, memory::cache_bytes(&config))
+    let sizes = "its sizes, for the weights, and max_seq_len or window, for the cache of one sequence";
+    memory::check(sizes, 4 * memory::parameter_count(&config) + memory::cache_bytes(&config))
         .map_err(|error| ModelError::corrupt(&dir.join(CONFIG), error))?;
     let path = dir.join(WEIGHTS);
     let mut source = FileSource { path: path.clone(), tensors: read_tensors(&path)? };

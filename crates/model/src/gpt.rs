@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use tril_kernels::{RotaryTable, StepModel, linear, with_spin_pool};
+use tril_kernels::{RotaryTable, StepModel, WeightFormat, linear, with_spin_pool};
 
 use crate::block::Block;
 use crate::builder::ParamBuilder;
@@ -30,6 +30,9 @@ pub struct Gpt {
     /// What takes its place there.
     tied_head: TiedHead,
     pub(crate) step_model: Derived<StepModel>,
+    /// What its matrices were rounded to.
+    #[module(skip)]
+    pub(crate) weights: WeightFormat,
     #[module(skip)]
     config: GptConfig,
 }
@@ -73,6 +76,7 @@ impl Gpt {
             },
             tied_head: TiedHead::default(),
             step_model: Derived::default(),
+            weights: WeightFormat::F32,
             config,
         })
     }

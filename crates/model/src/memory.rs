@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use tril_kernels::{StepModel, WeightFormat};
+
+use crate::block_matrix::BlockMatrixKind;
 use crate::{GptConfig, MlpKind, ModelError, Positions};
 
 /// Bytes of a number.
@@ -49,11 +52,15 @@ fn limits_of(groups: &str) -> impl Iterator<Item = PathBuf> {
 /// # Errors
 /// [`ModelError::Memory`].
 pub fn check(what: &str, bytes: u128) -> Result<(), ModelError> {
-    let limit = limit();
-    if bytes <= u128::from(limit) {
+    if fits(bytes) {
         return Ok(());
     }
-    Err(ModelError::Memory { what: what.to_owned(), needed: bytes, limit })
+    Err(ModelError::Memory { what: what.to_owned(), needed: bytes, limit: limit() })
+}
+
+/// Whether there is memory for so many bytes.
+pub fn fits(bytes: u128) -> bool {
+    bytes <= u128::from(limit())
 }
 
 /// The parameters of a model with this resolved config, but for gains and biases, which are few.
@@ -72,6 +79,27 @@ pub fn parameter_count(config: &GptConfig) -> u128 {
 pub fn cache_bytes(config: &GptConfig) -> u128 {
     let positions = crate::cache::capacity(config) as u128;
     2 * F32 * positions * config.n_layers as u128 * config.n_kv_heads as u128 * config.d_head as u128
+}
+
+/// Bytes of the copy of a model's weights that one token of text at a time is made with, by a resolved config. Weights
+/// themselves are kept beside it, as f32, for all that takes several tokens at once.
+pub fn step_bytes(config: &GptConfig, weights: WeightFormat) -> u128 {
+    // The gate and what it gates are copied as matrices of their own.
+    let halves = |width: usize| if config.mlp == MlpKind::Swiglu { vec![width / 2; 2] } else { vec![width] };
+    let of_block = config.block_matrices().into_iter().flat_map(|matrix| {
+        let widths =
+            if matrix.kind == BlockMatrixKind::MlpUp { halves(matrix.d_output()) } else { vec![matrix.d_output()] };
+        widths.into_iter().map(move |width| [matrix.d_input, width])
+    });
+    let block: u128 = of_block.map(|size| StepModel::bytes_of(size, weights)).sum();
+    config.n_layers as u128 * block + StepModel::bytes_of([config.d_model, config.vocab_size], weights)
+}
+
+/// Bytes of a model that makes one text on the CPU: its weights, the copy of them that a step reads, that of a head which
+/// is the embedding's, with rows and columns exchanged, and the text's cache.
+pub fn generating_bytes(config: &GptConfig, weights: WeightFormat) -> u128 {
+    let head = if config.tied_head { F32 * config.vocab_size as u128 * config.d_model as u128 } else { 0 };
+    F32 * parameter_count(config) + head + step_bytes(config, weights) + cache_bytes(config)
 }
 
 /// The least that training takes: weights, gradients, two moments and a copy to save, and what a forward pass over the
@@ -97,6 +125,19 @@ mod tests {
         let real: usize = crate::parameters::list(&gpt).iter().map(|(_, data)| data.num_elements()).sum();
         let (real, found) = (real as f64, parameter_count(&config) as f64);
         assert!((found - real).abs() < 0.02 * real, "{found} for {real}");
+    }
+
+    #[test]
+    fn the_copy_that_a_step_reads_is_as_large_as_it_is_counted() {
+        let base = GptConfig { vocab_size: 65, n_layers: 2, n_heads: 2, d_model: 40, d_ff: 37, ..GptConfig::default() };
+        for config in [GptConfig { mlp: MlpKind::Swiglu, tied_head: false, ..base.clone() }, base] {
+            let gpt = crate::Gpt::new(config, 1, &burn::tensor::Device::flex()).expect("a model");
+            for weights in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
+                let real = gpt.clone().with_weights(weights).make_step_model().copied_bytes() as u128;
+                assert_eq!(step_bytes(gpt.config(), weights), real, "{weights:?}");
+                assert!(generating_bytes(gpt.config(), weights) > real + cache_bytes(gpt.config()));
+            }
+        }
     }
 
     #[test]

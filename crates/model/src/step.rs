@@ -1,10 +1,12 @@
 //! One more token of each of several sequences, in one go: what generation does most.
 
-use tril_kernels::{StepActivation, StepBlock, StepHeads, StepModel, StepSequences, supports, with_spin_pool};
+use tril_kernels::{
+    StepActivation, StepBlock, StepHeads, StepModel, StepSequences, StepWeights, supports, with_spin_pool,
+};
 
 use crate::block::Block;
 use crate::builder::for_step;
-use crate::{ForwardContext, Gpt, KvCache, MlpKind};
+use crate::{ForwardContext, Gpt, KvCache, MlpKind, memory};
 
 impl Gpt {
     /// The logits of one more token of each sequence, as [`Gpt::last_logits`] gives them: the same bits, sooner. `None` where
@@ -41,8 +43,13 @@ impl Gpt {
         Some(logits)
     }
 
-    fn make_step_model(&self) -> StepModel {
+    pub(crate) fn make_step_model(&self) -> StepModel {
         let config = self.config();
+        // A copy is a matter of speed: where there is no memory for it, weights are read where they lie.
+        let kept = match memory::fits(memory::generating_bytes(config, self.weights)) {
+            true => StepWeights::Copied(self.weights),
+            false => StepWeights::InPlace,
+        };
         let heads = StepHeads {
             n_heads: config.n_heads,
             n_kv_heads: config.n_kv_heads,
@@ -50,7 +57,7 @@ impl Gpt {
             window: config.window(),
         };
         let blocks = self.blocks.iter().map(Block::for_step).collect();
-        StepModel::new(blocks, self.final_norm.for_step(), self.head(), heads)
+        StepModel::new(blocks, self.final_norm.for_step(), self.head(), heads, kept)
     }
 }
 

@@ -9,11 +9,11 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::Serialize;
 use tril_infer::{GenerateOptions, Generator, InferError, LanguageModel, SamplerConfig, choose};
-use tril_model::{Gpt, GptConfig, random};
+use tril_model::{Gpt, GptConfig, WeightFormat, random};
 use tril_train::{OptimizerConfig, TrainConfig, Trainer, TrainingText};
 
 use crate::ProveError;
-use crate::work::{pass_bytes, pass_flops};
+use crate::work::{pass_flops, step_bytes};
 
 /// Names the weights and the tokens.
 const SEED: u64 = 1337;
@@ -42,6 +42,8 @@ pub struct BenchShape {
     pub train: TrainConfig,
     /// What a training step changes weights by.
     pub optimizer: OptimizerConfig,
+    /// What weights are rounded to; they are trained as they are.
+    pub weights: WeightFormat,
 }
 
 /// What is repeated.
@@ -149,7 +151,7 @@ impl BenchLimit {
 /// fails.
 pub fn bench(shape: &BenchShape, workload: Workload, seconds: f64, device: &Device) -> Result<BenchReport, ProveError> {
     let asked_seconds = seconds;
-    let gpt = Gpt::new(shape.model.clone(), SEED, device)?;
+    let gpt = Gpt::new(shape.model.clone(), SEED, device)?.with_weights(shape.weights);
     let params = gpt.num_params();
     let measured = match workload {
         Workload::Train => train(shape, gpt, seconds)?,
@@ -201,7 +203,7 @@ enum Work {
 
 /// Optimizer steps, as `tril train` takes them.
 fn train(shape: &BenchShape, gpt: Gpt, seconds: f64) -> Result<Measured, ProveError> {
-    let BenchShape { model, train, optimizer } = shape;
+    let BenchShape { model, train, optimizer, .. } = shape;
     let (rows, seq_len) = (train.batch_size, train.seq_len);
     let mut trainer = Trainer::new(gpt, Default::default(), 0, train.clone(), optimizer.clone())?;
     let text = TrainingText::new(ids(STEPS_OF_TEXT * rows * seq_len + 1, model.vocab_size), seq_len)?;
@@ -220,7 +222,7 @@ fn decode(shape: &BenchShape, gpt: &Gpt, rows: usize, seconds: f64) -> Result<Me
         1 => generate(gpt, &ids(1, shape.model.vocab_size), seq_len),
         _ => decode_together(gpt, rows, seq_len),
     })?;
-    let work = Work::Bytes(decoding_bytes(&shape.model, rows, seq_len));
+    let work = Work::Bytes(decoding_bytes(shape, rows, seq_len));
     Ok(Measured { rate: BenchRate::Decode, rows, seq_len, work, seconds })
 }
 
@@ -240,8 +242,8 @@ fn training_flops(config: &GptConfig, len: usize) -> f64 {
 }
 
 /// Bytes that must be read, at least, to generate `len` tokens in each of `rows` rows that go together.
-fn decoding_bytes(config: &GptConfig, rows: usize, len: usize) -> f64 {
-    (0..len).map(|position| pass_bytes(config, rows, position, 1) as f64).sum()
+fn decoding_bytes(BenchShape { model, weights, .. }: &BenchShape, rows: usize, len: usize) -> f64 {
+    (0..len).map(|position| step_bytes(model, *weights, rows, position) as f64).sum()
 }
 
 /// Has the generator continue a prompt.

@@ -16,6 +16,7 @@ mod model_runner;
 mod model_under_test;
 mod options;
 mod own_text;
+mod packed;
 mod report;
 mod text;
 
@@ -37,6 +38,7 @@ use cache_equivalence::CacheEquivalence;
 use causality::Causality;
 use compare::Comparison;
 use model_runner::{ModelRunner, Rows};
+use packed::PackedWeights;
 use text::{Segment, Segments};
 
 /// Proves what can be proved of a model on a text.
@@ -128,7 +130,9 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             };
             Comparison::new(id, tolerance)
         };
-        Ok(ProofId::ALL.into_iter().map(row).collect())
+        // A model of f32 has nothing to say of other weights.
+        let is_rounded = self.runner.model.read_as_f32().is_some();
+        Ok(ProofId::ALL.into_iter().filter(|id| *id != ProofId::Packed || is_rounded).map(row).collect())
     }
 
     /// Adds what one segment shows to one row.
@@ -150,6 +154,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             ProofId::Ring => steps.ring(comparison),
             ProofId::Rewound => steps.rewound(comparison),
             ProofId::Generated => steps.generated(comparison),
+            ProofId::Packed => PackedWeights { runner, segment }.steps(comparison),
             ProofId::Batched => invariance.batched(comparison),
             ProofId::BatchedCached => invariance.batched_cached(comparison),
             ProofId::Ragged => invariance.ragged(comparison),
@@ -182,7 +187,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let config = self.runner.model.config();
         let draws_tokens = matches!(id, Rewound | Batched | BatchedCached | Ragged);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
-        let alone = matches!(id, Recomputed | Cached | Generated | Batched | BatchedCached | Ragged | Threads);
+        let alone = matches!(id, Recomputed | Cached | Generated | Packed | Batched | BatchedCached | Ragged | Threads);
         let scales = matches!(id, ScaledLaterTokens | ScaledLaterGradients);
         if segment.ids.len() < 2 && !alone {
             Some("a context of one token has no later one")
@@ -192,7 +197,9 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             Some("query-key norm without gain bounds attention scores")
         } else if id == Threads && !tril_kernels::is_cpu(&self.runner.model.device()) {
             Some("this device does not compute on this process's threads")
-        } else if matches!(id, CacheGradients | PrefixProblems) && segment.start > 0 {
+        } else if id == Packed && !tril_kernels::is_cpu(&self.runner.model.device()) {
+            Some("this device reads weights as f32")
+        } else if matches!(id, Packed | CacheGradients | PrefixProblems) && segment.start > 0 {
             Some("the first segment speaks for all")
         } else {
             None
@@ -207,7 +214,7 @@ fn possible_cases(id: ProofId, segments: &[Segment<'_>]) -> Option<usize> {
         Recomputed | Cached | Generated => Some(token_count(segments)),
         Prefilled | Chunked | LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients
         | CacheGradients | PrefixProblems => Some(token_count(segments) - segments.len()),
-        Ring | Rewound | Batched | BatchedCached | Ragged | Threads => None,
+        Ring | Rewound | Packed | Batched | BatchedCached | Ragged | Threads => None,
     }
 }
 

@@ -20,6 +20,7 @@ const MEANINGS = {
   generated: "The step by which text is written, all blocks in one go, gives those numbers too.",
   batched: "A text beside others is what it is alone.",
   batched_cached: "The same with a cache that the batch shares.",
+  packed: "Rounded weights are read in fewer bytes while a text is written, and stand for the numbers that every pass computes with.",
   ragged: "Others may stand elsewhere in their texts, come later and leave earlier.",
   threads: "One thread or many: the same bits.",
   later_tokens: "A later token replaced: earlier predictions keep every bit.",
@@ -31,7 +32,7 @@ const MEANINGS = {
 };
 
 const NOW = { recomputed: "again at each step", cached: "with the cache", prefilled: "a prompt at once", chunked: "in chunks", ring: "past the window",
-  rewound: "taken back", generated: "as text is written", batched: "in a batch", batched_cached: "in a batch, cached", ragged: "joining and leaving", threads: "threads", later_tokens: "later tokens",
+  rewound: "taken back", generated: "as text is written", packed: "weights in fewer bytes", batched: "in a batch", batched_cached: "in a batch, cached", ragged: "joining and leaving", threads: "threads", later_tokens: "later tokens",
   later_gradients: "later gradients", scaled_later_tokens: "later tokens, sharp", scaled_later_gradients: "later gradients, sharp",
   cache_gradients: "gradients", prefix_problems: "prefixes" };
 

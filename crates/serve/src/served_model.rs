@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tril::model::checkpoint::WEIGHTS;
 use tril::train::RunDir;
-use tril::{ComputeDevice, Model};
+use tril::{ComputeDevice, Model, WeightFormat};
 
 use crate::chat_template::ChatTemplate;
 use crate::job::JobQueue;
@@ -37,10 +37,18 @@ impl ServedModel {
     /// Opens the best checkpoint of the run at a path, or the checkpoint at it, and starts its worker. The weights stay in
     /// memory: what happens to the checkpoint afterwards changes no answer.
     ///
+    /// - weights: what they are rounded to
+    ///
     /// # Errors
     /// As [`Model::open`]; [`ServeError::Template`] for a chat template that cannot be read; [`ServeError::Moving`] for a
     /// checkpoint that does not stay the same while it is read.
-    pub fn open(name: String, path: &Path, device: &ComputeDevice, limits: &Limits) -> Result<Self, ServeError> {
+    pub fn open(
+        name: String,
+        path: &Path,
+        weights: WeightFormat,
+        device: &ComputeDevice,
+        limits: &Limits,
+    ) -> Result<Self, ServeError> {
         for _ in 0..ATTEMPTS {
             let dir = RunDir::find_checkpoint(path).map_err(tril::Error::from)?;
             let before = stamp(&dir);
@@ -48,7 +56,7 @@ impl ServedModel {
             let sha256 = tril::train::model_sha256(model.path()).map_err(tril::Error::from)?;
             // The hash is that of what was read if the file stayed the same around both.
             if model.path() == dir && stamp(&dir) == before {
-                return Self::start(name, model, sha256, device, limits);
+                return Self::start(name, model.with_weights(weights)?, sha256, device, limits);
             }
         }
         Err(ServeError::Moving(path.to_owned()))
@@ -94,7 +102,11 @@ impl ServedModel {
 
     /// What is told of the weights with every answer.
     pub fn fingerprint(&self) -> String {
-        format!("tril-{}", self.sha256.get(..16).unwrap_or(&self.sha256))
+        let hash = self.sha256.get(..16).unwrap_or(&self.sha256);
+        match self.model.weights() {
+            WeightFormat::F32 => format!("tril-{hash}"),
+            weights => format!("tril-{hash}-{weights}"),
+        }
     }
 
     /// When its weights were written, in seconds since 1970.

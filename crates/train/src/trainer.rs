@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use tril_model::parameters::{self, NamedGradients};
-use tril_model::{Dropout, ForwardContext, Gpt};
+use tril_model::{Dropout, ForwardContext, Gpt, WeightFormat};
 
 use crate::gradient_norm::{clip, loss_and_norm};
 use crate::optimizer::Optimizer;
@@ -55,6 +55,12 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         train.check()?;
         optimizer_config.check()?;
+        if gpt.weights() != WeightFormat::F32 {
+            let weights = gpt.weights();
+            return Err(TrainError::Config(format!(
+                "the model's weights were rounded to {weights}, and a step is smaller than that: train it with f32"
+            )));
+        }
         let limit = gpt.config().max_seq_len;
         if train.seq_len > limit {
             return Err(TrainError::Config(format!(

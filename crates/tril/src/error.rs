@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tril_data::DataError;
 use tril_formats::FormatError;
 use tril_infer::InferError;
-use tril_model::{ModelError, files};
+use tril_model::{ModelError, WeightFormat, files};
 use tril_prove::ProveError;
 use tril_text::TextError;
 use tril_train::TrainError;
@@ -67,6 +67,16 @@ pub enum Error {
         tokens: usize,
         /// Tokens of the model.
         vocab_size: usize,
+    },
+    /// A model whose weights were rounded is asked for what only the weights of its checkpoint are good for.
+    #[error("{}: its weights were rounded to {weights} when it was opened, and {why}: open it with f32 instead", path.display())]
+    Rounded {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What they were rounded to.
+        weights: WeightFormat,
+        /// What cannot be done with them.
+        why: &'static str,
     },
     /// A recipe asks for a vocabulary that its tokenizer does not have.
     #[error("model.vocab_size = {asked}, but the tokenizer has {tokens} tokens: set it to 0 to take the tokenizer's")]

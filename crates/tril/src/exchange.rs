@@ -34,8 +34,9 @@ impl Model {
     /// template of a chat. It needs nothing of where it came from.
     ///
     /// # Errors
-    /// [`Error::Occupied`]; [`Error::Model`] for what the file system refuses.
+    /// [`Error::Occupied`]; [`Error::Rounded`]; [`Error::Model`] for what the file system refuses.
     pub fn save(&self, out: &Path, existing: ExistingFiles) -> Result<(), Error> {
+        self.check_exact("a checkpoint of them would pass for the model itself")?;
         check_place(out, existing)?;
         let mut parts = checkpoint::model_files(self.gpt())?;
         parts.push((checkpoint::TOKENIZER, self.tokenizer().to_json()?.into_bytes()));
@@ -51,8 +52,9 @@ impl Model {
     /// Writes the model for another tool: a directory, or for [`ExportFormat::Gguf`] a file.
     ///
     /// # Errors
-    /// [`Error::Format`] with every reason why it does not fit, [`Error::Occupied`], [`Error::Model`].
+    /// [`Error::Format`] with every reason why it does not fit, [`Error::Rounded`], [`Error::Occupied`], [`Error::Model`].
     pub fn export(&self, options: ExportOptions, out: &Path, existing: ExistingFiles) -> Result<(), Error> {
+        self.check_exact("an export of them would pass for the model itself")?;
         match options.format {
             ExportFormat::Gguf => check_file(out, existing)?,
             ExportFormat::Hf | ExportFormat::Llama2c => check_place(out, existing)?,

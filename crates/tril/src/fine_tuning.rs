@@ -128,6 +128,7 @@ impl<'a> FineTuning<'a> {
     /// # Errors
     /// [`Error::CannotFineTune`] for a field of the model or the tokenizer that says otherwise than the model does.
     pub fn recipe(&self, train_tokens: usize) -> Result<Recipe, Error> {
+        self.model.check_exact("training would go on from the rounded ones")?;
         self.check_model()?;
         self.check_tokenizer()?;
         let draft = self.merged(self.defaults())?;

@@ -79,7 +79,7 @@ pub use generate::{
 };
 pub use known_hashes::{HashCheck, KnownHashes, KnownHashesError, RecipeCheck};
 pub use loaded_model::Model;
-pub use model_info::{CacheSize, ExportFit, Hashes, ModelInfo, ParameterCount, TokenizerInfo, TrainingInfo};
+pub use model_info::{CacheSize, ExportFit, Hashes, ModelInfo, ParameterCount, StepSize, TokenizerInfo, TrainingInfo};
 pub use receipt::{
     Machine, PromptText, PromptToken, Receipt, ReceiptCheck, ReceiptError, ReceiptPrompt, ReceiptRecorder,
     ReceiptSample, ReceiptSettings, ReceiptToken, SampleCheck,
@@ -92,6 +92,7 @@ pub use unescape::unescape;
 pub use tril_data::{Corpus, Document};
 pub use tril_formats::{DataType, ExportFormat, ExportOptions, Gelu};
 pub use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};
+pub use tril_model::WeightFormat;
 pub use tril_prove::{Tolerance, Verdict};
 pub use tril_text::{HiddenParts, StopTexts, Tokenizer};
 pub use tril_train::{Evaluation, StepReport, TrainObserver, TrainOutcome};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tril_formats::{Exportable, Opened, Source};
 use tril_infer::{ScoreOptions, TokenScore, score};
-use tril_model::{Gpt, GptConfig};
+use tril_model::{Gpt, GptConfig, WeightFormat, memory};
 use tril_text::Tokenizer;
 use tril_train::RunDir;
 
@@ -55,6 +55,42 @@ impl Model {
     ) -> Result<Self, Error> {
         let path = RunDir::find_checkpoint(path.as_ref())?;
         Self::of_opened(tril_formats::open_shortened(&path, max_seq_len, device.inner())?, path)
+    }
+
+    /// The same model with the matrices of its blocks and its head rounded to the numbers that a format has, as
+    /// [`Gpt::with_weights`] rounds them: on the CPU, making text then reads fewer bytes a token. All that is computed with
+    /// it is computed with these numbers.
+    ///
+    /// The numbers are kept as f32 too, for whatever takes several tokens at once, so it takes more memory, not less.
+    ///
+    /// # Errors
+    /// [`Error::Rounded`] for a model that was rounded to another format; [`Error::Model`] where there is not the memory.
+    pub fn with_weights(self, weights: WeightFormat) -> Result<Self, Error> {
+        if self.weights() == weights {
+            return Ok(self);
+        }
+        self.check_exact("nothing is rounded twice")?;
+        let gpt = Arc::unwrap_or_clone(self.gpt);
+        if tril_kernels::is_cpu(&gpt.device()) {
+            let what = format!("max_seq_len, and a copy of the weights in {weights} beside them");
+            memory::check(&what, memory::generating_bytes(gpt.config(), weights))?;
+        }
+        Ok(Self { gpt: Arc::new(gpt.with_weights(weights)), ..self })
+    }
+
+    /// What its weights were rounded to.
+    pub fn weights(&self) -> WeightFormat {
+        self.gpt.weights()
+    }
+
+    /// Refuses a model whose weights are not those of its checkpoint.
+    ///
+    /// - why: what cannot be done with them, as a sentence
+    pub(crate) fn check_exact(&self, why: &'static str) -> Result<(), Error> {
+        match self.weights() {
+            WeightFormat::F32 => Ok(()),
+            weights => Err(Error::Rounded { path: self.path.clone(), weights, why }),
+        }
     }
 
     /// A model that is in memory already.

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 use tril_formats::{DataType, ExportFormat, ExportOptions, Gelu, Source, StoredWeights, check, stored_weights};
-use tril_model::{GptConfig, checkpoint, memory, parameters};
+use tril_model::{GptConfig, WeightFormat, checkpoint, memory, parameters};
 use tril_train::{RunDir, TrainProgress};
 
 use crate::{Error, Model, Recipe};
@@ -36,6 +36,8 @@ pub struct ModelInfo {
     pub tokenizer: TokenizerInfo,
     /// Bytes of the weights in memory.
     pub weight_bytes: usize,
+    /// Bytes of the copy of them that making text on the CPU adds, for each format that they can be rounded to.
+    pub step_bytes: Vec<StepSize>,
     /// Bytes of the keys and values of one token.
     pub cache_bytes_per_token: usize,
     /// Bytes that keys and values of one sequence take at each length.
@@ -78,6 +80,15 @@ pub struct TokenizerInfo {
     pub starts_with: Option<String>,
     /// What ends a text.
     pub ends_with: Option<String>,
+}
+
+/// The copy of the weights that a token of text is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StepSize {
+    /// What weights are rounded to.
+    pub weights: WeightFormat,
+    /// Bytes of the copy.
+    pub bytes: u64,
 }
 
 /// The cache at one length.
@@ -150,6 +161,7 @@ impl Model {
             parameters_total,
             tokenizer: tokenizer_info(self)?,
             weight_bytes: 4 * parameters_total,
+            step_bytes: step_sizes(&config),
             cache_bytes_per_token,
             cache: cache_sizes(&config, cache_bytes_per_token),
             cache_bytes_at_most: match config.context_limit() {
@@ -230,6 +242,14 @@ fn tokenizer_info(model: &Model) -> Result<TokenizerInfo, Error> {
         starts_with: bounds.bos_token_id.or(bounds.eos_token_id).map(|id| tokenizer.token_text(id)),
         ends_with: bounds.eos_token_id.map(|id| tokenizer.token_text(id)),
     })
+}
+
+fn step_sizes(config: &GptConfig) -> Vec<StepSize> {
+    let size = |weights| {
+        let bytes = u64::try_from(memory::step_bytes(config, weights)).unwrap_or(u64::MAX);
+        StepSize { weights, bytes }
+    };
+    [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8].map(size).to_vec()
 }
 
 /// Lengths that double up to the context, and the context itself.

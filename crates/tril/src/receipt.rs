@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tril_infer::{CacheMode, FinishReason, GenerateOptions, GeneratedToken, Overflow, SampledToken, SamplerConfig};
-use tril_model::{ModelError, files};
+use tril_model::{ModelError, WeightFormat, files};
 use tril_prove::{TokenClaim, Transcript};
 use tril_text::{TextError, Tokenizer, text_from_bytes};
 
@@ -21,8 +21,13 @@ pub use check::{ReceiptCheck, SampleCheck};
 use crate::generate::{GenerateRequest, GeneratedText, TextEvent, TextEventKind};
 use crate::{ComputeDevice, Error, Model};
 
-/// The version that is written. Version 1, which has other names for two fields of a token, is read too.
+/// The version that is written of texts by weights as they are. Version 1, which has other names for two fields of a
+/// token, is read too.
 const VERSION: u32 = 2;
+
+/// The version that is written of texts by rounded weights: it says what they were rounded to. Programs that know no
+/// such weights refuse it by its number.
+const ROUNDED_VERSION: u32 = 3;
 
 /// Some texts, and all that they depend on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +41,9 @@ pub struct Receipt {
     pub checkpoint: String,
     /// SHA-256 of `model.safetensors`.
     pub model_sha256: String,
+    /// What the weights were rounded to before anything was computed with them; absent where they were not.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub weights: WeightFormat,
     /// What the texts were computed on.
     pub machine: Machine,
     /// The stop texts of all samples.
@@ -91,6 +99,11 @@ pub struct PromptText {
     /// Whether the tokens were given, and are not those that the text encodes to; absent where they are.
     #[serde(default, skip_serializing_if = "is_false")]
     pub given_as_tokens: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_f32(weights: &WeightFormat) -> bool {
+    *weights == WeightFormat::F32
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -159,7 +172,9 @@ pub enum ReceiptError {
         detail: String,
     },
     /// It is of a release that this one does not know.
-    #[error("{name} is a receipt of version {version}, and this program reads up to {VERSION}; use another release")]
+    #[error(
+        "{name} is a receipt of version {version}, and this program reads up to {ROUNDED_VERSION}; use another release"
+    )]
     Version {
         /// The file.
         name: String,
@@ -273,10 +288,11 @@ impl ReceiptRecorder {
             }
         }
         Ok(Receipt {
-            tril_receipt: VERSION,
+            tril_receipt: if is_f32(&model.weights()) { VERSION } else { ROUNDED_VERSION },
             tril: env!("CARGO_PKG_VERSION").to_owned(),
             checkpoint: model.path().display().to_string(),
             model_sha256,
+            weights: model.weights(),
             machine: Machine::of(device),
             stop_texts,
             prompts,
@@ -313,17 +329,27 @@ impl Receipt {
                 Self::parse(&value["receipt"].to_string(), &name)
             }
             None => Err(ReceiptError::NoReceipt { name, detail: "it has no field tril_receipt".into() }),
-            Some(version) if *version != VERSION && *version != 1 => {
+            Some(version) if ![1, VERSION, ROUNDED_VERSION].iter().any(|known| version == known) => {
                 Err(ReceiptError::Version { name, version: version.clone() })
             }
             // From the text again, whose lines the error tells.
             Some(_) => {
                 let receipt = strict::from_str(text).and_then(|receipt: Self| {
+                    receipt.check_weights()?;
                     receipt.check_samples()?;
                     Ok(receipt)
                 });
                 receipt.map_err(|source| ReceiptError::Damaged { name, source })
             }
+        }
+    }
+
+    /// Refuses rounded weights in a version that has none, which its readers would take for weights as they are.
+    fn check_weights(&self) -> Result<(), serde_json::Error> {
+        let Self { tril_receipt: version, weights, .. } = self;
+        match is_f32(weights) || *version == ROUNDED_VERSION {
+            true => Ok(()),
+            false => Err(serde_json::Error::custom(format!("unknown field `weights` in version {version}"))),
         }
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use tril::ChatFormat;
 
 use super::values::{max_tokens, whole};
-use super::{ComputeArgs, OnOverflow, SamplingArgs};
+use super::{ComputeArgs, OnOverflow, SamplingArgs, WeightsArgs};
 
 #[derive(Debug, Args)]
 pub struct ChatArgs {
@@ -19,6 +19,8 @@ pub struct ChatArgs {
     /// Sample index of the first answer to a line; each /regen adds one
     #[arg(long, value_name = "I", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     pub sample_index: u64,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::values::{self, whole};
-use super::{ComputeArgs, OnOverflow, SamplingArgs};
+use super::{ComputeArgs, OnOverflow, SamplingArgs, WeightsArgs};
 
 #[derive(Debug, Args)]
 pub struct ProveArgs {
@@ -21,23 +21,26 @@ pub struct ProveArgs {
     pub prompt: Option<String>,
     /// Instead: train a shipped recipe, such as tales (a minute) or smoke (a second), and say whether this machine ends in
     /// the same bits as those that were tried before it; nothing is kept
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["text", "prompt"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["text", "prompt", "weights"])]
     pub recipe: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    pub weights: WeightsArgs,
+    #[command(flatten)]
     pub compute: ComputeArgs,
 }
 
 /// What a receipt says itself.
-const OF_BARE_TEXTS: [&str; 19] = [
+const OF_BARE_TEXTS: [&str; 20] = [
     "text",
     "ids",
     "prompt",
     "sample_index",
     "ignore_eos",
     "on_overflow",
+    "weights",
     "repetition_penalty",
     "presence_penalty",
     "frequency_penalty",
@@ -97,4 +100,6 @@ pub struct BareArgs {
     /// What was done when the context was full
     #[arg(long, value_name = "WHAT", default_value = "recompute")]
     pub on_overflow: OnOverflow,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tril::ChatFormat;
 
-use super::ComputeArgs;
 use super::values::{at_least_one, whole};
+use super::{ComputeArgs, WeightsArgs};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -35,6 +35,8 @@ pub struct ServeArgs {
     /// Let web pages of this origin, such as https://example.org, read answers; may be repeated; * is all
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
     #[command(flatten)]

@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use serde::Serialize;
+use tril::WeightFormat;
 use tril_prove::bench::{BenchLimit, BenchRate, BenchReport};
 
+use crate::open;
 use crate::quantity::grouped;
 
 /// Everything that is printed.
@@ -14,6 +16,8 @@ pub struct BenchOutput {
     pub of: String,
     pub device: String,
     pub threads: usize,
+    /// What weights were rounded to.
+    pub weights: WeightFormat,
     #[serde(flatten)]
     pub report: BenchReport,
 }
@@ -21,7 +25,7 @@ pub struct BenchOutput {
 impl BenchOutput {
     /// The lines for people.
     pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let Self { of, device, report, .. } = self;
+        let Self { of, device, weights, report, .. } = self;
         let BenchReport { params, n_layers, d_model, vocab_size, batch_size, seq_len, repetitions, .. } = report;
         let (label, tok_s, repeated) = match report.rate {
             BenchRate::Train(rate) => {
@@ -38,7 +42,8 @@ impl BenchOutput {
         let million = *params as f64 / 1e6;
         writeln!(
             out,
-            "{of}: {n_layers} layers, d {d_model}, {vocab_size} tokens, {million:.2} M parameters; {device}"
+            "{of}: {n_layers} layers, d {d_model}, {vocab_size} tokens, {million:.2} M parameters; {device}{}",
+            open::rounded(*weights)
         )?;
         let [low, high] = report.middle_half_tok_s.map(grouped);
         writeln!(

@@ -57,7 +57,7 @@ impl Subject {
         recipe.model = GptConfig { vocab_size, ..recipe.model }.resolve().with_context(|| name.clone())?;
         recipe.check_memory()?;
         let Recipe { model, train, optimizer, .. } = recipe;
-        Ok(Self { name, shape: BenchShape { model, train, optimizer } })
+        Ok(Self { name, shape: BenchShape { model, train, optimizer, weights: options.weights.format() } })
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     fn presets_have_the_shapes_that_torch_baseline_has() {
         // SHAPES of scripts/torch_baseline.py: layers, heads, width, seq_len, rows.
         for (name, expected) in [("char-cpu", [4, 4, 128, 64, 12]), ("baby", [6, 6, 384, 256, 8])] {
-            let BenchShape { model, train, optimizer } = subject(&format!("--preset {name}")).shape;
+            let BenchShape { model, train, optimizer, .. } = subject(&format!("--preset {name}")).shape;
             let shape = [model.n_layers, model.n_heads, model.d_model, train.seq_len, train.batch_size];
             assert_eq!(shape, expected, "{name}");
             assert_eq!((model.vocab_size, model.max_seq_len, model.d_ff), (65, train.seq_len, 4 * model.d_model));

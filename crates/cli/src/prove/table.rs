@@ -7,12 +7,13 @@ use tril_prove::{Control, Proof, ProofId, ProofOutcome};
 
 use super::{ProveOutput, closing};
 use crate::folded::is_narrow;
-use crate::shown;
+use crate::{open, shown};
 
 /// Writes the table and the summary.
 pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
     let report = &finding.report;
-    writeln!(out, "{} on {}", shown::path(&finding.checkpoint), finding.device)?;
+    let rounded = open::rounded(finding.weights);
+    writeln!(out, "{} on {}{rounded}", shown::path(&finding.checkpoint), finding.device)?;
     let pieces = match report.segments {
         1 => "in one piece".to_owned(),
         count => format!("in {count} pieces, each from position 0 on"),
@@ -141,6 +142,7 @@ pub fn label(finding: &ProveOutput, id: ProofId) -> String {
         ProofId::Ring => "ring cache past the window",
         ProofId::Rewound => "cache rewound, other tokens",
         ProofId::Generated => "the step of the generator",
+        ProofId::Packed => "weights in fewer bytes",
         ProofId::Batched => "alone and in a batch, any row",
         ProofId::BatchedCached => "the same with the cache",
         ProofId::Ragged => "joining, leaving, elsewhere",

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
-use tril::{BareTextCheck, GenerateOptions, Tokenizer};
+use tril::{BareTextCheck, GenerateOptions, Tokenizer, WeightFormat};
 use tril_prove::{Mismatch, Tolerance, Verdict};
 
 use super::{exit_code, name_of};
@@ -24,6 +24,7 @@ const BEFORE: usize = 12;
 struct BareOutput {
     checkpoint: PathBuf,
     device: String,
+    weights: WeightFormat,
     text: String,
     prompt_tokens: usize,
     seed: u64,
@@ -38,7 +39,7 @@ struct BareOutput {
 
 pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
-    let model = runs::model(&args.checkpoint, &device)?;
+    let model = runs::rounded_model(&args.checkpoint, args.bare.weights.format(), &device)?;
     let tokenizer = model.tokenizer();
     let options = GenerateOptions {
         sampler: args.sampling.config(tokenizer)?,
@@ -69,6 +70,7 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let output = BareOutput {
         checkpoint: model.path().to_owned(),
         device: device.to_string(),
+        weights: model.weights(),
         text: name,
         prompt_tokens: prompt_ids.len(),
         seed: options.sampler.seed,
@@ -101,7 +103,7 @@ fn write(output: &BareOutput, prompt: &[u32], tokenizer: &Tokenizer, out: &mut i
         output;
     let grade = &check.grade;
     let tokens = |count: usize| quantity::counted(count as u64, "token");
-    writeln!(out, "{} on {device}", shown::path(checkpoint))?;
+    writeln!(out, "{} on {device}{}", shown::path(checkpoint), open::rounded(output.weights))?;
     writeln!(out, "{}: {} after a prompt of {}", on_one_line(text), tokens(grade.tokens), tokens(*prompt_tokens))?;
     writeln!(out, "draws: seed {seed}, sample {sample_index}")?;
     match tolerance {

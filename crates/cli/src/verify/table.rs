@@ -8,6 +8,7 @@ use tril_prove::{Failure, Fault, Tolerance, Verdict};
 use super::VerifyOutput;
 use crate::ending::reason;
 use crate::folded::is_narrow;
+use crate::open;
 use crate::shown::{self, on_one_line, quoted};
 
 /// Tokens of the text that a failure quotes before its place.
@@ -16,7 +17,7 @@ const BEFORE: usize = 12;
 /// Writes the table, the first failure of each sample, and the result.
 pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
     let VerifyOutput { checkpoint, device, receipt: name, check: finding } = output;
-    writeln!(out, "{} on {device}", shown::path(checkpoint))?;
+    writeln!(out, "{} on {device}{}", shown::path(checkpoint), open::rounded(finding.weights))?;
     let count = receipt.samples().count();
     writeln!(out, "{}: {count} sample{}", on_one_line(name), if count == 1 { "" } else { "s" })?;
     let stated = format!("tril {}, on {}, from {}", receipt.tril, finding.made_on, receipt.checkpoint);

@@ -5,6 +5,7 @@
 //! token, so that its core's cache can keep them.
 
 mod numbers;
+mod packed;
 
 use std::marker::PhantomData;
 
@@ -19,7 +20,8 @@ use super::rotary::TurnRow;
 use super::rows::own;
 use super::simd::vectorized;
 use super::spin_pool;
-use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepSequences};
+use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights};
+use crate::weights::WeightFormat;
 use numbers::{Block, Linear, Norm, share};
 
 /// A model whose numbers are at hand for [`StepModel::step`].
@@ -52,15 +54,39 @@ impl StepModel {
     /// A model of tensors on the CPU, without gradients.
     ///
     /// - head: `[d_model, vocab_size]`
-    pub fn new(blocks: Vec<StepBlock>, final_norm: StepNorm, head: Tensor<2>, heads: StepHeads) -> Self {
+    pub fn new(
+        blocks: Vec<StepBlock>,
+        final_norm: StepNorm,
+        head: Tensor<2>,
+        heads: StepHeads,
+        kept: StepWeights,
+    ) -> Self {
         let [d_model, _] = head.dims();
         Self {
-            blocks: blocks.into_iter().map(Block::from).collect(),
+            blocks: blocks.into_iter().map(|block| Block::new(block, kept)).collect(),
             final_norm: final_norm.into(),
-            head: StepLinear { weight: head, bias: None }.into(),
+            head: Linear::new(StepLinear { weight: head, bias: None }, kept),
             heads,
             d_model,
         }
+    }
+
+    /// Bytes that the copies of its weights take.
+    pub fn copied_bytes(&self) -> usize {
+        self.blocks.iter().flat_map(Block::linears).chain([&self.head]).map(Linear::bytes).sum()
+    }
+
+    /// Bytes that a copy of a matrix takes, in panels of whole vectors.
+    ///
+    /// - size: `[d_input, d_output]`
+    pub fn bytes_of(size: [usize; 2], format: WeightFormat) -> u128 {
+        Linear::copied_bytes(size, format)
+    }
+
+    /// Whether a matrix is read in fewer bytes.
+    pub fn is_packed(&self) -> bool {
+        let is_packed = |linear: &Linear| matches!(linear.weight, numbers::Weight::Packed(_));
+        self.blocks.iter().flat_map(Block::linears).chain([&self.head]).any(is_packed)
     }
 
     /// The logits of one more position of each sequence, whose keys and values go into the buffers.

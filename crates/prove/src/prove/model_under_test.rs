@@ -39,6 +39,15 @@ pub trait ModelUnderTest: LanguageModel {
         None
     }
 
+    /// The same numbers with weights read as f32, where a step reads them in fewer bytes; `None` where it does not.
+    #[must_use]
+    fn read_as_f32(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// The same model on the device with gradients.
     #[must_use]
     fn with_gradients(&self) -> Self
@@ -78,6 +87,10 @@ impl ModelUnderTest for Gpt {
 
     fn logits_in_halves(&self, embedded: Tensor<3>) -> Option<Tensor<3>> {
         Some(self.unembed_in_halves(self.hidden_from(embedded, ForwardContext::default())))
+    }
+
+    fn read_as_f32(&self) -> Option<Self> {
+        self.read_as_f32()
     }
 
     fn with_gradients(&self) -> Self {

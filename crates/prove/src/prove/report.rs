@@ -43,11 +43,13 @@ pub enum ProofId {
     Generated,
     /// Sequences at different positions that join and leave.
     Ragged,
+    /// The step that reads rounded weights in fewer bytes; a row of models that have such weights.
+    Packed,
 }
 
 impl ProofId {
     /// All proofs, in the order of the report.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Recomputed,
         Self::Cached,
         Self::Prefilled,
@@ -55,6 +57,7 @@ impl ProofId {
         Self::Ring,
         Self::Rewound,
         Self::Generated,
+        Self::Packed,
         Self::Batched,
         Self::BatchedCached,
         Self::Ragged,
@@ -76,7 +79,8 @@ impl ProofId {
             | Self::Chunked
             | Self::Ring
             | Self::Rewound
-            | Self::Generated => 1,
+            | Self::Generated
+            | Self::Packed => 1,
             Self::Batched | Self::BatchedCached | Self::Ragged | Self::Threads => 2,
             Self::LaterTokens | Self::LaterGradients | Self::ScaledLaterTokens | Self::ScaledLaterGradients => 3,
             Self::CacheGradients => 4,
@@ -94,6 +98,7 @@ impl ProofId {
             Self::Ring => "the mask's band over the whole text with the ring cache past the window",
             Self::Rewound => "parallel logits of an edited text with a cache taken back to before the edit",
             Self::Generated => "parallel logits with those of the step that generates text",
+            Self::Packed => "the step's logits by rounded weights in fewer bytes with those by the same numbers as f32",
             Self::Batched => "parallel logits alone with those in each row of a batch, other lengths beside it",
             Self::BatchedCached => "logits by the cache alone with those in each row of a batch",
             Self::Ragged => "parallel logits with those of a batch whose sequences stand elsewhere, join and leave",
@@ -110,7 +115,7 @@ impl ProofId {
     /// What its cases are, in the plural.
     pub fn cases(self) -> &'static str {
         match self {
-            Self::Recomputed | Self::Cached | Self::Generated | Self::CacheGradients => "steps",
+            Self::Recomputed | Self::Cached | Self::Generated | Self::Packed | Self::CacheGradients => "steps",
             Self::Prefilled => "lengths",
             Self::Chunked => "sizes",
             Self::Ring => "ways to feed it",
@@ -205,7 +210,7 @@ pub struct ProofReport {
     pub thread_counts: Vec<usize>,
     /// What must differ; `None` for a model that has no such thing.
     pub control: Option<Control>,
-    /// One row a proof, in the order of [`ProofId::ALL`].
+    /// One row a proof, in the order of [`ProofId::ALL`]; [`ProofId::Packed`] only of a model whose weights were rounded.
     pub proofs: Vec<Proof>,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tril_infer::{FinishReason, InferError};
+use tril_model::WeightFormat;
 use tril_prove::{Tolerance, Verdict, Verification, verify};
 use tril_text::{StopTexts, TextStream, Tokenizer};
 
@@ -17,6 +18,8 @@ pub struct ReceiptCheck {
     pub made_on: Machine,
     /// What they were checked on.
     pub checked_on: Machine,
+    /// What the weights were rounded to, as the receipt says, and were for the check.
+    pub weights: WeightFormat,
     /// How far what the receipt says may be from what was computed.
     pub tolerance: Tolerance,
     /// What is wrong with all samples, so that no token was looked at.
@@ -46,16 +49,19 @@ pub struct SampleCheck {
 }
 
 impl Receipt {
-    /// Checks every token: that it is what the checkpoint, the settings and its draw give.
+    /// Checks every token: that it is what the checkpoint, the settings and its draw give, with the weights rounded as the
+    /// receipt says: a model that was not rounded is for the check.
     ///
     /// - tolerance: how far numbers may be apart, for whoever checks to decide: the CPU gives the same bits again, other
     ///   devices do not
     ///
     /// # Errors
-    /// [`Error`] for settings that no sampler can have, and for a device that fails. A receipt that does not hold is no
+    /// [`Error`] for settings that no sampler can have, for a device that fails, and [`Error::Rounded`] for a model that was
+    /// rounded otherwise. A receipt that does not hold is no
     /// error; the result says so.
     pub fn check(&self, model: &Model, device: &ComputeDevice, tolerance: Tolerance) -> Result<ReceiptCheck, Error> {
-        let checked_on = Machine::of(device);
+        let model = &model.clone().with_weights(self.weights)?;
+        let (checked_on, weights) = (Machine::of(device), self.weights);
         let vocab_size = model.config().vocab_size;
         for ReceiptSettings { sampler, stop_token, .. } in self.prompts.iter().map(|continued| &continued.settings) {
             sampler.check(vocab_size)?;
@@ -78,7 +84,8 @@ impl Receipt {
         }
         let worst = samples.iter().map(|sample| sample.verdict).max();
         let verdict = if fault.is_some() { Verdict::Fail } else { worst.unwrap_or(Verdict::Fail) };
-        Ok(ReceiptCheck { verdict, made_on: self.machine.clone(), checked_on, tolerance, fault, samples })
+        let made_on = self.machine.clone();
+        Ok(ReceiptCheck { verdict, made_on, checked_on, weights, tolerance, fault, samples })
     }
 
     /// What is wrong with what all samples share.

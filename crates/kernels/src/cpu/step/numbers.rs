@@ -6,12 +6,14 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
+use super::packed::Packed;
 use crate::cpu::gemm::{Gemm, GemmInit, Matrix, SharedRows};
 use crate::cpu::norm::{NormRow, RowNorm, RowNormKind};
 use crate::cpu::operation::constant;
 use crate::cpu::rows::own;
 use crate::cpu::simd::{LANES, vectorized};
-use crate::step::{StepActivation, StepBlock, StepLinear, StepNorm, StepNormKind};
+use crate::step::{StepActivation, StepBlock, StepLinear, StepNorm, StepNormKind, StepWeights};
+use crate::weights::{GROUP, WeightFormat};
 
 #[derive(Debug, Clone)]
 pub struct Norm {
@@ -32,15 +34,17 @@ pub struct Linear {
 pub enum Weight {
     /// `[panels, d_input, PANEL]`, zeros after the last column.
     Panels(Arc<Vec<f32>>),
+    /// The same in fewer bytes.
+    Packed(Arc<Packed>),
     /// `[d_input, d_output]`, where a copy would take too much memory.
     Rows(FlexTensor),
 }
 
 /// Columns of a panel.
-const PANEL: usize = 4 * LANES;
+pub const PANEL: usize = 4 * LANES;
 
 /// Numbers of a weight that is copied into panels; a larger one is read where it lies.
-const MOST_COPIED: usize = 1 << 26;
+pub const MOST_COPIED: usize = 1 << 26;
 
 #[derive(Debug, Clone)]
 pub struct Block {
@@ -68,15 +72,40 @@ impl From<StepNorm> for Norm {
     }
 }
 
-impl From<StepLinear> for Linear {
-    fn from(StepLinear { weight, bias }: StepLinear) -> Self {
+impl Linear {
+    pub fn new(StepLinear { weight, bias }: StepLinear, kept: StepWeights) -> Self {
         let size = weight.dims();
         let weight = numbers(weight);
-        let weight = match size[0] * size[1] {
-            0..=MOST_COPIED => Weight::Panels(Arc::new(panels(weight.storage(), size))),
-            _ => Weight::Rows(weight),
+        let weight = match kept {
+            StepWeights::InPlace => Weight::Rows(weight),
+            StepWeights::Copied(format) => match Packed::new(format, weight.storage(), size) {
+                Some(packed) => Weight::Packed(Arc::new(packed)),
+                None if size[0] * size[1] <= MOST_COPIED => Weight::Panels(Arc::new(panels(weight.storage(), size))),
+                None => Weight::Rows(weight),
+            },
         };
         Self { weight, bias: bias.map(numbers), size }
+    }
+
+    /// Bytes that a copy of a matrix takes.
+    pub fn copied_bytes([d_input, d_output]: [usize; 2], format: WeightFormat) -> u128 {
+        let [d_input, d_output] = [d_input, d_output].map(|size| size as u128);
+        let columns = d_output.next_multiple_of(PANEL as u128);
+        match format {
+            WeightFormat::F32 if d_input * d_output > MOST_COPIED as u128 => 0,
+            WeightFormat::F32 => 4 * d_input * columns,
+            WeightFormat::Bf16 => 2 * d_input * columns,
+            WeightFormat::Int8 => (d_input + 4 * d_input.div_ceil(GROUP as u128)) * columns,
+        }
+    }
+
+    /// Bytes that its copy takes.
+    pub fn bytes(&self) -> usize {
+        match &self.weight {
+            Weight::Panels(panels) => size_of_val(&panels[..]),
+            Weight::Packed(packed) => packed.bytes(),
+            Weight::Rows(_) => 0,
+        }
     }
 }
 
@@ -92,27 +121,32 @@ fn panels(rows: &[f32], [d_input, d_output]: [usize; 2]) -> Vec<f32> {
     panels
 }
 
-impl From<StepBlock> for Block {
-    fn from(block: StepBlock) -> Self {
+impl Block {
+    pub fn new(block: StepBlock, kept: StepWeights) -> Self {
         let StepBlock { attention_norm, qkv, head_norms, output, mlp_norm, up, activation, down } = block;
         let (up, gated) = match activation {
             StepActivation::Swiglu => {
                 let [lower, upper] = halves(up);
-                (lower.into(), Some(upper.into()))
+                (Linear::new(lower, kept), Some(Linear::new(upper, kept)))
             }
-            _ => (up.into(), None),
+            _ => (Linear::new(up, kept), None),
         };
         Self {
             attention_norm: attention_norm.into(),
-            qkv: qkv.into(),
+            qkv: Linear::new(qkv, kept),
             head_norms: head_norms.map(|norms| norms.map(Norm::from)),
-            output: output.into(),
+            output: Linear::new(output, kept),
             mlp_norm: mlp_norm.into(),
             up,
             gated,
             activation,
-            down: down.into(),
+            down: Linear::new(down, kept),
         }
+    }
+
+    /// All products with weights.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        [&self.qkv, &self.output, &self.up, &self.down].into_iter().chain(&self.gated)
     }
 }
 
@@ -162,14 +196,18 @@ impl Linear {
         let [d_input, d_output] = self.size;
         for first in columns.clone().step_by(PANEL) {
             let width = columns.end.min(first + PANEL) - first;
+            let bias = self.bias.as_ref().map(|bias| &bias.storage::<f32>()[first..first + width]);
+            if let Weight::Packed(packed) = &self.weight {
+                // SAFETY: the caller's promise.
+                unsafe { packed.columns(x, d_input, first..first + width, bias, out) };
+                continue;
+            }
             let b = match &self.weight {
                 Weight::Panels(panels) => Matrix::row_major(&panels[first * d_input..], PANEL),
+                Weight::Packed(_) => unreachable!("it has a product of its own"),
                 Weight::Rows(rows) => Matrix::row_major(&rows.storage::<f32>()[first..], d_output),
             };
-            let start = match &self.bias {
-                Some(bias) => GemmInit::Bias(&bias.storage::<f32>()[first..first + width]),
-                None => GemmInit::Zero,
-            };
+            let start = bias.map_or(GemmInit::Zero, GemmInit::Bias);
             let size = [x.len() / d_input, width, d_input];
             // SAFETY: the caller's promise.
             unsafe { Gemm { size, a: Matrix::row_major(x, d_input), b, start }.into_columns(out, first) }
