@@ -3,6 +3,7 @@
 mod chat;
 mod check;
 mod data;
+mod draft;
 mod encode;
 mod exchange;
 mod fine_tune;
@@ -22,6 +23,7 @@ use tril_infer::Overflow;
 pub use chat::{ChatArgs, ChatFlags};
 pub use check::{ProveArgs, VerifyArgs};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
+pub use draft::{DraftArgs, DraftSource};
 pub use encode::EncodeBenchArgs;
 pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
 pub use fine_tune::{FineTuneArgs, LogFormat, TrainOutputArgs};
@@ -281,6 +283,8 @@ pub struct SampleArgs {
     pub receipt: Option<PathBuf>,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use tril::ChatFormat;
 
 use super::values::{max_tokens, whole};
-use super::{ComputeArgs, OnOverflow, SamplingArgs};
+use super::{ComputeArgs, DraftArgs, OnOverflow, SamplingArgs};
 
 #[derive(Debug, Args)]
 pub struct ChatArgs {
@@ -21,6 +21,8 @@ pub struct ChatArgs {
     pub sample_index: u64,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     #[command(flatten)]
     pub settings: ChatFlags,
 }

@@ -43,11 +43,13 @@ pub enum ProofId {
     Generated,
     /// Sequences at different positions that join and leave.
     Ragged,
+    /// Passes that check guesses, right ones and wrong ones.
+    Guessed,
 }
 
 impl ProofId {
     /// All proofs, in the order of the report.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Recomputed,
         Self::Cached,
         Self::Prefilled,
@@ -55,6 +57,7 @@ impl ProofId {
         Self::Ring,
         Self::Rewound,
         Self::Generated,
+        Self::Guessed,
         Self::Batched,
         Self::BatchedCached,
         Self::Ragged,
@@ -76,7 +79,8 @@ impl ProofId {
             | Self::Chunked
             | Self::Ring
             | Self::Rewound
-            | Self::Generated => 1,
+            | Self::Generated
+            | Self::Guessed => 1,
             Self::Batched | Self::BatchedCached | Self::Ragged | Self::Threads => 2,
             Self::LaterTokens | Self::LaterGradients | Self::ScaledLaterTokens | Self::ScaledLaterGradients => 3,
             Self::CacheGradients => 4,
@@ -94,6 +98,7 @@ impl ProofId {
             Self::Ring => "the mask's band over the whole text with the ring cache past the window",
             Self::Rewound => "parallel logits of an edited text with a cache taken back to before the edit",
             Self::Generated => "parallel logits with those of the step that generates text",
+            Self::Guessed => "parallel logits with those of passes that check guesses, some of them wrong",
             Self::Batched => "parallel logits alone with those in each row of a batch, other lengths beside it",
             Self::BatchedCached => "logits by the cache alone with those in each row of a batch",
             Self::Ragged => "parallel logits with those of a batch whose sequences stand elsewhere, join and leave",
@@ -115,6 +120,7 @@ impl ProofId {
             Self::Chunked => "sizes",
             Self::Ring => "ways to feed it",
             Self::Rewound => "edits",
+            Self::Guessed => "passes",
             Self::Batched | Self::BatchedCached | Self::Ragged => "batches",
             Self::Threads => "thread counts",
             Self::LaterTokens | Self::ScaledLaterTokens => "tokens",
