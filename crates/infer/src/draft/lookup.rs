@@ -107,8 +107,8 @@ impl Text {
         let mut guesses = Vec::with_capacity(count);
         for place in next..next + count {
             // What is repeated may go on within the guesses.
-            let guess = self.tokens.get(place).or_else(|| guesses.get(place - self.tokens.len()));
-            guesses.push(guess.copied().unwrap_or_default());
+            let guess = self.tokens.get(place).or_else(|| guesses.get(place - self.tokens.len())).copied();
+            guesses.extend(guess);
         }
         guesses
     }

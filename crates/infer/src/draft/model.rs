@@ -63,7 +63,7 @@ impl<D: LanguageModel> ModelDrafter<D> {
             return Ok(None);
         }
         // Back to what was guessed right.
-        let (since, unsure) = &mut text.unsure;
+        let (since, unsure) = &text.unsure;
         let seen = text.start + self.model.position(&text.cache);
         let right = match since.checked_sub(first) {
             Some(place) => unsure.iter().zip(&tokens[place.min(tokens.len())..]).take_while(|(a, b)| a == b).count(),

@@ -42,8 +42,8 @@ impl<S: ModelUnderTest> Guesses<'_, S> {
                 (caches[1], beside) = (model.new_cache(), 0);
             }
             let company = &others[beside..others.len().min(beside + 1 + pass % 3)];
-            let rows =
-                model.extend(&[&chunk, company].concat(), &[chunk.len(), company.len()], &mut caches)?;
+            let lengths = [chunk.len(), company.len()];
+            let rows = model.extend(&[&chunk[..], company].concat(), &lengths, &mut caches)?;
             beside += company.len();
             comparison.case();
             for (place, row) in (position..kept).zip(rows.chunks_exact(vocab_size)) {
