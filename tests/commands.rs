@@ -21,6 +21,7 @@
 //! | `tracing` | the steps that `sample --trace` shows |
 //! | `verifying` | that receipts hold, and that what is changed in them is found |
 //! | `grading` | what `verify` says of a text without a receipt |
+//! | `guessing` | `--draft` changes no text, trace or receipt, and what cannot guess is refused |
 //! | `hiding` | what `sample --hide` does not show, and that it changes nothing else |
 //! | `chatting` | what `chat` answers, what its commands change, what it says about mistakes |
 //! | `endless` | `sample` past the end of the context, and without an end of its own |
@@ -55,6 +56,7 @@ mod file_server;
 mod fine_tuning;
 mod foreign;
 mod grading;
+mod guessing;
 mod helping;
 mod hiding;
 mod hostile;

@@ -52,13 +52,14 @@ fn failures(twin: &Twin) -> Vec<Failure> {
 }
 
 /// Requires that the `meant` proofs fail, there, and that no others do but `perhaps` these, whose cases are sampled. What is
-/// wrong with a step by the cache is wrong with the generator's, and may show in sequences that go together.
+/// wrong with a step by the cache is wrong with the generator's, and may show in sequences that go together and in passes that
+/// check guesses.
 fn assert_found(twin: &Twin, meant: &[Failure], perhaps: &[ProofId]) {
     let found = failures(twin);
     let by_step = meant.iter().find(|(id, _)| *id == Cached).map(|(_, position)| (Generated, *position));
     let meant: Vec<Failure> = meant.iter().copied().chain(by_step).collect();
-    let ragged = if by_step.is_some() { &[Ragged][..] } else { &[] };
-    let perhaps = [perhaps, ragged].concat();
+    let by_chance = if by_step.is_some() { &[Ragged, Guessed][..] } else { &[] };
+    let perhaps = [perhaps, by_chance].concat();
     for (id, position) in &meant {
         let at = found.iter().find(|(other, _)| other == id).map(|(_, at)| *at);
         assert!(at.is_some(), "{id:?} should fail, but these do: {found:?}");
@@ -177,7 +178,7 @@ fn a_finite_mask_is_found_when_attention_scores_are_made_large_and_only_then() {
 #[test]
 fn a_position_offset_wrong_after_prefill_is_found_after_the_shortest_prefill_of_several_tokens() {
     let meant = [(Prefilled, Some(2)), (Chunked, Some(2))];
-    assert_found(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &meant, &[Rewound, Ragged]);
+    assert_found(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &meant, &[Rewound, Ragged, Guessed]);
 }
 
 #[test]
@@ -195,6 +196,16 @@ fn a_step_of_the_generator_that_sums_in_another_order_is_found_by_itself_and_in_
     assert!(found.iter().all(|(id, _)| [Generated, Ragged].contains(id)), "no other proof takes that step: {found:?}");
     let largest = report(&twin).proof(Generated).and_then(|proof| proof.max_difference);
     assert!(largest.is_some_and(|largest| largest < 1e-5), "the last bits and no more: {largest:?}");
+}
+
+#[test]
+fn a_check_of_guesses_that_sums_in_another_order_is_found_by_itself_alone() {
+    for config in [gpt2_config(), llama_config(), ring_config()] {
+        let twin = twin(config).with(Fault::HeadCutInCheck);
+        assert_found(&twin, &[(Guessed, ANYWHERE)], &[]);
+        let largest = report(&twin).proof(Guessed).and_then(|proof| proof.max_difference);
+        assert!(largest.is_some_and(|largest| largest < 1e-5), "the last bits and no more: {largest:?}");
+    }
 }
 
 #[test]
@@ -231,9 +242,9 @@ fn weights_that_every_pass_reads_with_a_wrong_scale_are_found_by_their_f32_alone
 }
 
 #[test]
-fn a_cache_stale_after_an_edit_is_found_at_the_first_edit_tried() {
+fn a_cache_stale_after_an_edit_is_found_at_the_first_edit_tried_and_after_a_wrong_guess() {
     let twin = twin(llama_config()).with(Fault::StaleAfterRewind);
-    assert_found(&twin, &[(Rewound, Some(0))], &[]);
+    assert_found(&twin, &[(Rewound, Some(0)), (Guessed, ANYWHERE)], &[]);
 }
 
 #[test]

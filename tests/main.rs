@@ -10,6 +10,7 @@
 //! | `batches` | sequences that grow together are what they are alone; going on from what is remembered |
 //! | `scores` | a token's probability, rank and entropy are those of the logits before it |
 //! | `costs` | the routes that `tril cost` compares agree, and are counted pass by pass |
+//! | `drafts` | guesses, right or wrong, change nothing that is told of any token |
 //! | `verification` | what was generated holds in one parallel pass; what was changed afterwards is found |
 //! | `inspection` | what an observer is shown is what the model computes, and looking changes no bit |
 //! | `lab` | a row is its prefix problems; without the mask it is not; experiments, probes and routes count as they say |
@@ -38,6 +39,7 @@ mod batches;
 mod checkpoints;
 mod commands;
 mod costs;
+mod drafts;
 mod equivalence;
 mod faults;
 mod formats;

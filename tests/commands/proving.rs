@@ -35,7 +35,7 @@ fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
     for claim in CLAIMS {
         assert_eq!(output.lines().filter(|line| *line == claim).count(), 1, "{claim}: {output}");
     }
-    assert_says(&output, &["a text that the model wrote", "17 pass, 0 fail, 0 n/a", "Shown", "Not shown"]);
+    assert_says(&output, &["a text that the model wrote", "18 pass, 0 fail, 0 n/a", "Shown", "Not shown"]);
     assert!(output.replace('\\', "/").starts_with("run/step-000006 on cpu"), "{output}");
     assert!(!output.contains("FAIL"), "{output}");
     for line in output.lines() {
@@ -58,7 +58,7 @@ fn the_json_has_the_numbers_of_every_proof() {
     assert_eq!(report["tokens"].as_u64(), Some(text().chars().count() as u64));
     assert!(report["threads"].as_u64() >= Some(1) && report["device"].as_str().is_some(), "{report}");
     assert!(report["checkpoint"].as_str().is_some_and(|path| path.ends_with("step-000006")), "{report}");
-    assert_eq!(proofs(&report).len(), 17);
+    assert_eq!(proofs(&report).len(), 18);
     assert!(report["control"]["positions_that_differ"].as_u64() > Some(0), "{report}");
     for proof in proofs(&report) {
         assert_eq!(proof["outcome"], "pass", "{proof}");
@@ -239,7 +239,7 @@ fn weights_that_give_no_numbers_fail_with_exit_code_1_and_nothing_passes() {
         let output = test_dir.tril(&format!("prove run {text}")).output().expect("it runs");
         let table = String::from_utf8(output.stdout).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{table}");
-        assert_says(&table, &["FAIL", "NaN or infinite", "damaged weights", "0 pass, 17 fail"]);
+        assert_says(&table, &["FAIL", "NaN or infinite", "damaged weights", "0 pass, 18 fail"]);
         assert!(!table.lines().any(|line| line.ends_with(" pass")), "{table}");
         let output = test_dir.tril(&format!("prove run {text} --json")).output().expect("it runs");
         assert_eq!(output.status.code(), Some(1));

@@ -38,6 +38,8 @@ pub enum Fault {
     DetachedCache,
     /// The step of the generator cuts the head's sums in two.
     HeadCutInStep,
+    /// A pass that checks guesses cuts the head's sums in two.
+    HeadCutInCheck,
     /// In a batch of sequences at different positions each stands where the first one does.
     PositionOfTheFirst,
     /// The ring's keys are added up in the order of their slots.
@@ -114,7 +116,7 @@ impl Twin {
                 AttentionBy::Spelling
             }
             OffsetAfterPrefill | RowOfAnother | StaleAfterRewind | TailFormula | DetachedCache | HeadCutInStep
-            | PositionOfTheFirst | ScaleOffByABit => self.attention,
+            | HeadCutInCheck | PositionOfTheFirst | ScaleOffByABit => self.attention,
         };
         Self { attention, fault: Some(fault), ..self }
     }
@@ -407,6 +409,22 @@ impl LanguageModel for Twin {
         }
         let rows = ids.iter().zip(caches).map(|(id, cache)| self.last_logits(&[*id], Some(cache)));
         Ok(rows.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn extend(&self, ids: &[u32], lengths: &[usize], caches: &mut [TwinCache]) -> Result<Vec<f32>, InferError> {
+        let (mut rows, mut left) = (Vec::new(), ids);
+        for (len, cache) in lengths.iter().zip(caches) {
+            let (own, rest) = left.split_at(*len);
+            left = rest;
+            let values: Vec<i32> = own.iter().map(|id| *id as i32).collect();
+            let inputs = Tensor::from_data(TensorData::new(values, [1, *len]), &self.device());
+            let start = cache.position;
+            let normed = self.normed(self.embed(inputs, start), start, Some(cache)); // [1, len, d_model]
+            let cut = self.has(Fault::HeadCutInCheck);
+            let logits = if cut { self.unembed_in_halves(normed) } else { self.unembed(normed) };
+            rows.extend(logits.try_into_vec_as::<f32>().map_err(InferError::device)?);
+        }
+        Ok(rows)
     }
 }
 

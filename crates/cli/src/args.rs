@@ -3,6 +3,7 @@
 mod chat;
 mod check;
 mod data;
+mod draft;
 mod encode;
 mod exchange;
 mod fine_tune;
@@ -23,6 +24,7 @@ use tril_infer::Overflow;
 pub use chat::{ChatArgs, ChatFlags};
 pub use check::{ProveArgs, VerifyArgs};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
+pub use draft::{DraftArgs, DraftSource};
 pub use encode::EncodeBenchArgs;
 pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
 pub use fine_tune::{FineTuneArgs, LogFormat, TrainOutputArgs};
@@ -288,6 +290,8 @@ pub struct SampleArgs {
     pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
 }

@@ -16,13 +16,13 @@ use anyhow::{Context, Result, bail};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Behavior, Config, Editor};
-use tril::{Chat, ChatError, ChatReply, FinishReason, ShowPiece};
+use tril::{Chat, ChatError, ChatReply, Draft, FinishReason, ShowPiece};
 use tril_model::files;
 
 use crate::args::ChatArgs;
 use crate::ending::overflow_notice;
 use crate::output::text_writer;
-use crate::{interrupt, message, open, quantity, runs, shown};
+use crate::{drafts, interrupt, message, open, quantity, runs, shown};
 
 use commands::{HELP, Input};
 use settings::Settings;
@@ -35,7 +35,12 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
     let device = open::device(&args.compute)?;
     let model = runs::rounded_model(&args.checkpoint, args.weights.format(), &device)?;
     let settings = Settings::new(args.settings.clone(), args.sample_index, model.tokenizer())?;
+    let draft = drafts::open(&args.draft, &model, 1, &device)?;
     let chat = model.chat(args.format.clone(), settings.chat());
+    let chat = match &draft {
+        Some(draft) => chat.with_draft(draft.clone()),
+        None => chat,
+    };
     // Set while nothing is being generated, so that Ctrl-C then ends the program.
     let stop = Arc::new(AtomicBool::new(true));
     let _listening = interrupt::listen(&stop, None)?;
@@ -44,7 +49,7 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
         note!("{}: type the beginning of a text, and the model continues it; /help, /quit", shown::path(model.path()));
     }
     let context = Some(model.config().max_seq_len);
-    Conversation { chat, settings, lines, stop, saved: Vec::new(), context }.run()
+    Conversation { chat, settings, lines, stop, saved: Vec::new(), context, draft }.run()
 }
 
 /// Where lines come from.
@@ -62,6 +67,7 @@ struct Conversation {
     stop: Arc<AtomicBool>,
     /// Files that this chat has written and may write again.
     saved: Vec<PathBuf>,
+    draft: Option<Draft>,
     /// How many tokens the context has, until it was said that it is full.
     context: Option<usize>,
 }
@@ -139,7 +145,7 @@ impl Conversation {
         {
             note!("{}", overflow_notice(limit, report.dropped));
         }
-        note!("{}", told(&report));
+        note!("{}", told(&report, &drafts::told(self.draft.as_ref(), report.guesses)));
         Ok(())
     }
 
@@ -235,8 +241,8 @@ fn typed(editor: &mut Editor<Typist, MemHistory>, initial: Option<&str>) -> Resu
     }
 }
 
-/// How an answer ended, and what can be done about it.
-fn told(reply: &ChatReply) -> String {
+/// How an answer ended, how `guesses` fared, and what can be done about it.
+fn told(reply: &ChatReply, guesses: &str) -> String {
     let ChatReply { tokens, hidden_tokens, finish, stop_text, .. } = reply;
     let count = quantity::counted(*tokens, "token");
     let hidden = if *hidden_tokens == 0 { String::new() } else { format!(", {hidden_tokens} of them not shown") };
@@ -253,5 +259,5 @@ fn told(reply: &ChatReply) -> String {
             (format!(", up to {:?}", stop_text.as_deref().unwrap_or_default()), "type what comes next")
         }
     };
-    format!("[{count}{hidden}{why}; {next}]")
+    format!("[{count}{hidden}{why}{guesses}; {next}]")
 }

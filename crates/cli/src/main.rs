@@ -16,6 +16,7 @@ mod cost;
 mod data;
 mod devices;
 mod doctor;
+mod drafts;
 mod ending;
 mod eval;
 mod exchange;

@@ -29,7 +29,7 @@ use crate::output::text_writer;
 use crate::progress::token_counter;
 use crate::shown::json;
 use crate::trace::Traces;
-use crate::{interrupt, open, runs};
+use crate::{drafts, interrupt, open, runs};
 use in_order::InOrder;
 use prompts::Prompt;
 
@@ -39,6 +39,9 @@ const MAX_TEXTS: u64 = 100_000;
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     if let Some(receipt) = &args.receipt {
         open::check_output("--receipt", receipt)?;
+    }
+    if args.no_cache && args.draft.draft.is_some() {
+        bail!("--draft with --no-cache: guesses are checked with the cache; leave one of the two out");
     }
     let device = open::device(&args.compute)?;
     let model = runs::rounded_model(&args.checkpoint, args.weights.format(), &device)?;
@@ -54,6 +57,10 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let caches = memory::cache_bytes(model.config()) * width as u128;
     memory::check(&format!("--batch-size {}: the caches of {width} texts", args.batch_size), caches)?;
     let mut generator = model.generator().with_batch_size(NonZeroUsize::new(width).unwrap_or(NonZeroUsize::MIN));
+    let draft = drafts::open(&args.draft, &model, width, &device)?;
+    if let Some(draft) = &draft {
+        generator = generator.with_draft(draft);
+    }
     let mut recorder = args.receipt.as_ref().map(|_| ReceiptRecorder::default());
     for request in &requests {
         // Requests are numbered as they are added, so their numbers are those of the prompts.
@@ -113,7 +120,9 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
     let hidden = if args.hide.is_empty() { String::new() } else { format!("; {hidden} tokens not shown") };
     if !endings.is_empty() {
-        note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{hidden}; {}]", stopped_by(&endings));
+        let guesses = drafts::told(draft.as_ref(), generator.draft_tally());
+        let stopped = stopped_by(&endings);
+        note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{guesses}{hidden}; {stopped}]");
     }
     // Where no text was finished, a receipt that stands there already is worth more.
     if let (Some(recorder), Some(file)) = (recorder.filter(|_| !endings.is_empty()), &args.receipt) {

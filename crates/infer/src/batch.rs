@@ -1,11 +1,14 @@
 //! Sequences that grow together, one token each a step, whatever their lengths: each has a cache of its own, and one
 //! forward pass takes them all. What becomes of one never depends on the others.
 
+mod guessing;
+
 use std::num::NonZeroUsize;
 
 use tril_model::Gpt;
 
 use crate::InferError;
+use crate::draft::{DraftTally, Drafter};
 use crate::language_model::LanguageModel;
 use crate::sequence::{CacheMode, Event, FinishReason, FinishedSequence, GenerateOptions, PrefixCache, Sequence};
 
@@ -19,6 +22,8 @@ pub struct BatchGenerator<M: LanguageModel = Gpt> {
     members: Vec<Member<M>>,
     added: usize,
     prefill_chunk: NonZeroUsize,
+    drafter: Option<Box<dyn Drafter>>,
+    tally: DraftTally,
 }
 
 /// What became of a sequence, with the number that it was given.
@@ -41,13 +46,25 @@ enum Pace {
 impl<M: LanguageModel> BatchGenerator<M> {
     /// An empty batch over a model, which may be `&model` or an `Arc`.
     pub fn new(model: M) -> Self {
-        Self { model, members: Vec::new(), added: 0, prefill_chunk: PREFILL_CHUNK }
+        let (drafter, tally) = (None, DraftTally::default());
+        Self { model, members: Vec::new(), added: 0, prefill_chunk: PREFILL_CHUNK, drafter, tally }
     }
 
     /// Has prompts enter their caches in chunks of this many positions. It changes memory and time, never a token.
     #[must_use]
     pub fn with_prefill_chunk(self, prefill_chunk: NonZeroUsize) -> Self {
         Self { prefill_chunk, ..self }
+    }
+
+    /// Has next tokens guessed, so that one pass checks several of them. It changes the time, never a token.
+    #[must_use]
+    pub fn with_drafter(self, drafter: Box<dyn Drafter>) -> Self {
+        Self { drafter: Some(drafter), ..self }
+    }
+
+    /// How guesses have fared.
+    pub fn draft_tally(&self) -> DraftTally {
+        self.tally
     }
 
     /// Adds a sequence that continues `prompt`; returns its number, counted from 0 in the order of being added.
@@ -78,6 +95,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
     /// Takes a sequence out before its end; what can be continued later, if it has a cache.
     pub fn remove(&mut self, number: usize) -> Option<PrefixCache<M::Cache>> {
         let place = self.members.iter().position(|member| member.number == number)?;
+        self.forget_drafts(number);
         self.members.remove(place).sequence.into_prefix_cache(&self.model)
     }
 
@@ -120,24 +138,36 @@ impl<M: LanguageModel> BatchGenerator<M> {
 
     /// One step: what became of each sequence, in the order of being added. One that has finished or failed is gone. A
     /// sequence whose prompt is long takes several steps to enter and is not told of until it has its first token, so
-    /// there may be no event at all.
+    /// there may be no event at all. Tokens that were guessed right come in steps of their own, which compute nothing and
+    /// tell of no other sequence.
     ///
     /// # Errors
     /// [`InferError::Device`], after which the batch is of no use. What is wrong with one sequence alone, such as
     /// [`InferError::BadLogits`], is an event of that sequence.
     pub fn step(&mut self) -> Result<Vec<NumberedEvent<M::Cache>>, InferError> {
         let mut events = Vec::new();
+        let any_ahead = self.members.iter().any(Member::is_ahead);
         let begin = |member: &mut Member<M>| match member.pace {
-            Pace::Going => member.sequence.begin().err(),
-            Pace::Paused => None,
+            Pace::Going if !any_ahead || member.is_ahead() => member.sequence.begin().err(),
+            Pace::Going | Pace::Paused => None,
         };
         let begun = self.members.iter_mut().map(begin).collect();
         self.part_with(begun, &mut events);
-        self.members.iter_mut().for_each(|member| member.sequence.forget(&self.model));
-        let logits = self.logits()?;
+        let logits = match any_ahead {
+            true => self.ahead(),
+            false => self.logits()?,
+        };
         let mut finished = Vec::with_capacity(self.members.len());
         for (Member { number, sequence, .. }, logits) in self.members.iter_mut().zip(logits) {
             let accepted = logits.map(|logits| sequence.accept(&logits));
+            if let Some(Ok((token, reason))) = &accepted
+                && let Some(judged) = sequence.judge(token.sampled.token, reason.is_some(), token.context, &self.model)
+            {
+                self.tally.kept += judged.kept as u64;
+                if let Some(drafter) = &mut self.drafter {
+                    drafter.judged(*number, judged.offered, judged.kept);
+                }
+            }
             finished.push(match accepted {
                 None => None,
                 Some(Ok((token, None))) => {
@@ -161,6 +191,7 @@ impl<M: LanguageModel> BatchGenerator<M> {
                 self.members.push(member);
                 continue;
             };
+            self.forget_drafts(member.number);
             let event = match ending.into() {
                 Departure::Failed(error) => Event::Failed(error),
                 Departure::Finished(reason, stop) => {
@@ -190,14 +221,19 @@ impl<M: LanguageModel> BatchGenerator<M> {
                 found[place] = self.prefill(place, &mut room)?;
             }
         }
-        self.decode(&decoded, &mut found)?;
+        let guesses = self.guess(&decoded)?;
+        self.members.iter_mut().for_each(|member| member.sequence.forget(&self.model));
+        match guesses {
+            Some(guesses) => self.check(&decoded, guesses, &mut found)?,
+            None => self.decode(&decoded, &mut found)?,
+        }
         for place in 0..self.members.len() {
             if found[place].is_none()
                 && self.members[place].pace == Pace::Going
                 && let Some(twin) = self.twin(place)
                 && let Some(logits) = found[twin].clone()
             {
-                self.members[place].sequence.cache = self.members[twin].sequence.cache.clone();
+                self.members[place].sequence.cache = self.members[twin].sequence.cache_for_twin(&self.model);
                 found[place] = Some(logits);
             }
         }

@@ -49,6 +49,33 @@ pub trait LanguageModel: Send + Sync {
     /// # Errors
     /// [`InferError::Device`].
     fn decode(&self, ids: &[u32], caches: &mut [Self::Cache]) -> Result<Vec<f32>, InferError>;
+
+    /// Some more positions for each of several sequences, whatever their lengths: the logits of every one of them, as the
+    /// steps one by one would give them. Where [`LanguageModel::reserve`] had room for them, each cache can be taken back to
+    /// any position from the present one on.
+    ///
+    /// - ids: those of each sequence, one sequence after another
+    /// - lengths: how many of them each sequence has, one number a cache, none of them 0
+    /// - returns: `[ids.len() · vocab_size]`, row by row
+    ///
+    /// # Errors
+    /// [`InferError::Device`].
+    fn extend(&self, ids: &[u32], lengths: &[usize], caches: &mut [Self::Cache]) -> Result<Vec<f32>, InferError> {
+        let mut rows = Vec::with_capacity(ids.len() * self.vocab_size());
+        let mut left = ids.iter();
+        for (len, cache) in lengths.iter().zip(caches) {
+            for id in left.by_ref().take(*len) {
+                rows.extend(self.last_logits(&[*id], Some(cache))?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Makes room in a cache for at most so many positions, after which it can still be taken back to the present one; for
+    /// how many there is room.
+    fn reserve(&self, _cache: &mut Self::Cache, positions: usize) -> usize {
+        positions
+    }
 }
 
 impl LanguageModel for Gpt {
@@ -91,6 +118,26 @@ impl LanguageModel for Gpt {
         let context = ForwardContext { caches, ..ForwardContext::default() };
         numbers(self.last_logits(self.inputs(ids, ids.len()), context)) // [ids.len(), vocab_size]
     }
+
+    fn extend(&self, ids: &[u32], lengths: &[usize], caches: &mut [KvCache]) -> Result<Vec<f32>, InferError> {
+        if let Some(rows) = self.steps(ids, lengths, caches) {
+            return Ok(rows);
+        }
+        let mut rows = Vec::with_capacity(ids.len() * self.config().vocab_size);
+        let mut left = ids;
+        for (len, cache) in lengths.iter().zip(caches) {
+            let (own, rest) = left.split_at(*len);
+            left = rest;
+            let logits = self.forward_with(self.inputs(own, 1), ForwardContext::cached(cache)); // [1, len, vocab_size]
+            rows.extend(numbers(logits.squeeze_dim(0))?);
+        }
+        Ok(rows)
+    }
+
+    fn reserve(&self, cache: &mut KvCache, positions: usize) -> usize {
+        let positions = positions.min(cache.most_room());
+        if cache.make_room(positions) { positions } else { 0 }
+    }
 }
 
 fn numbers(logits: Tensor<2>) -> Result<Vec<f32>, InferError> {
@@ -129,6 +176,14 @@ macro_rules! by_pointer {
 
             fn decode(&self, ids: &[u32], caches: &mut [M::Cache]) -> Result<Vec<f32>, InferError> {
                 (**self).decode(ids, caches)
+            }
+
+            fn extend(&self, ids: &[u32], lengths: &[usize], caches: &mut [M::Cache]) -> Result<Vec<f32>, InferError> {
+                (**self).extend(ids, lengths, caches)
+            }
+
+            fn reserve(&self, cache: &mut M::Cache, positions: usize) -> usize {
+                (**self).reserve(cache, positions)
             }
         }
     )*};

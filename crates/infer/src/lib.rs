@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit"))]
 
 mod batch;
+mod draft;
 mod error;
 mod generator;
 mod language_model;
@@ -14,6 +15,7 @@ mod score;
 mod sequence;
 
 pub use batch::{BatchGenerator, NumberedEvent, PREFILL_CHUNK};
+pub use draft::{DraftTally, Draftable, Drafter, Lookup, MAX_GUESSES, ModelDrafter};
 pub use error::InferError;
 pub use generator::Generator;
 pub use language_model::LanguageModel;

@@ -1,10 +1,13 @@
 //! One sequence that grows: its tokens, the part of them that the model sees, its cache, and when it ends. The passes
 //! that compute its logits are made in `batch`.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use tril_model::KvCache;
 
 use crate::InferError;
+use crate::draft::{Draftable, MAX_GUESSES};
 use crate::language_model::LanguageModel;
 use crate::logit_row::LogitRow;
 use crate::sampler::{Counts, Distribution, SampledToken, SamplerConfig, choose_from};
@@ -138,6 +141,23 @@ pub struct PrefixCache<C = KvCache> {
 /// Tokens that are kept beyond what is needed, so that forgetting the oldest costs little a token. Tests pass it early.
 const SLACK: usize = if cfg!(test) { 5 } else { 1 << 16 };
 
+/// What a checking pass found beyond the token at hand.
+#[derive(Default)]
+struct Checked {
+    /// Guesses that no token has been compared with yet, each with the logits after it, `[vocab_size]`.
+    guesses: VecDeque<(u32, Vec<f32>)>,
+    /// The logits of the last token, which was guessed right.
+    logits: Option<Vec<f32>>,
+    judged: Judged,
+}
+
+/// What became of the guesses of a pass: how many there were, and how many of the first ones were right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Judged {
+    pub offered: usize,
+    pub kept: usize,
+}
+
 /// A sequence in work.
 pub(crate) struct Sequence<M: LanguageModel> {
     pub options: GenerateOptions,
@@ -154,6 +174,7 @@ pub(crate) struct Sequence<M: LanguageModel> {
     pub computed: usize,
     /// Whether the token at hand has been counted, though its context is not all computed.
     begun: bool,
+    checked: Checked,
     left: usize,
     /// The most tokens that the model can see, where there is a most.
     limit: Option<usize>,
@@ -186,6 +207,7 @@ impl<M: LanguageModel> Sequence<M> {
             cache: None,
             computed: 0,
             begun: false,
+            checked: Checked::default(),
             limit: model.context_limit(),
             dropped: 0,
         };
@@ -234,6 +256,55 @@ impl<M: LanguageModel> Sequence<M> {
         &self.tokens[known - self.forgotten..]
     }
 
+    /// This sequence for whoever guesses its next tokens; none where guesses would be of no use.
+    pub fn draftable(&self, number: usize, model: &M) -> Option<Draftable<'_>> {
+        if self.options.cache != CacheMode::Cached || self.cache.is_none() || self.fresh(model).len() != 1 {
+            return None;
+        }
+        // The token at hand is counted already; a guess after the last one would be for nothing.
+        let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.context_len()));
+        let most = MAX_GUESSES.min(self.left).min(room);
+        let Self { tokens, options, counts, .. } = self;
+        (most > 0).then(|| Draftable { number, tokens, position: self.position(), most, options, counts })
+    }
+
+    /// Takes what a pass over the last token and some guesses found: the logits after each guess.
+    pub fn take_checked(&mut self, guesses: Vec<(u32, Vec<f32>)>) {
+        self.checked.judged = Judged { offered: guesses.len(), kept: 0 };
+        self.checked.guesses = guesses.into();
+    }
+
+    /// Whether the logits of the last token are there already, because it was guessed right.
+    pub fn is_ahead(&self) -> bool {
+        self.checked.logits.is_some()
+    }
+
+    /// Those logits.
+    pub fn take_ahead(&mut self) -> Option<Vec<f32>> {
+        let logits = self.checked.logits.take()?;
+        self.computed = 1;
+        Some(logits)
+    }
+
+    /// Compares a token that was drawn from logits with what was guessed in its place; what became of the guesses, once that
+    /// is known. After a wrong one the cache is taken back to where it would be without them.
+    ///
+    /// - context: how many tokens the model saw for the token
+    pub fn judge(&mut self, token: u32, ends: bool, context: usize, model: &M) -> Option<Judged> {
+        let (guess, logits) = self.checked.guesses.pop_front()?;
+        let is_right = guess == token;
+        self.checked.judged.kept += usize::from(is_right);
+        if is_right && !ends {
+            self.checked.logits = Some(logits);
+            return self.checked.guesses.is_empty().then_some(self.checked.judged);
+        }
+        self.checked.guesses.clear();
+        if let Some(cache) = &mut self.cache {
+            take_back(cache, context, model);
+        }
+        Some(self.checked.judged)
+    }
+
     /// Chooses the next token from the last position's logits. The stop token is chosen as others are, and ends the
     /// sequence without being added to it.
     ///
@@ -262,20 +333,31 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// What can be continued later.
     pub fn into_prefix_cache(mut self, model: &M) -> Option<PrefixCache<M::Cache>> {
-        let tokens = self.cached_tokens(model)?.to_vec();
-        Some(PrefixCache { tokens, cache: self.cache.take()? })
+        let cache = self.cache.take()?;
+        self.with_cached_tokens(cache, model)
     }
 
     /// The same of a sequence that goes on.
     pub fn prefix_cache(&self, model: &M) -> Option<PrefixCache<M::Cache>> {
-        Some(PrefixCache { tokens: self.cached_tokens(model)?.to_vec(), cache: self.cache.clone()? })
+        self.with_cached_tokens(self.cache.clone()?, model)
     }
 
-    /// The tokens in the cache, while they are known from the first.
-    fn cached_tokens(&self, model: &M) -> Option<&[u32]> {
-        let cache = self.cache.as_ref()?;
+    /// This sequence's cache with the tokens in it, while they are known from the first; guesses that may still turn out
+    /// wrong are taken out of it.
+    fn with_cached_tokens(&self, mut cache: M::Cache, model: &M) -> Option<PrefixCache<M::Cache>> {
         let first = self.context_start.checked_sub(self.forgotten)?;
-        Some(&self.tokens[first..first + model.position(cache)])
+        if self.is_ahead() {
+            take_back(&mut cache, self.context_len() - 1, model);
+        }
+        let tokens = self.tokens[first..first + model.position(&cache)].to_vec();
+        Some(PrefixCache { tokens, cache })
+    }
+
+    /// The cache of this sequence for another one of the same context, which has the logits of its last token.
+    pub fn cache_for_twin(&self, model: &M) -> Option<M::Cache> {
+        let mut cache = self.cache.clone()?;
+        take_back(&mut cache, self.context_len(), model);
+        Some(cache)
     }
 
     /// Cuts the oldest half of a full context away, as often as needed and if it may; returns whether it did.
@@ -294,7 +376,8 @@ impl<M: LanguageModel> Sequence<M> {
         let sampler = &self.options.sampler;
         // Where the context has an end, overflow drops the cache and computes the rest of the context from its tokens.
         let unseen = match (&self.cache, self.limit) {
-            (Some(cache), None) => self.context_start + model.position(cache),
+            // The last token may have to be computed again, where guesses after it are in the cache.
+            (Some(cache), None) => (self.context_start + model.position(cache)).min(self.position() - 1),
             _ => self.context_start,
         };
         // Of a history without end the counts are enough.
@@ -305,6 +388,14 @@ impl<M: LanguageModel> Sequence<M> {
             self.tokens.drain(..old);
             self.forgotten += old;
         }
+    }
+}
+
+/// Takes guesses out of a cache, which had room for them.
+fn take_back<M: LanguageModel>(cache: &mut M::Cache, position: usize, model: &M) {
+    if model.position(cache) > position {
+        let is_back = model.rewind(cache, position);
+        assert!(is_back, "a cache that had room for guesses cannot be taken back to position {position}");
     }
 }
 

@@ -39,10 +39,11 @@ impl RotaryTable {
         }
     }
 
-    /// Cosines and sines of a table for one position, `[d_head / 2]` each.
-    pub(crate) fn row(&self) -> [&[f32]; 2] {
-        assert_eq!(self.seq_len, 1, "a table of one position");
-        [&self.cos, &self.sin]
+    /// Cosines and sines of one of the table's positions, counted from its first, `[d_head / 2]` each.
+    pub(crate) fn row(&self, position: usize) -> [&[f32]; 2] {
+        assert!(position < self.seq_len, "position {position} of a table of {}", self.seq_len);
+        let half = self.d_head / 2;
+        [&self.cos, &self.sin].map(|values| &values[position * half..(position + 1) * half])
     }
 
     /// Turns each pair (xᵢ, xᵢ₊ₕ), h = d_head / 2, of every head by its position's angle.

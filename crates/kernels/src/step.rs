@@ -97,9 +97,11 @@ pub struct StepHeads {
 pub struct StepSequences<'a> {
     /// How many.
     pub batch_size: usize,
-    /// Positions that the buffers hold already; they have room for one more.
+    /// New positions of each.
+    pub len: usize,
+    /// Positions that the buffers hold already; they have room for `len` more.
     pub held: usize,
-    /// What turns queries and keys at the new position.
+    /// What turns queries and keys at the new positions.
     pub rotary: Option<RotaryTable>,
     /// Keys, `[batch_size, n_kv_heads, d_head, capacity]`, and values, `[batch_size, n_kv_heads, capacity, d_head]`, of each
     /// block.

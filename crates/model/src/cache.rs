@@ -85,12 +85,31 @@ impl KvCache {
         LayerCache { buffers: &mut self.layers[index], held: self.held, window: self.window }
     }
 
-    /// Whether one more position goes in without any being moved.
-    pub(crate) fn has_room(&self) -> bool {
-        self.held < self.capacity
+    /// Makes room for so many more positions, and says whether there is. With a window, those that no position from here on
+    /// sees are given up where they stand in the way, so that afterwards [`KvCache::rewind`] goes back to here.
+    pub fn make_room(&mut self, seq_len: usize) -> bool {
+        let fits = |held: usize, capacity: usize| held + seq_len <= capacity;
+        if fits(self.held, self.capacity) {
+            return true;
+        }
+        let Some(window) = self.window.filter(|window| fits(self.held.min(window - 1), self.capacity)) else {
+            return false;
+        };
+        let kept = self.held.min(window - 1);
+        for layer in &mut self.layers {
+            move_to_front(&mut layer.keys, 3, self.held - kept, kept);
+            move_to_front(&mut layer.values, 2, self.held - kept, kept);
+        }
+        self.held = kept;
+        true
     }
 
-    /// Keys and values of each layer with room for one more position, and how many positions they hold.
+    /// Most positions that [`KvCache::make_room`] can make room for here, in a model without an end of its context.
+    pub fn most_room(&self) -> usize {
+        self.capacity - self.window.map_or(self.held, |window| self.held.min(window - 1))
+    }
+
+    /// Keys and values of each layer, with room for more positions if that was made, and how many positions they hold.
     pub(crate) fn buffers(&mut self) -> (usize, Vec<[&mut Tensor<4>; 2]>) {
         (self.held, self.layers.iter_mut().map(|layer| [&mut layer.keys, &mut layer.values]).collect())
     }
@@ -100,6 +119,17 @@ impl KvCache {
         self.position += seq_len;
         self.held = held_after(self.held, seq_len, self.capacity, self.window);
     }
+}
+
+/// Moves some of a buffer's positions, which are along `axis`, to its front.
+fn move_to_front(buffer: &mut Tensor<4>, axis: usize, first: usize, count: usize) {
+    if count == 0 {
+        return;
+    }
+    let shape = buffer.dims();
+    let moved = buffer.clone().narrow(axis, first, count);
+    let at: [Range<usize>; 4] = std::array::from_fn(|other| 0..if other == axis { count } else { shape[other] });
+    buffer.inplace(|buffer| buffer.slice_assign(at, moved));
 }
 
 /// Positions held after `seq_len` more: all, or where they do not fit the last `window − 1`.

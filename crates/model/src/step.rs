@@ -1,4 +1,4 @@
-//! One more token of each of several sequences, in one go: what generation does most.
+//! One more token of each of several sequences, or some more, in one go: what generation does most.
 
 use tril_kernels::{
     StepActivation, StepBlock, StepHeads, StepModel, StepSequences, StepWeights, supports, with_spin_pool,
@@ -10,36 +10,51 @@ use crate::{ForwardContext, Gpt, KvCache, MlpKind, memory};
 
 impl Gpt {
     /// The logits of one more token of each sequence, as [`Gpt::last_logits`] gives them: the same bits, sooner. `None` where
-    /// that way is the only one: on another device than the CPU, with gradients, or where a cache has to make room.
+    /// that way is the only one: on another device than the CPU, with gradients, or where a cache has no room.
     ///
     /// - ids: one for each sequence of the caches, in order
     /// - returns: `[ids.len() · vocab_size]`, row by row
     pub fn step(&self, ids: &[u32], caches: &mut [KvCache]) -> Option<Vec<f32>> {
+        self.steps(ids, &vec![1; caches.len()], caches)
+    }
+
+    /// The same for several tokens of each sequence, which read the weights once: the logits of each, as
+    /// [`Gpt::forward_with`] gives them.
+    ///
+    /// - ids: those of each sequence, one sequence after another
+    /// - lengths: how many tokens each sequence of a cache has, one number a cache
+    /// - returns: `[ids.len() · vocab_size]`, row by row
+    pub fn steps(&self, ids: &[u32], lengths: &[usize], caches: &mut [KvCache]) -> Option<Vec<f32>> {
         let embedding = self.token_embedding.weight.val();
         let is_plain = !embedding.device().is_autodiff() && self.blocks.iter().all(|block| block.attention.is_masked);
-        if !is_plain || !supports(&embedding) || !caches.iter().all(KvCache::has_room) {
+        let mut rooms = caches.iter_mut().zip(lengths);
+        if !is_plain || !supports(&embedding) || !rooms.all(|(cache, len)| cache.make_room(*len)) {
             return None;
         }
         let model = self.step_model.get_or_make(|| self.make_step_model());
-        let ranges = ForwardContext { caches, ..ForwardContext::default() }.row_ranges(ids.len());
-        let embed = |(rows, start): &(std::ops::Range<usize>, usize)| {
-            self.embed(self.inputs(&ids[rows.clone()], rows.len()), *start).try_into_vec_as::<f32>()
+        let batch_size = caches.iter().map(KvCache::batch_size).sum();
+        let ranges = ForwardContext { caches, ..ForwardContext::default() }.row_ranges(batch_size);
+        let mut left = ids;
+        let embed = |((rows, start), len): (&(std::ops::Range<usize>, usize), &usize)| {
+            let (own, rest) = left.split_at(rows.len() * len);
+            left = rest;
+            self.embed(self.inputs(own, rows.len()), *start).try_into_vec_as::<f32>()
         };
-        let embedded: Result<Vec<Vec<f32>>, _> = ranges.iter().map(embed).collect();
+        let embedded: Result<Vec<Vec<f32>>, _> = ranges.iter().zip(lengths).map(embed).collect();
         let embedded = embedded.ok()?.concat(); // [ids.len(), d_model]
         let multiply_adds = ids.len() * self.config().block_weights();
         let logits = with_spin_pool(&embedding.device(), multiply_adds, || {
-            let groups = ranges.into_iter().zip(caches.iter_mut());
+            let groups = ranges.into_iter().zip(caches.iter_mut()).zip(lengths);
             let mut sequences: Vec<StepSequences<'_>> = groups
-                .map(|((rows, start), cache)| {
-                    let rotary = self.row_group(rows.clone(), start, 1, &embedding.device()).rotary;
+                .map(|(((rows, start), cache), len)| {
+                    let rotary = self.row_group(rows.clone(), start, *len, &embedding.device()).rotary;
                     let (held, buffers) = cache.buffers();
-                    StepSequences { batch_size: rows.len(), held, rotary, buffers }
+                    StepSequences { batch_size: rows.len(), len: *len, held, rotary, buffers }
                 })
                 .collect();
             model.step(embedded, &mut sequences)
         });
-        caches.iter_mut().for_each(|cache| cache.advance(1));
+        caches.iter_mut().zip(lengths).for_each(|(cache, len)| cache.advance(*len));
         Some(logits)
     }
 

@@ -12,6 +12,7 @@ mod causality;
 mod compare;
 mod control;
 mod gradients;
+mod guesses;
 mod model_runner;
 mod model_under_test;
 mod options;
@@ -37,6 +38,7 @@ use batch_invariance::BatchInvariance;
 use cache_equivalence::CacheEquivalence;
 use causality::Causality;
 use compare::Comparison;
+use guesses::Guesses;
 use model_runner::{ModelRunner, Rows};
 use packed::PackedWeights;
 use text::{Segment, Segments};
@@ -155,6 +157,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             ProofId::Rewound => steps.rewound(comparison),
             ProofId::Generated => steps.generated(comparison),
             ProofId::Packed => PackedWeights { runner, segment }.steps(comparison),
+            ProofId::Guessed => Guesses { runner, segment, parallel, seed }.checked(comparison),
             ProofId::Batched => invariance.batched(comparison),
             ProofId::BatchedCached => invariance.batched_cached(comparison),
             ProofId::Ragged => invariance.ragged(comparison),
@@ -185,9 +188,12 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
     fn absent(&self, id: ProofId, segment: Segment<'_>) -> Option<&'static str> {
         use ProofId::*;
         let config = self.runner.model.config();
-        let draws_tokens = matches!(id, Rewound | Batched | BatchedCached | Ragged);
+        let draws_tokens = matches!(id, Rewound | Guessed | Batched | BatchedCached | Ragged);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
-        let alone = matches!(id, Recomputed | Cached | Generated | Packed | Batched | BatchedCached | Ragged | Threads);
+        let alone = matches!(
+            id,
+            Recomputed | Cached | Generated | Guessed | Packed | Batched | BatchedCached | Ragged | Threads
+        );
         let scales = matches!(id, ScaledLaterTokens | ScaledLaterGradients);
         if segment.ids.len() < 2 && !alone {
             Some("a context of one token has no later one")
@@ -214,7 +220,7 @@ fn possible_cases(id: ProofId, segments: &[Segment<'_>]) -> Option<usize> {
         Recomputed | Cached | Generated => Some(token_count(segments)),
         Prefilled | Chunked | LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients
         | CacheGradients | PrefixProblems => Some(token_count(segments) - segments.len()),
-        Ring | Rewound | Packed | Batched | BatchedCached | Ragged | Threads => None,
+        Ring | Rewound | Guessed | Packed | Batched | BatchedCached | Ragged | Threads => None,
     }
 }
 

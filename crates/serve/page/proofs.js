@@ -18,6 +18,7 @@ const MEANINGS = {
   ring: "Past the window the cache gives up the oldest keys, which nobody sees any more.",
   rewound: "Taken back and continued with other tokens, the cache holds nothing of what was there.",
   generated: "The step by which text is written, all blocks in one go, gives those numbers too.",
+  guessed: "Several guessed tokens may be checked in one pass: right ones are kept, wrong ones leave nothing behind.",
   batched: "A text beside others is what it is alone.",
   batched_cached: "The same with a cache that the batch shares.",
   packed: "Rounded weights are read in fewer bytes while a text is written, and stand for the numbers that every pass computes with.",
@@ -32,13 +33,13 @@ const MEANINGS = {
 };
 
 const NOW = { recomputed: "again at each step", cached: "with the cache", prefilled: "a prompt at once", chunked: "in chunks", ring: "past the window",
-  rewound: "taken back", generated: "as text is written", packed: "weights in fewer bytes", batched: "in a batch", batched_cached: "in a batch, cached", ragged: "joining and leaving", threads: "threads", later_tokens: "later tokens",
+  rewound: "taken back", generated: "as text is written", guessed: "guesses checked", packed: "weights in fewer bytes", batched: "in a batch", batched_cached: "in a batch, cached", ragged: "joining and leaving", threads: "threads", later_tokens: "later tokens",
   later_gradients: "later gradients", scaled_later_tokens: "later tokens, sharp", scaled_later_gradients: "later gradients, sharp",
   cache_gradients: "gradients", prefix_problems: "prefixes" };
 
 export async function proofsView(app, root) {
   const { source, state } = app;
-  put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants thirteen mistakes in a second model and sees that these rows find them.")));
+  put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants fourteen mistakes in a second model and sees that these rows find them.")));
   const own = (state.proofs ||= { report: null });
   const place = el("div", { id: "proof-rows" });
   if (source.live) {

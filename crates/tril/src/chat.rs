@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use tril_infer::{FinishReason, GenerateOptions, PrefixCache};
+use tril_infer::{DraftTally, FinishReason, GenerateOptions, PrefixCache};
 use tril_text::{HiddenParts, StopTexts, TextError, Tokenizer};
 
 use crate::generate::{CutCharacter, GenerateRequest, GeneratedText, TextEventKind};
 use crate::unescape::unescape;
-use crate::{Error, Model};
+use crate::{Draft, Error, Model};
 
 /// A text in turns. The ids so far are the turns'; what the model computed for them is used again as far as it can be.
 pub struct Chat {
@@ -17,6 +17,7 @@ pub struct Chat {
     pub settings: ChatSettings,
     turns: Vec<Turn>,
     prefix_cache: Option<PrefixCache>,
+    draft: Option<Draft>,
     /// The cache before the last turn: where a window's cache cannot be taken back, this can still be used.
     before_last: Option<PrefixCache>,
 }
@@ -76,6 +77,8 @@ pub struct ChatReply {
     pub computed: usize,
     /// How many tokens left a full context on the way.
     pub dropped: usize,
+    /// How guesses fared, where some were made.
+    pub guesses: DraftTally,
 }
 
 /// Why a chat could not go on as it was asked to. Nothing has changed then.
@@ -119,7 +122,13 @@ impl ChatFormat {
 impl Chat {
     /// An empty text; see [`Model::chat`].
     pub fn new(model: Model, format: ChatFormat, settings: ChatSettings) -> Self {
-        Self { model, format, settings, turns: Vec::new(), prefix_cache: None, before_last: None }
+        Self { model, format, settings, turns: Vec::new(), prefix_cache: None, draft: None, before_last: None }
+    }
+
+    /// Has tokens guessed, so that one pass checks several of them. It changes the time, never an answer.
+    #[must_use]
+    pub fn with_draft(self, draft: Draft) -> Self {
+        Self { draft: Some(draft), ..self }
     }
 
     /// The model that answers.
@@ -222,6 +231,9 @@ impl Chat {
         };
         let before = request.prompt_ids.clone();
         let mut generator = self.model.generator();
+        if let Some(draft) = &self.draft {
+            generator = generator.with_draft(draft);
+        }
         let number = generator.add(request)?;
         let mut answer = Passage::default();
         let (mut context, mut computed, mut dropped) = (0, 0, 0);
@@ -261,7 +273,8 @@ impl Chat {
         let ends_text = generated.finish == FinishReason::EndOfText;
         self.turns.push(Turn { line: line.to_owned(), said, answer, sample_index: index, ends_text });
         let GeneratedText { finish, stop_text, hidden_tokens, .. } = generated;
-        Ok(ChatReply { tokens, hidden_tokens, finish, stop_text, context, computed, dropped })
+        let guesses = generator.draft_tally();
+        Ok(ChatReply { tokens, hidden_tokens, finish, stop_text, context, computed, dropped, guesses })
     }
 
     /// What a line adds to the text. An empty one adds nothing but the end of a text that the model has ended, and what

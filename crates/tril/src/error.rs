@@ -12,6 +12,7 @@ use tril_train::TrainError;
 
 use crate::bare_text::BareTextError;
 use crate::device::DeviceError;
+use crate::draft::DraftError;
 use crate::known_hashes::KnownHashesError;
 use crate::receipt::ReceiptError;
 use crate::recipe::RecipeError;
@@ -46,6 +47,9 @@ pub enum Error {
     /// Of the choice of a device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Of what guesses tokens.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
     /// Of a text without a receipt.
     #[error(transparent)]
     BareText(#[from] BareTextError),

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tril_infer::{
-    BatchGenerator, Event, FinishReason, GenerateOptions, GeneratedToken, LanguageModel, PrefixCache, check_prompt,
+    BatchGenerator, DraftTally, Drafter, Event, FinishReason, GenerateOptions, GeneratedToken, LanguageModel,
+    PrefixCache, check_prompt,
 };
 use tril_model::{Gpt, KvCache};
 use tril_text::{FilteredEnd, HiddenParts, Part, StopTexts, TextError, TextFilter, Tokenizer};
@@ -185,6 +186,18 @@ impl<M: LanguageModel> TextGenerator<M> {
     #[must_use]
     pub fn with_prefill_chunk(self, prefill_chunk: NonZeroUsize) -> Self {
         Self { batch: self.batch.with_prefill_chunk(prefill_chunk), ..self }
+    }
+
+    /// Has next tokens guessed by anything that can, so that one pass checks several of them. It changes the time, never a
+    /// text. [`TextGenerator::with_draft`] has what usually guesses.
+    #[must_use]
+    pub fn with_drafter(self, drafter: Box<dyn Drafter>) -> Self {
+        Self { batch: self.batch.with_drafter(drafter), ..self }
+    }
+
+    /// How guesses have fared.
+    pub fn draft_tally(&self) -> DraftTally {
+        self.batch.draft_tally()
     }
 
     /// Adds a request; returns its number, counted from 0.

@@ -44,6 +44,7 @@ mod beginning;
 mod chat;
 mod checkup;
 mod device;
+mod draft;
 mod error;
 mod exchange;
 mod fine_tuning;
@@ -71,6 +72,7 @@ pub use bare_text::{BareTextCheck, BareTextError};
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
 pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
+pub use draft::{Draft, DraftError};
 pub use error::{Error, is_device_failure, is_user_error};
 pub use exchange::ExistingFiles;
 pub use fine_tuning::{FineTuning, Origin};
@@ -91,7 +93,9 @@ pub use unescape::unescape;
 
 pub use tril_data::{Corpus, Document};
 pub use tril_formats::{DataType, ExportFormat, ExportOptions, Gelu};
-pub use tril_infer::{FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};
+pub use tril_infer::{
+    DraftTally, FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig,
+};
 pub use tril_model::WeightFormat;
 pub use tril_prove::{Tolerance, Verdict};
 pub use tril_text::{HiddenParts, StopTexts, Tokenizer};

@@ -6,7 +6,7 @@ use clap::Args;
 use tril::ChatFormat;
 
 use super::values::{max_tokens, whole};
-use super::{ComputeArgs, OnOverflow, SamplingArgs, WeightsArgs};
+use super::{ComputeArgs, DraftArgs, OnOverflow, SamplingArgs, WeightsArgs};
 
 #[derive(Debug, Args)]
 pub struct ChatArgs {
@@ -23,6 +23,8 @@ pub struct ChatArgs {
     pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     #[command(flatten)]
     pub settings: ChatFlags,
 }

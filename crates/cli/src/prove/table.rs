@@ -143,6 +143,7 @@ pub fn label(finding: &ProveOutput, id: ProofId) -> String {
         ProofId::Rewound => "cache rewound, other tokens",
         ProofId::Generated => "the step of the generator",
         ProofId::Packed => "weights in fewer bytes",
+        ProofId::Guessed => "guesses checked together",
         ProofId::Batched => "alone and in a batch, any row",
         ProofId::BatchedCached => "the same with the cache",
         ProofId::Ragged => "joining, leaving, elsewhere",

@@ -1,4 +1,4 @@
-//! One position of each of several sequences, through all blocks in one go.
+//! One position of each of several sequences, or some positions of each, through all blocks in one go.
 //!
 //! The same row functions as the operations that it stands for, in the same order, so it gives the same bits; but no
 //! tensor is made, no graph is asked, and a thread that stands by meets the same columns of the weights token after
@@ -20,6 +20,7 @@ use super::rotary::TurnRow;
 use super::rows::own;
 use super::simd::vectorized;
 use super::spin_pool;
+use crate::RotaryTable;
 use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights};
 use crate::weights::WeightFormat;
 use numbers::{Block, Linear, Norm, share};
@@ -34,13 +35,17 @@ pub struct StepModel {
     d_model: usize,
 }
 
-/// Where a sequence's new key and value go, and those that its query sees.
+/// A sequence, where its new keys and values go, and those that its queries see.
 struct Place<'a> {
     /// Which sequences, and which of them.
     group: usize,
-    row: usize,
+    sequence: usize,
+    /// Its first row among all that enter, and how many it has: one a position.
+    first_row: usize,
+    len: usize,
+    /// Positions in the buffers before those.
     held: usize,
-    rotary: Option<[&'a [f32]; 2]>,
+    rotary: Option<&'a RotaryTable>,
 }
 
 /// The buffers of one block of one group of sequences.
@@ -89,26 +94,19 @@ impl StepModel {
         self.blocks.iter().flat_map(Block::linears).chain([&self.head]).any(is_packed)
     }
 
-    /// The logits of one more position of each sequence, whose keys and values go into the buffers.
+    /// The logits of the new positions of each sequence, whose keys and values go into the buffers. A position sees those
+    /// before it, the new ones too, and none after it.
     ///
-    /// - embedded: what enters block 0, `[rows, d_model]`, the sequences in order
+    /// - embedded: what enters block 0, `[rows, d_model]`, the sequences in order, and of each its positions
     /// - returns: `[rows, vocab_size]`, row by row
     pub fn step(&self, embedded: Vec<f32>, sequences: &mut [StepSequences<'_>]) -> Vec<f32> {
         let d_model = self.d_model;
         let mut x = embedded;
         let rows = x.len() / d_model;
         let mut taken: Vec<Vec<[FlexTensor; 2]>> = sequences.iter_mut().map(take).collect();
-        let tables: Vec<Option<[&[f32]; 2]>> =
-            sequences.iter().map(|group| group.rotary.as_ref().map(|table| table.row())).collect();
-        let places: Vec<Place<'_>> = sequences
-            .iter()
-            .enumerate()
-            .flat_map(|(group, sequences)| {
-                let (held, rotary) = (sequences.held, tables[group]);
-                (0..sequences.batch_size).map(move |row| Place { group, row, held, rotary })
-            })
-            .collect();
-        assert_eq!(rows, places.len(), "{rows} rows enter, of {} sequences", places.len());
+        let places = places(sequences);
+        let expected: usize = places.iter().map(|place| place.len).sum();
+        assert_eq!(rows, expected, "{rows} rows enter, of {} sequences", places.len());
         let mut scratch = Scratch::new(self, rows);
         for (layer, block) in self.blocks.iter().enumerate() {
             let mut buffers: Vec<Buffers<'_>> = taken.iter_mut().map(|layers| buffers(&mut layers[layer])).collect();
@@ -137,21 +135,25 @@ impl StepModel {
     ) {
         let StepHeads { n_heads, n_kv_heads, d_head, .. } = self.heads;
         let d_model = self.d_model;
-        let rows = places.len();
         let Scratch { normed, qkv, attended, projected, raised, active } = scratch;
         block.attention_norm.rows(x, d_model, normed);
         product(&block.qkv, normed, qkv);
         {
             let attended = SharedRows::new(attended, n_heads * d_head);
-            let units = rows * n_kv_heads;
+            let units = places.len() * n_kv_heads;
+            let width = block.qkv.width();
             spin_pool::for_each_own(|part, parts| {
                 for unit in share(units, part, parts) {
-                    let (row, kv_head) = (unit / n_kv_heads, unit % n_kv_heads);
-                    let width = block.qkv.width();
-                    let qkv = &qkv[row * width..(row + 1) * width];
-                    let group = &buffers[places[row].group];
-                    // SAFETY: each unit has a row and a key/value head of its own.
-                    unsafe { self.attend(block, qkv, &places[row], row, kv_head, group, &attended) };
+                    let (place, kv_head) = (&places[unit / n_kv_heads], unit % n_kv_heads);
+                    // One after another: a position sees the keys of those before it.
+                    for index in 0..place.len {
+                        let row = place.first_row + index;
+                        let qkv = &qkv[row * width..(row + 1) * width];
+                        // SAFETY: each unit has a sequence and a key/value head of its own.
+                        unsafe {
+                            self.attend(block, qkv, place, index, kv_head, &buffers[place.group], &attended);
+                        }
+                    }
                 }
             });
         }
@@ -170,22 +172,25 @@ impl StepModel {
     /// One key/value head of one row: its new key and value go into the buffers, and its queries take what they see.
     ///
     /// - qkv: of the row
+    /// - index: of the row among those of its sequence
     ///
     /// # Safety
-    /// Nothing else may use this head of the row, in the buffers and in `attended`, meanwhile.
+    /// Nothing else may use this head of the sequence, in the buffers and in `attended`, meanwhile.
     #[expect(clippy::too_many_arguments, reason = "a stage of a pass, called once")]
     unsafe fn attend(
         &self,
         block: &Block,
         qkv: &[f32],
         place: &Place<'_>,
-        row: usize,
+        index: usize,
         kv_head: usize,
         buffers: &Buffers<'_>,
         attended: &SharedRows<'_>,
     ) {
         let StepHeads { n_heads, n_kv_heads, d_head, window } = self.heads;
         let heads_each = n_heads / n_kv_heads;
+        let (held, row) = (place.held + index, place.first_row + index);
+        let rotary = place.rotary.map(|table| table.row(index));
         let head = |number: usize| &qkv[number * d_head..(number + 1) * d_head];
         let [q_norm, k_norm] = match &block.head_norms {
             Some([q_norm, k_norm]) => [Some(q_norm), Some(k_norm)],
@@ -198,25 +203,25 @@ impl StepModel {
                 Some(norm) => norm.rows(numbers, d_head, normed),
                 None => normed.copy_from_slice(numbers),
             }
-            match place.rotary {
+            match rotary {
                 Some(table) => vectorized(TurnRow { table, x: normed, out: turned }),
                 None => turned.copy_from_slice(normed),
             }
             out.copy_from_slice(turned);
         };
         let Buffers { keys, values, capacity } = buffers;
-        let number = place.row * n_kv_heads + kv_head;
-        // SAFETY: the caller's promise; each head of a row has its own part of the buffers.
+        let number = place.sequence * n_kv_heads + kv_head;
+        // SAFETY: the caller's promise; each head of a sequence has its own part of the buffers.
         let (keys, values) =
             unsafe { (keys.columns(number, 0..d_head * capacity), values.columns(number, 0..d_head * capacity)) };
         let mut key = vec![0.0; d_head];
         prepare(k_norm, head(n_heads + kv_head), &mut key);
         for (i, value) in key.iter().enumerate() {
-            keys[i * capacity + place.held] = *value;
+            keys[i * capacity + held] = *value;
         }
-        values[place.held * d_head..(place.held + 1) * d_head].copy_from_slice(head(n_heads + n_kv_heads + kv_head));
-        let first = window.map_or(0, |window| (place.held + 1).saturating_sub(window));
-        let width = place.held + 1 - first;
+        values[held * d_head..(held + 1) * d_head].copy_from_slice(head(n_heads + n_kv_heads + kv_head));
+        let first = window.map_or(0, |window| (held + 1).saturating_sub(window));
+        let width = held + 1 - first;
         let scale = (d_head as f32).sqrt().recip();
         let mut queries = vec![0.0; heads_each * d_head];
         for (i, query) in queries.chunks_exact_mut(d_head).enumerate() {
@@ -268,6 +273,20 @@ impl Scratch {
             active: widest(|block| block.down.size[0]),
         }
     }
+}
+
+/// Each sequence of all groups, in order.
+fn places<'a>(groups: &'a [StepSequences<'_>]) -> Vec<Place<'a>> {
+    let mut first_row = 0;
+    let mut places = Vec::new();
+    for (group, sequences) in groups.iter().enumerate() {
+        let StepSequences { batch_size, len, held, rotary, .. } = sequences;
+        for sequence in 0..*batch_size {
+            places.push(Place { group, sequence, first_row, len: *len, held: *held, rotary: rotary.as_ref() });
+            first_row += len;
+        }
+    }
+    places
 }
 
 /// Takes the buffers of sequences as numbers that nobody else holds.

@@ -45,11 +45,13 @@ pub enum ProofId {
     Ragged,
     /// The step that reads rounded weights in fewer bytes; a row of models that have such weights.
     Packed,
+    /// Passes that check guesses, right ones and wrong ones.
+    Guessed,
 }
 
 impl ProofId {
     /// All proofs, in the order of the report.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Recomputed,
         Self::Cached,
         Self::Prefilled,
@@ -58,6 +60,7 @@ impl ProofId {
         Self::Rewound,
         Self::Generated,
         Self::Packed,
+        Self::Guessed,
         Self::Batched,
         Self::BatchedCached,
         Self::Ragged,
@@ -80,6 +83,7 @@ impl ProofId {
             | Self::Ring
             | Self::Rewound
             | Self::Generated
+            | Self::Guessed
             | Self::Packed => 1,
             Self::Batched | Self::BatchedCached | Self::Ragged | Self::Threads => 2,
             Self::LaterTokens | Self::LaterGradients | Self::ScaledLaterTokens | Self::ScaledLaterGradients => 3,
@@ -99,6 +103,7 @@ impl ProofId {
             Self::Rewound => "parallel logits of an edited text with a cache taken back to before the edit",
             Self::Generated => "parallel logits with those of the step that generates text",
             Self::Packed => "the step's logits by rounded weights in fewer bytes with those by the same numbers as f32",
+            Self::Guessed => "parallel logits with those of passes that check guesses, some of them wrong",
             Self::Batched => "parallel logits alone with those in each row of a batch, other lengths beside it",
             Self::BatchedCached => "logits by the cache alone with those in each row of a batch",
             Self::Ragged => "parallel logits with those of a batch whose sequences stand elsewhere, join and leave",
@@ -120,6 +125,7 @@ impl ProofId {
             Self::Chunked => "sizes",
             Self::Ring => "ways to feed it",
             Self::Rewound => "edits",
+            Self::Guessed => "passes",
             Self::Batched | Self::BatchedCached | Self::Ragged => "batches",
             Self::Threads => "thread counts",
             Self::LaterTokens | Self::ScaledLaterTokens => "tokens",

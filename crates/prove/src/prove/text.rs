@@ -74,6 +74,11 @@ impl Draws {
         chosen.into_iter().collect()
     }
 
+    /// A number from 0 to `most`.
+    pub fn number_up_to(&mut self, most: usize) -> usize {
+        self.rng.random_range(0..=most)
+    }
+
     /// Any token but this one; the vocabulary has at least two.
     pub fn token_other_than(&mut self, id: u32) -> u32 {
         (id + self.rng.random_range(1..self.vocab_size)) % self.vocab_size
