@@ -5,6 +5,7 @@
 //! 3. Nothing goes from a later token to an earlier position, forward or backward.
 //! 4. Gradients through the cache are those of the parallel pass.
 //! 5. A row of T tokens is T prefixes, each with a next token.
+//! 6. A step of training depends neither on threads nor on pieces, nor on a stop before it.
 
 mod batch_invariance;
 mod cache_equivalence;
@@ -16,8 +17,11 @@ mod model_runner;
 mod model_under_test;
 mod options;
 mod own_text;
+mod prefix_reuse;
 mod report;
 mod text;
+mod trainer_under_test;
+mod training;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -28,6 +32,7 @@ pub use model_under_test::ModelUnderTest;
 pub use options::{Limits, ProveOptions, Tolerance};
 pub use own_text::{OwnText, TextOrigin};
 pub use report::{Proof, ProofId, ProofOutcome, ProofReport, Seconds};
+pub use trainer_under_test::{NamedValues, TrainerUnderTest, TrainingPlan};
 
 use tril_infer::{InferError, check_ids};
 
@@ -37,7 +42,9 @@ use cache_equivalence::CacheEquivalence;
 use causality::Causality;
 use compare::Comparison;
 use model_runner::{ModelRunner, Rows};
+use prefix_reuse::PrefixReuse;
 use text::{Segment, Segments};
+use training::Training;
 
 /// Proves what can be proved of a model on a text.
 ///
@@ -121,7 +128,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let row = |id| {
             let tolerance = match id {
                 ProofId::LaterGradients | ProofId::ScaledLaterGradients => None,
-                ProofId::CacheGradients => Some(gradient_tolerance),
+                ProofId::CacheGradients | ProofId::MicroBatches => Some(gradient_tolerance),
                 ProofId::PrefixProblems => Some(loss_tolerance),
                 ProofId::ScaledLaterTokens => scaled,
                 _ => plain,
@@ -141,6 +148,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let (runner, seed, limits) = (&self.runner, self.options.seed, &self.options.limits);
         let cases = (limits.pass_tokens / token_count(self.chosen)).max(2);
         let steps = CacheEquivalence { runner, segment, parallel, cases, seed };
+        let training = Training { runner, segment, limits: *limits, seed };
         let invariance = BatchInvariance { runner, segment, parallel, seed };
         match id {
             ProofId::Recomputed => steps.recomputed(comparison),
@@ -150,6 +158,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             ProofId::Ring => steps.ring(comparison),
             ProofId::Rewound => steps.rewound(comparison),
             ProofId::Generated => steps.generated(comparison),
+            ProofId::PrefixReused => PrefixReuse { runner, segment, cases, seed }.compare(comparison),
             ProofId::Batched => invariance.batched(comparison),
             ProofId::BatchedCached => invariance.batched_cached(comparison),
             ProofId::Ragged => invariance.ragged(comparison),
@@ -168,6 +177,9 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
                 gradients::cache_gradients(&ModelRunner::new(&self.with_gradients), segment, limits, comparison)
             }
             ProofId::PrefixProblems => gradients::prefix_problems(runner, segment, limits, comparison),
+            ProofId::Accumulated => training.accumulated(comparison, &self.pools),
+            ProofId::MicroBatches => training.micro_batches(comparison),
+            ProofId::Resumed => training.resumed(comparison),
         }
     }
 
@@ -180,19 +192,24 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
     fn absent(&self, id: ProofId, segment: Segment<'_>) -> Option<&'static str> {
         use ProofId::*;
         let config = self.runner.model.config();
-        let draws_tokens = matches!(id, Rewound | Batched | BatchedCached | Ragged);
+        let draws_tokens = matches!(id, Rewound | PrefixReused | Batched | BatchedCached | Ragged);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
+        let trains = matches!(id, Accumulated | MicroBatches | Resumed);
         let alone = matches!(id, Recomputed | Cached | Generated | Batched | BatchedCached | Ragged | Threads);
         let scales = matches!(id, ScaledLaterTokens | ScaledLaterGradients);
         if segment.ids.len() < 2 && !alone {
             Some("a context of one token has no later one")
-        } else if config.vocab_size < 2 && (draws_tokens || looks_ahead) {
+        } else if config.vocab_size < 2 && (draws_tokens || looks_ahead || trains) {
             Some("a vocabulary of one token leaves nothing to choose")
         } else if scales && config.qk_norm && !config.norm_gain {
             Some("query-key norm without gain bounds attention scores")
         } else if id == Threads && !tril_kernels::is_cpu(&self.runner.model.device()) {
             Some("this device does not compute on this process's threads")
-        } else if matches!(id, CacheGradients | PrefixProblems) && segment.start > 0 {
+        } else if matches!(id, Accumulated | Resumed) && !tril_kernels::is_cpu(&self.runner.model.device()) {
+            Some("equal bits of training are promised on the CPU alone")
+        } else if trains && tril_model::memory::parameter_count(config) > self.options.limits.trained_params as u128 {
+            Some("steps of training take long with more than 50 million parameters")
+        } else if (trains || matches!(id, CacheGradients | PrefixProblems)) && segment.start > 0 {
             Some("the first segment speaks for all")
         } else {
             None
@@ -207,7 +224,8 @@ fn possible_cases(id: ProofId, segments: &[Segment<'_>]) -> Option<usize> {
         Recomputed | Cached | Generated => Some(token_count(segments)),
         Prefilled | Chunked | LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients
         | CacheGradients | PrefixProblems => Some(token_count(segments) - segments.len()),
-        Ring | Rewound | Batched | BatchedCached | Ragged | Threads => None,
+        Ring | Rewound | PrefixReused | Batched | BatchedCached | Ragged | Threads | Accumulated | MicroBatches
+        | Resumed => None,
     }
 }
 

@@ -43,11 +43,19 @@ pub enum ProofId {
     Generated,
     /// Sequences at different positions that join and leave.
     Ragged,
+    /// A text that goes on from the cache of another request.
+    PrefixReused,
+    /// Steps of training in micro-batches, on several numbers of threads.
+    Accumulated,
+    /// A step's gradient in micro-batches and of the whole batch.
+    MicroBatches,
+    /// A run of training that is stopped and goes on from what it saved.
+    Resumed,
 }
 
 impl ProofId {
     /// All proofs, in the order of the report.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Recomputed,
         Self::Cached,
         Self::Prefilled,
@@ -55,6 +63,7 @@ impl ProofId {
         Self::Ring,
         Self::Rewound,
         Self::Generated,
+        Self::PrefixReused,
         Self::Batched,
         Self::BatchedCached,
         Self::Ragged,
@@ -65,9 +74,12 @@ impl ProofId {
         Self::ScaledLaterGradients,
         Self::CacheGradients,
         Self::PrefixProblems,
+        Self::Accumulated,
+        Self::MicroBatches,
+        Self::Resumed,
     ];
 
-    /// Which of the five claims it belongs to, from 1.
+    /// Which of the six claims it belongs to, from 1.
     pub fn claim(self) -> usize {
         match self {
             Self::Recomputed
@@ -76,11 +88,13 @@ impl ProofId {
             | Self::Chunked
             | Self::Ring
             | Self::Rewound
-            | Self::Generated => 1,
+            | Self::Generated
+            | Self::PrefixReused => 1,
             Self::Batched | Self::BatchedCached | Self::Ragged | Self::Threads => 2,
             Self::LaterTokens | Self::LaterGradients | Self::ScaledLaterTokens | Self::ScaledLaterGradients => 3,
             Self::CacheGradients => 4,
             Self::PrefixProblems => 5,
+            Self::Accumulated | Self::MicroBatches | Self::Resumed => 6,
         }
     }
 
@@ -103,6 +117,10 @@ impl ProofId {
             Self::ScaledLaterTokens => "earlier logits, a later token replaced, attention scores made large",
             Self::ScaledLaterGradients => "zero with gradients at later positions, attention scores made large",
             Self::CacheGradients => "every parameter's gradient by the parallel pass with that through the cache",
+            Self::PrefixReused => "parallel logits with those of a text that goes on from another request's cache",
+            Self::Accumulated => "weights and optimizer after steps in micro-batches, on several numbers of threads",
+            Self::MicroBatches => "every parameter's gradient of a batch with that of its micro-batches",
+            Self::Resumed => "weights and optimizer of a run in one go with those of one stopped and gone on",
             Self::PrefixProblems => "the losses of one row with those of its prefixes, each run alone",
         }
     }
@@ -120,6 +138,10 @@ impl ProofId {
             Self::LaterTokens | Self::ScaledLaterTokens => "tokens",
             Self::LaterGradients | Self::ScaledLaterGradients => "losses",
             Self::PrefixProblems => "prefixes",
+            Self::PrefixReused => "prompts",
+            Self::Accumulated => "thread counts",
+            Self::MicroBatches => "ways to cut it",
+            Self::Resumed => "stops",
         }
     }
 }
@@ -149,7 +171,7 @@ pub enum ProofOutcome {
 pub struct Proof {
     /// Which proof.
     pub id: ProofId,
-    /// Which of the five claims it belongs to, from 1.
+    /// Which of the six claims it belongs to, from 1.
     pub claim: usize,
     /// What was compared.
     pub compared: &'static str,
