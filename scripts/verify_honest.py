@@ -43,7 +43,7 @@ def texts(args, seed, directory):
 
 def grade(args, seed, index, ids, *options):
     done = command(
-        [args.tril, "verify", args.run, "--ids", "-", "--prompt", PROMPT, "--ignore-eos", "--json"]
+        [args.verifier or args.tril, "verify", args.run, "--ids", "-", "--prompt", PROMPT, "--ignore-eos", "--json"]
         + ["--seed", seed, "--sample-index", index, "--threads", 1, *options],
         stdin=json.dumps(ids),
     )
@@ -53,6 +53,7 @@ def grade(args, seed, index, ids, *options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--tril", default="target/release/tril")
+    parser.add_argument("--verifier", help="the program that verifies, if it is another build")
     parser.add_argument("--run", default="runs/tales")
     parser.add_argument("--device", default="ndarray", help="where the texts are made")
     parser.add_argument("--texts", type=int, default=10_000)
