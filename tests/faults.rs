@@ -1,10 +1,11 @@
 //! Proofs can fail: faults are planted in a twin of the model, one at a time, and each test names all the proofs that
 //! find its fault and the first position that each reports. Every other proof must pass.
 //!
-//! Faults of attention stand in `attention`, those of cache, positions and MLP in `twin`. Both are compiled into this
+//! Faults of attention stand in `attention`, those of training in `training`, those of cache, positions and MLP in `twin`. All are compiled into this
 //! test binary alone.
 
 mod attention;
+mod training;
 pub mod twin;
 
 use burn::tensor::{Device, Tensor};
@@ -58,7 +59,7 @@ fn assert_found(twin: &Twin, meant: &[Failure], perhaps: &[ProofId]) {
     let found = failures(twin);
     let by_step = meant.iter().find(|(id, _)| *id == Cached).map(|(_, position)| (Generated, *position));
     let meant: Vec<Failure> = meant.iter().copied().chain(by_step).collect();
-    let by_chance = if by_step.is_some() { &[Ragged, Guessed][..] } else { &[] };
+    let by_chance = if by_step.is_some() { &[Ragged, Guessed, PrefixReused][..] } else { &[] };
     let perhaps = [perhaps, by_chance].concat();
     for (id, position) in &meant {
         let at = found.iter().find(|(other, _)| other == id).map(|(_, at)| *at);
@@ -178,7 +179,11 @@ fn a_finite_mask_is_found_when_attention_scores_are_made_large_and_only_then() {
 #[test]
 fn a_position_offset_wrong_after_prefill_is_found_after_the_shortest_prefill_of_several_tokens() {
     let meant = [(Prefilled, Some(2)), (Chunked, Some(2))];
-    assert_found(&twin(llama_config()).with(Fault::OffsetAfterPrefill), &meant, &[Rewound, Ragged, Guessed]);
+    assert_found(
+        &twin(llama_config()).with(Fault::OffsetAfterPrefill),
+        &meant,
+        &[Rewound, Ragged, PrefixReused, Guessed],
+    );
 }
 
 #[test]
@@ -193,7 +198,10 @@ fn a_step_of_the_generator_that_sums_in_another_order_is_found_by_itself_and_in_
     let twin = twin(llama_config()).with(Fault::HeadCutInStep);
     let found = failures(&twin);
     assert!(found.iter().any(|(id, _)| *id == Generated), "{found:?}");
-    assert!(found.iter().all(|(id, _)| [Generated, Ragged].contains(id)), "no other proof takes that step: {found:?}");
+    assert!(
+        found.iter().all(|(id, _)| [Generated, Ragged, PrefixReused].contains(id)),
+        "no other proof takes that step: {found:?}"
+    );
     let largest = report(&twin).proof(Generated).and_then(|proof| proof.max_difference);
     assert!(largest.is_some_and(|largest| largest < 1e-5), "the last bits and no more: {largest:?}");
 }
@@ -213,6 +221,35 @@ fn a_sequence_that_stands_where_another_does_is_found_by_ragged_batches_alone() 
     for config in [gpt2_config(), llama_config()] {
         let twin = twin(config).with(Fault::PositionOfTheFirst);
         assert_found(&twin, &[(Ragged, ANYWHERE)], &[]);
+    }
+}
+
+#[test]
+fn a_prompt_that_stands_too_early_behind_a_kept_prefix_is_found_by_its_reuse_alone() {
+    for config in [gpt2_config(), llama_config(), ring_config()] {
+        assert_found(&twin(config).with(Fault::PositionBehindPrefix), &[(PrefixReused, ANYWHERE)], &[]);
+    }
+}
+
+#[test]
+fn micro_batches_that_are_added_in_an_order_that_depends_on_threads_are_found_by_threads_in_training_alone() {
+    let twin = twin(llama_config()).with(Fault::PiecesByThreads);
+    assert_found(&twin, &[(Accumulated, ANYWHERE)], &[]);
+    let largest = report(&twin).proof(Accumulated).and_then(|proof| proof.max_difference);
+    assert!(largest.is_some_and(|largest| largest > 0.0 && largest < 1e-4), "the last bits and no more: {largest:?}");
+}
+
+#[test]
+fn micro_batches_that_each_count_as_a_whole_batch_are_found_by_the_gradient_of_the_whole_alone() {
+    for config in [gpt2_config(), llama_config()] {
+        assert_found(&twin(config).with(Fault::PiecesNotWeighed), &[(MicroBatches, ANYWHERE)], &[]);
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_without_the_optimizers_state_is_found_by_resuming_alone() {
+    for config in [gpt2_config(), llama_config()] {
+        assert_found(&twin(config).with(Fault::StateForgotten), &[(Resumed, ANYWHERE)], &[]);
     }
 }
 
@@ -244,7 +281,7 @@ fn weights_that_every_pass_reads_with_a_wrong_scale_are_found_by_their_f32_alone
 #[test]
 fn a_cache_stale_after_an_edit_is_found_at_the_first_edit_tried_and_after_a_wrong_guess() {
     let twin = twin(llama_config()).with(Fault::StaleAfterRewind);
-    assert_found(&twin, &[(Rewound, Some(0)), (Guessed, ANYWHERE)], &[]);
+    assert_found(&twin, &[(Rewound, Some(0)), (Guessed, ANYWHERE)], &[PrefixReused]);
 }
 
 #[test]

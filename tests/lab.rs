@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use tril::{ComputeDevice, Corpus, Document, HiddenParts, Model, TextEventKind, TextGenerator};
 use tril_infer::{BatchGenerator, Event, GenerateOptions, InferError, LanguageModel, SamplerConfig};
 use tril_lab::{
-    CurvePoint, Experiment, Format, LabModelInfo, LabObserver, Mask, Task, TaskKind, WORKING_MARKERS, attention,
-    correction, is_right, prefix_problems, probe, remove_mask, routes, tokenizer,
+    CurvePoint, Experiment, Format, GivenStep, LabModelInfo, LabObserver, Mask, Task, TaskKind, WAIT, WORKING_MARKERS,
+    WaitExperiment, attention, correction, is_right, prefix_problems, probe, remove_mask, request, routes, tokenizer,
+    wait,
 };
 use tril_model::{Gpt, GptConfig, KvCache, checkpoint};
 use tril_train::StepReport;
@@ -190,6 +191,45 @@ fn an_answer_counts_as_right_only_where_it_is_stated_in_the_format() {
     }
 }
 
+#[test]
+fn a_task_says_itself_what_stands_before_its_texts_whatever_characters_they_have() {
+    let tokenizer = tokenizer(&[Format::Worked]).expect("a vocabulary");
+    let end = tokenizer.end_of_text().expect("one");
+    for text in ["1+1=", "01="] {
+        let ids = |task: &Task| request(&tokenizer, task, text, 1).expect("known characters").prompt_ids;
+        let own = tokenizer.encode(text).expect("known characters");
+        assert_eq!(ids(&Task::parity(1)), own, "a row begins with its text");
+        assert_eq!(ids(&Task::Sums), [&[end][..], &own].concat(), "in a stream, texts stand behind an end of text");
+    }
+}
+
+#[test]
+fn workings_with_mistakes_are_of_sums_alone_and_the_letters_of_wait_are_in_no_other_vocabulary() {
+    let with = tokenizer(&[Format::Worked, Format::Mended]).expect("a vocabulary");
+    let without = tokenizer(&[Format::Worked, Format::Direct]).expect("a vocabulary");
+    assert_eq!(with.vocab_size(), without.vocab_size() + 4, "w, a, i, t");
+    assert!(with.encode(WAIT).is_ok() && without.encode(WAIT).is_err());
+    let message = tiny(TaskKind::Parity, &[Format::Mended]).run(None, &ComputeDevice::cpu(), &mut Counts::default());
+    assert!(message.expect_err("refused").to_string().contains("only the steps of sums"));
+}
+
+#[test]
+fn models_are_asked_in_five_ways_whether_they_take_a_mistake_back() {
+    let small = tiny(TaskKind::Sums, &[Format::Worked]);
+    let experiment = WaitExperiment { seeds: vec![7], tokens: 2500, problems: 3, recipe: small.recipe };
+    let run = || wait(&experiment, None, &ComputeDevice::cpu(), &mut Counts::default()).expect("a report");
+    let report = run();
+    assert_eq!(report.problems, 15);
+    let formats: Vec<_> = report.runs.iter().map(|run| (run.format, run.seed)).collect();
+    assert_eq!(formats, [(Format::Worked, 7), (Format::Mended, 7)]);
+    for run in &report.runs {
+        assert_eq!(run.counts.iter().map(|(given, _)| *given).collect::<Vec<_>>(), GivenStep::ALL);
+        assert!(run.counts.iter().all(|(_, counts)| counts.asked == 15 && counts.waits <= 15 && counts.right <= 15));
+    }
+    let json = |report| serde_json::to_string(report).expect("JSON");
+    assert_eq!(json(&report), json(&run()));
+}
+
 /// The ids of each pass that a generator asks for.
 struct Recorder {
     gpt: Gpt,
@@ -232,7 +272,7 @@ impl LanguageModel for Recorder {
 
 #[test]
 fn a_generator_is_given_ids_alone_whatever_of_them_is_thought_shown_or_hidden() {
-    let tokenizer = tokenizer().expect("a vocabulary");
+    let tokenizer = tokenizer(&[Format::Worked]).expect("a vocabulary");
     let config = GptConfig { vocab_size: tokenizer.vocab_size(), max_seq_len: 60, ..llama_config() };
     let recorder = Arc::new(Recorder { gpt: model(config, &Device::flex()), passes: Mutex::default() });
     let prompt = tokenizer.encode("487+275=[75:1").expect("known characters");

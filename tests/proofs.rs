@@ -1,6 +1,7 @@
 //! Every proof holds, bit for bit on the CPU, for every kind of model. That it would fail where a model is wrong is
 //! shown elsewhere.
 
+use burn::module::Module;
 use tril_infer::InferError;
 use tril_model::{Gpt, GptConfig};
 use tril_prove::{Limits, ProofId, ProofOutcome, ProofReport, ProveError, ProveOptions, Tolerance, prove};
@@ -33,7 +34,7 @@ fn every_proof_holds_for_every_kind_of_model_or_does_not_apply() {
                 let scaled = matches!(proof.id, ProofId::ScaledLaterTokens | ProofId::ScaledLaterGradients);
                 let applies = match proof.id {
                     ProofId::Ring => window > 0,
-                    ProofId::Threads => device_name == "cpu",
+                    ProofId::Threads | ProofId::Accumulated | ProofId::Resumed => device_name == "cpu",
                     // A window of one keeps nothing that an edit could make stale.
                     ProofId::Rewound => proof.outcome == ProofOutcome::Pass || window != 1,
                     _ => !(scaled && bounded),
@@ -145,7 +146,30 @@ fn a_context_of_one_token_or_a_vocabulary_of_one_leaves_proofs_without_a_case() 
     assert_eq!(outcome(&report, ProofId::Cached), ProofOutcome::Pass);
     let one_token = model(GptConfig { vocab_size: 1, ..llama_config() }, &device);
     let report = prove(&one_token, &[0, 0, 0, 0], &options(&one_token)).expect("two tokens are enough");
-    for id in [ProofId::LaterTokens, ProofId::LaterGradients, ProofId::Batched, ProofId::Rewound] {
+    use ProofId::*;
+    for id in [LaterTokens, LaterGradients, Batched, Rewound, PrefixReused, Accumulated, MicroBatches, Resumed] {
+        assert_eq!(outcome(&report, id), ProofOutcome::NotApplicable, "{id:?}");
+    }
+}
+
+#[test]
+fn steps_are_tried_on_a_copy_in_memory_and_not_on_a_model_that_is_too_large_for_it() {
+    let (_, device) = devices().remove(0);
+    let gpt = model(llama_config(), &device);
+    let ids = ids(60, gpt.config());
+    let weights = |gpt: &Gpt| tril_model::checkpoint::model_files(gpt).expect("files");
+    let before = weights(&gpt);
+    let mut options = options(&gpt);
+    let report = prove(&gpt, &ids, &options).expect("a text that can be proved on");
+    assert_eq!(weights(&gpt), before);
+    for (id, cases) in [(ProofId::Accumulated, 2), (ProofId::MicroBatches, 3), (ProofId::Resumed, 3)] {
+        let proof = report.proof(id).expect("a row");
+        assert_eq!((proof.outcome, proof.cases), (ProofOutcome::Pass, cases), "{proof:?}");
+        assert_eq!(proof.tolerance.is_some(), id == ProofId::MicroBatches, "{proof:?}");
+    }
+    options.limits.trained_params = gpt.num_params() / 2;
+    let report = prove(&gpt, &ids, &options).expect("a text that can be proved on");
+    for id in [ProofId::Accumulated, ProofId::MicroBatches, ProofId::Resumed] {
         assert_eq!(outcome(&report, id), ProofOutcome::NotApplicable, "{id:?}");
     }
 }

@@ -94,6 +94,25 @@ fn sums_are_reported_by_format_and_length_and_kept_as_checkpoints() {
 }
 
 #[test]
+fn mistakes_that_are_taken_back_are_reported_beside_none_and_their_model_can_be_probed() {
+    let test_dir = TestDir::empty();
+    let table = test_dir.stdout(&format!("lab wait {SMALL} --problems 2 --out kept"));
+    assert_says(
+        &table,
+        &["1 seed", ",wait,", "after the question stands", "the last with a wrong carry", "of 10 held-out"],
+    );
+    let rows = table.lines().filter(|line| line.starts_with("nothing") || line.starts_with("the last"));
+    assert!(rows.clone().count() == 4 && rows.clone().all(|row| row.split_whitespace().count() >= 5), "{table}");
+    let found = json(&test_dir.stdout(&format!("lab wait {SMALL} --problems 2 --json")));
+    assert_eq!(found["runs"].as_array().map(Vec::len), Some(2));
+    assert_eq!(found["runs"][1]["counts"][3][0], "wrong_digit");
+    let probed = test_dir.stdout("lab probe kept/sums-mended-1337 487+275 --problems 2");
+    assert_says(&probed, &["ln p of the true answer 762", "the same tokens"]);
+    assert_says(&test_dir.refused("lab wait --tokens 10"), &["at least one step"]);
+    assert_says(&test_dir.refused("lab wait --set model.n_heads=5"), &["n_heads = 5"]);
+}
+
+#[test]
 fn parity_is_the_same_on_any_number_of_threads() {
     let test_dir = TestDir::empty();
     let call = format!("lab parity {SMALL} --formats worked --json");

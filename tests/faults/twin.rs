@@ -9,9 +9,11 @@ use tril_infer::{InferError, LanguageModel};
 use tril_kernels::{RotaryTable, causal_attention, gelu, gelu_tanh, layer_norm, linear, relu2, rms_norm, swiglu};
 use tril_model::parameters::{NamedGradients, list};
 use tril_model::{Gpt, GptConfig, MlpKind, NormKind, Positions, WeightFormat};
-use tril_prove::ModelUnderTest;
+use tril_prove::{ModelUnderTest, TrainerUnderTest, TrainingPlan};
+use tril_train::TrainError;
 
 use super::attention::{Rules, spelled_attention};
+use super::training::TwinTrainer;
 
 /// One mistake that an implementation could make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,14 @@ pub enum Fault {
     SlotOrder,
     /// Every pass reads rounded weights of the head with scales that are off by their last bit.
     ScaleOffByABit,
+    /// A prompt that goes on from a cache taken back stands one position too early.
+    PositionBehindPrefix,
+    /// On one thread the gradients of micro-batches are added in the reverse order.
+    PiecesByThreads,
+    /// Micro-batches are added up as if each were the whole batch.
+    PiecesNotWeighed,
+    /// A run that goes on has forgotten the optimizer's state.
+    StateForgotten,
 }
 
 /// Who computes attention.
@@ -82,6 +92,8 @@ pub struct TwinCache {
     position: usize,
     /// How many positions came at once at the start.
     prefill: usize,
+    /// Whether it was ever taken back.
+    rewound: bool,
 }
 
 impl Twin {
@@ -116,13 +128,14 @@ impl Twin {
                 AttentionBy::Spelling
             }
             OffsetAfterPrefill | RowOfAnother | StaleAfterRewind | TailFormula | DetachedCache | HeadCutInStep
-            | HeadCutInCheck | PositionOfTheFirst | ScaleOffByABit => self.attention,
+            | HeadCutInCheck | PositionOfTheFirst | ScaleOffByABit | PositionBehindPrefix | PiecesByThreads
+            | PiecesNotWeighed | StateForgotten => self.attention,
         };
         Self { attention, fault: Some(fault), ..self }
     }
 
     /// The same with other values; `change` is given each parameter's path, shape and flattened values.
-    fn map(&self, change: impl Fn(&str, &[usize], Tensor<1>) -> Tensor<1>) -> Self {
+    pub fn map(&self, change: impl Fn(&str, &[usize], Tensor<1>) -> Tensor<1>) -> Self {
         let changed = self
             .parameters
             .iter()
@@ -130,8 +143,13 @@ impl Twin {
         Self { parameters: changed.collect(), ..self.clone() }
     }
 
-    fn has(&self, fault: Fault) -> bool {
+    pub fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// The values of every parameter, by path.
+    pub fn values(&self) -> impl Iterator<Item = (&String, &Tensor<1>)> {
+        self.parameters.iter().map(|(path, (_, values))| (path, values))
     }
 
     fn vector(&self, path: &str) -> Option<Tensor<1>> {
@@ -370,7 +388,7 @@ impl LanguageModel for Twin {
     }
 
     fn new_cache(&self) -> TwinCache {
-        TwinCache { layers: vec![Vec::new(); self.config.n_layers], position: 0, prefill: 0 }
+        TwinCache { layers: vec![Vec::new(); self.config.n_layers], position: 0, prefill: 0, rewound: false }
     }
 
     fn rewind(&self, cache: &mut TwinCache, position: usize) -> bool {
@@ -379,6 +397,7 @@ impl LanguageModel for Twin {
             layer.truncate(position + usize::from(stale));
         }
         cache.position = position;
+        cache.rewound = true;
         true
     }
 
@@ -389,7 +408,9 @@ impl LanguageModel for Twin {
     fn last_logits(&self, ids: &[u32], cache: Option<&mut TwinCache>) -> Result<Vec<f32>, InferError> {
         let values: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
         let inputs = Tensor::from_data(TensorData::new(values, [1, ids.len()]), &self.device());
-        let start = cache.as_ref().map_or(0, |cache| cache.position);
+        let behind = cache.as_ref().is_some_and(|cache| cache.rewound && cache.position > 0) && ids.len() > 1;
+        let early = usize::from(behind && self.has(Fault::PositionBehindPrefix));
+        let start = cache.as_ref().map_or(0, |cache| cache.position) - early;
         let is_step = ids.len() == 1 && cache.is_some();
         let cut = self.has(Fault::HeadCutInStep) && is_step;
         let normed = self.normed(self.embed(inputs, start), start, cache); // [1, ids.len(), d_model]
@@ -469,6 +490,10 @@ impl ModelUnderTest for Twin {
             .iter()
             .filter_map(|(path, (_, values))| values.grad_remove(gradients).map(|gradient| (path.clone(), gradient)));
         taken.collect()
+    }
+
+    fn trainer(&self, plan: &TrainingPlan) -> Result<Option<Box<dyn TrainerUnderTest>>, TrainError> {
+        Ok(Some(Box::new(TwinTrainer::new(self, plan))))
     }
 
     fn scaled(&self, factor: f32) -> Self {

@@ -28,7 +28,7 @@ pub use draft::{DraftArgs, DraftSource};
 pub use encode::EncodeBenchArgs;
 pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
 pub use fine_tune::{FineTuneArgs, LogFormat, TrainOutputArgs};
-pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs};
+pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs, WaitLabArgs};
 pub use page::{PlotArgs, ReportArgs};
 pub use sampling::SamplingArgs;
 pub use serve::{LimitArgs, ServeArgs};

@@ -8,6 +8,7 @@ mod routes;
 mod routes_plot;
 mod table;
 mod train;
+mod wait;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub fn run(command: &LabCommand) -> Result<ExitCode> {
         LabCommand::Probe(args) => probe::run(args),
         LabCommand::Mask(args) => mask::run(args),
         LabCommand::Routes(args) => routes::run(args),
+        LabCommand::Wait(args) => wait::run(args),
     }
 }
 

@@ -15,13 +15,11 @@ use tril_model::{Gpt, GptConfig};
 use tril_text::{TokenizerConfig, TokenizerKind};
 use tril_train::{StepReport, Trainer, TrainingText};
 
-use crate::format::ALPHABET;
-use crate::{Format, LabError, LabModelInfo, Problem, Side, Task};
+use crate::mended::SPARE;
+use crate::{Format, LabError, LabModelInfo, Layout, Problem, Side, Task};
 
 /// Texts that are made together; it changes the time and nothing else.
 const BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
-/// A text may become so much longer than a document before it is given up.
-const SPARE: usize = 8;
 /// The loss of a run is the mean over this share of its steps, at the end: one batch alone varies too much.
 const LAST_STEPS: u64 = 20;
 
@@ -64,6 +62,13 @@ pub trait LabObserver {
     fn step(&mut self, report: &StepReport);
     /// It has been scored.
     fn scored(&mut self, score: &CurvePoint);
+}
+
+/// A model at the end of its run.
+pub(crate) struct TrainedModel<'a> {
+    pub info: &'a LabModelInfo,
+    pub gpt: &'a Gpt,
+    pub tokenizer: &'a Arc<Tokenizer>,
 }
 
 /// What came of an experiment.
@@ -147,13 +152,14 @@ impl TaskKind {
     }
 }
 
-/// The vocabulary of all formats: their characters, and end of text.
+/// The vocabulary of formats that are compared: their characters, and end of text.
 ///
 /// # Errors
 /// [`LabError::Tril`], which a fixed vocabulary does not give.
-pub fn tokenizer() -> Result<Arc<Tokenizer>, LabError> {
+pub fn tokenizer(formats: &[Format]) -> Result<Arc<Tokenizer>, LabError> {
     let config = TokenizerConfig { kind: TokenizerKind::Char, end_of_text: true, ..TokenizerConfig::default() };
-    Ok(Arc::new(Tokenizer::build(&config, &[ALPHABET])?))
+    let longest = formats.iter().map(|format| format.alphabet()).max_by_key(|alphabet| alphabet.len());
+    Ok(Arc::new(Tokenizer::build(&config, &[longest.unwrap_or_default()])?))
 }
 
 impl Experiment {
@@ -169,7 +175,18 @@ impl Experiment {
         device: &ComputeDevice,
         observer: &mut dyn LabObserver,
     ) -> Result<LabReport, LabError> {
-        let tokenizer = tokenizer()?;
+        self.run_and_see(out, device, observer, &mut |_| Ok(()))
+    }
+
+    /// The same, and each model is seen once it has been scored.
+    pub(crate) fn run_and_see(
+        &self,
+        out: Option<&Path>,
+        device: &ComputeDevice,
+        observer: &mut dyn LabObserver,
+        see: &mut dyn FnMut(&TrainedModel<'_>) -> Result<(), LabError>,
+    ) -> Result<LabReport, LabError> {
+        let tokenizer = tokenizer(&self.formats)?;
         let recipe = self.resolved(&tokenizer)?;
         let mut parameters = 0;
         let mut formats: Vec<FormatReport> = Vec::new();
@@ -179,6 +196,7 @@ impl Experiment {
                 let info = LabModelInfo { task: self.kind.task(*seed), format: *format, seed: *seed };
                 let (run, gpt) = self.run_one(&info, &recipe, &tokenizer, device, observer)?;
                 parameters = gpt.num_params();
+                see(&TrainedModel { info: &info, gpt: &gpt, tokenizer: &tokenizer })?;
                 let checkpoint = match out {
                     Some(out) => Some(info.save(&gpt, &tokenizer, out)?),
                     None => None,
@@ -201,6 +219,11 @@ impl Experiment {
     fn resolved(&self, tokenizer: &Tokenizer) -> Result<Recipe, LabError> {
         let mut recipe = self.recipe.clone();
         recipe.train.check()?;
+        if self.kind != TaskKind::Sums && self.formats.contains(&Format::Mended) {
+            return Err(LabError::Setting(
+                "only the steps of sums can be mended: a parity has none to take back".into(),
+            ));
+        }
         recipe.train.steps = self.tokens / step_tokens(&recipe);
         if recipe.train.steps == 0 || self.seeds.is_empty() || self.formats.is_empty() {
             let least = step_tokens(&recipe);
@@ -259,8 +282,7 @@ fn step_tokens(recipe: &Recipe) -> u64 {
 
 /// What a run learns from, and how many problems that is.
 ///
-/// Sums stand one after another, and a row begins anywhere in them. A row of parity is one document, filled up with ends of
-/// text to the length of the longest and one more: one layer must know by its position which bit to look at.
+/// A row that is one document is filled up with ends of text to the length of the longest and one more.
 fn training_text(info: &LabModelInfo, recipe: &Recipe, tokenizer: &Tokenizer) -> Result<(TrainingText, u64), LabError> {
     let (seq_len, rows) = (recipe.train.seq_len, recipe.train.steps * recipe.train.batch_size as u64);
     let (end, needed) = (tokenizer.end_of_text().unwrap_or_default(), (rows as usize + 1) * seq_len);
@@ -270,8 +292,8 @@ fn training_text(info: &LabModelInfo, recipe: &Recipe, tokenizer: &Tokenizer) ->
     };
     let mut ids = Vec::with_capacity(needed);
     let mut problems = 0;
-    match info.task {
-        Task::Sums => {
+    match info.task.layout() {
+        Layout::Stream => {
             while ids.len() < needed {
                 ids.push(end);
                 ids.extend(document(problems)?);
@@ -279,7 +301,7 @@ fn training_text(info: &LabModelInfo, recipe: &Recipe, tokenizer: &Tokenizer) ->
             }
             ids.truncate(needed);
         }
-        Task::Parity { .. } => {
+        Layout::Rows => {
             // Windows begin at an offset that the seed names: the rows are put there.
             let blank = TrainingText::new(vec![end; needed], seq_len)?;
             let offset = blank.window_start(info.seed, 1, 0, 1) % seq_len;
@@ -305,7 +327,7 @@ fn score_lengths(
     let lengths = info.task.lengths();
     let problems: Vec<Problem> =
         lengths.iter().flat_map(|length| info.task.held_out(info.seed, *length, count)).collect();
-    let answers = ask(gpt, tokenizer, info.format, &problems)?;
+    let answers = ask(gpt, tokenizer, info, &problems)?;
     let mut scores: Vec<LengthScore> =
         lengths.iter().map(|length| LengthScore { length: *length, correct: 0, asked: 0 }).collect();
     for (problem, answer) in problems.iter().zip(answers) {
@@ -331,12 +353,14 @@ pub fn is_right(format: Format, problem: &Problem, completion: &str) -> bool {
 pub fn ask(
     gpt: &Gpt,
     tokenizer: &Arc<Tokenizer>,
-    format: Format,
+    info: &LabModelInfo,
     problems: &[Problem],
 ) -> Result<Vec<String>, LabError> {
+    let format = info.format;
     let mut generator = TextGenerator::new(Arc::new(gpt.clone()), Arc::clone(tokenizer)).with_batch_size(BATCH_SIZE);
     for problem in problems {
-        generator.add(request(tokenizer, &format.prompt(problem), format.completion(problem).len() + SPARE)?)?;
+        let most = format.completion(problem).len() + SPARE;
+        generator.add(request(tokenizer, &info.task, &format.prompt(problem), most)?)?;
     }
     let mut texts = vec![String::new(); problems.len()];
     for event in generator {
@@ -356,10 +380,14 @@ pub fn ask(
 ///
 /// # Errors
 /// [`LabError::Tril`] for a text that the tokenizer cannot write.
-pub fn request(tokenizer: &Tokenizer, prompt: &str, max_tokens: usize) -> Result<GenerateRequest, LabError> {
+pub fn request(
+    tokenizer: &Tokenizer,
+    task: &Task,
+    prompt: &str,
+    max_tokens: usize,
+) -> Result<GenerateRequest, LabError> {
     let mut request = GenerateRequest::new(prompt, tokenizer)?;
-    // As in training: a sum stands after the end of another text, a row of parity begins with its bits.
-    if prompt.contains('+') {
+    if task.layout() == Layout::Stream {
         request.prompt_ids.splice(0..0, tokenizer.end_of_text());
     }
     let sampler = SamplerConfig { temperature: 0.0, ..SamplerConfig::default() };

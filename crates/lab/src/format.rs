@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
+use crate::mended::with_mistake;
 
 /// What stands between a question and its answer, and in which order the answer's digits stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,10 +17,15 @@ pub enum Format {
     Reversed,
     /// The working, then the answer: `487+275=[75:12,87:16,42:07]762`.
     Worked,
+    /// The same, and in every second problem one step is wrong and taken back: `[75:12,87:13,wait,87:16,42:07]762`.
+    Mended,
 }
 
-/// Every character that a format writes: one vocabulary, and so one model, for all.
+/// Every character that a format writes but [`Format::Mended`]: one vocabulary, and so one model, for all.
 pub const ALPHABET: &str = "0123456789+=[]:,.";
+
+/// The same with the letters of [`crate::WAIT`].
+const ALPHABET_WITH_WAIT: &str = "0123456789+=[]:,.wait";
 
 /// Between these stands what comes before the answer, so that a display can hide it.
 pub const WORKING_MARKERS: (&str, &str) = ("[", "]");
@@ -32,7 +38,13 @@ impl Format {
             Self::Filler => "filler",
             Self::Reversed => "reversed",
             Self::Worked => "worked",
+            Self::Mended => "mended",
         }
+    }
+
+    /// Every character that models are compared on where this format is among them.
+    pub fn alphabet(self) -> &'static str {
+        if self == Self::Mended { ALPHABET_WITH_WAIT } else { ALPHABET }
     }
 
     /// What a model is given.
@@ -48,6 +60,7 @@ impl Format {
             Self::Direct => answer.clone(),
             Self::Reversed => answer.chars().rev().collect(),
             Self::Worked => format!("{open}{working}{close}{answer}"),
+            Self::Mended => format!("{open}{}{close}{answer}", with_mistake(problem)),
             Self::Filler => format!("{open}{}{close}{answer}", ".".repeat(working.len())),
         }
     }
@@ -63,7 +76,7 @@ impl Format {
         let (open, close) = WORKING_MARKERS;
         let (working, answer) = match self {
             Self::Direct | Self::Reversed => ("", completion),
-            Self::Worked | Self::Filler => completion.strip_prefix(open)?.split_once(close)?,
+            Self::Worked | Self::Mended | Self::Filler => completion.strip_prefix(open)?.split_once(close)?,
         };
         if answer.is_empty() || !answer.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -79,6 +92,17 @@ mod tests {
     use crate::Task;
 
     const FORMATS: [Format; 4] = [Format::Direct, Format::Filler, Format::Reversed, Format::Worked];
+
+    #[test]
+    fn every_format_is_written_in_its_alphabet() {
+        for number in 0..50 {
+            let problem = Task::Sums.problem(1, crate::Side::Training, number);
+            for format in [Format::Direct, Format::Filler, Format::Reversed, Format::Worked, Format::Mended] {
+                let document = format.document(&problem);
+                assert!(document.chars().all(|character| format.alphabet().contains(character)), "{document}");
+            }
+        }
+    }
 
     #[test]
     fn one_problem_reads_differently_and_has_one_answer() {

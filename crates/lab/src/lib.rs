@@ -11,12 +11,14 @@ mod error;
 mod experiment;
 mod format;
 mod mask;
+mod mended;
 mod model_info;
 mod prefixes;
 mod probe;
 mod recipes;
 mod routes;
 mod task;
+mod wait;
 
 pub use attention::{HeadAttention, attention};
 pub use echo::echo_model;
@@ -27,8 +29,10 @@ pub use experiment::{
 };
 pub use format::{ALPHABET, Format, WORKING_MARKERS};
 pub use mask::{Mask, MaskReport, MaskRun, remove_mask};
+pub use mended::{WAIT, without_mistakes};
 pub use model_info::LabModelInfo;
 pub use prefixes::{PrefixProblem, PrefixReport, prefix_problems};
 pub use probe::{Change, ChangedWorking, CorrectionReport, HiddenWorking, ProbeReport, WorkingStep, correction, probe};
 pub use routes::{DISTANCES, HeadRoutes, INDUCTION, InductionStep, RoutesReport, routes};
-pub use task::{MAX_DIGITS, PARITY_BITS, PARITY_SUBSET, Problem, Side, Task};
+pub use task::{Layout, MAX_DIGITS, PARITY_BITS, PARITY_SUBSET, Problem, Side, Task};
+pub use wait::{GivenStep, StepCounts, WaitExperiment, WaitReport, WaitRun, wait};

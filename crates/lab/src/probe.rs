@@ -12,6 +12,7 @@ use tril_text::HiddenParts;
 use tril_train::TrainError;
 
 use crate::experiment::request;
+use crate::mended::{SPARE, without_mistakes};
 use crate::{Format, LabError, LabModelInfo, Problem, WORKING_MARKERS, ask, is_right};
 
 /// A probe of one problem.
@@ -114,12 +115,12 @@ pub fn probe(model: &Model, text: &str) -> Result<ProbeReport, LabError> {
     let info = working_info(model)?;
     let (gpt, tokenizer, format) = (model.gpt(), model.tokenizer(), info.format);
     let problem = info.task.parse(text)?;
-    let completion = ask(gpt, tokenizer, format, std::slice::from_ref(&problem))?.remove(0);
+    let completion = ask(gpt, tokenizer, &info, std::slice::from_ref(&problem))?.remove(0);
     let own = format.read(&completion).map_or(problem.working.as_str(), |(working, _)| working).to_owned();
     let mut steps = Vec::new();
     for end in 0..=own.len() {
         let Some(working) = own.get(..end) else { continue };
-        let answer_logprob = answer_logprob(gpt, tokenizer, format, &problem, working)?;
+        let answer_logprob = answer_logprob(gpt, tokenizer, &info, &problem, working)?;
         steps.push(WorkingStep { working: working.to_owned(), answer_logprob });
     }
     let (open, close) = WORKING_MARKERS;
@@ -135,7 +136,7 @@ pub fn probe(model: &Model, text: &str) -> Result<ProbeReport, LabError> {
         given.push((Change::OfAnother, format!("{open}{}{close}", other.working)));
     }
     let pairs: Vec<(&Problem, String)> = given.iter().map(|(_, given)| (&problem, given.clone())).collect();
-    let completions = go_on(gpt, tokenizer, format, &pairs)?;
+    let completions = go_on(gpt, tokenizer, &info, &pairs)?;
     let changes = given.into_iter().zip(completions).map(|((change, given), completion)| ChangedWorking {
         change,
         given,
@@ -144,7 +145,7 @@ pub fn probe(model: &Model, text: &str) -> Result<ProbeReport, LabError> {
         completion,
     });
     let changes = changes.collect();
-    let hidden = hide(model, format, &problem)?;
+    let hidden = hide(model, &info, &problem)?;
     Ok(ProbeReport {
         right: is_right(format, &problem, &completion),
         info,
@@ -180,11 +181,12 @@ pub fn correction(model: &Model, count: usize) -> Result<CorrectionReport, LabEr
     };
     let (open, close) = WORKING_MARKERS;
     let (mut in_place, mut and_on) = (Vec::new(), Vec::new());
-    for (number, (problem, completion)) in problems.iter().zip(ask(gpt, tokenizer, format, &problems)?).enumerate() {
+    for (number, (problem, completion)) in problems.iter().zip(ask(gpt, tokenizer, &info, &problems)?).enumerate() {
         let expected = format.completion(problem);
         let expected = format.read(&expected).map(|(working, _)| working);
         let found = format.read(&completion).map(|(working, _)| working);
-        let right_working = found.is_some() && found == expected;
+        // What was taken back is no part of it.
+        let right_working = found.is_some() && found.map(without_mistakes) == expected.map(without_mistakes);
         match (right_working, is_right(format, problem, &completion)) {
             (true, true) => report.both_right += 1,
             (true, false) => report.answer_wrong += 1,
@@ -201,7 +203,7 @@ pub fn correction(model: &Model, count: usize) -> Result<CorrectionReport, LabEr
         }
     }
     let rights = |given: &[(&Problem, String)]| -> Result<usize, LabError> {
-        let completions = go_on(gpt, tokenizer, format, given)?;
+        let completions = go_on(gpt, tokenizer, &info, given)?;
         let right = |((problem, _), completion): &(&(&Problem, String), String)| is_right(format, problem, completion);
         Ok(given.iter().zip(completions).filter(right).count())
     };
@@ -215,7 +217,7 @@ pub fn correction(model: &Model, count: usize) -> Result<CorrectionReport, LabEr
 fn working_info(model: &Model) -> Result<LabModelInfo, LabError> {
     let info = LabModelInfo::of(model)?;
     match info.format {
-        Format::Worked | Format::Filler => Ok(info),
+        Format::Worked | Format::Mended | Format::Filler => Ok(info),
         Format::Direct | Format::Reversed => Err(LabError::Setting(format!(
             "{}: a model of the format {} writes no working to probe; name one of the format worked or filler",
             model.path().display(),
@@ -245,13 +247,13 @@ fn with_other_digit(working: &str, place: usize) -> String {
 fn answer_logprob(
     gpt: &Gpt,
     tokenizer: &Tokenizer,
-    format: Format,
+    info: &LabModelInfo,
     problem: &Problem,
     working: &str,
 ) -> Result<f64, LabError> {
     let (open, close) = WORKING_MARKERS;
-    let before = format!("{}{open}{working}{close}", format.prompt(problem));
-    let mut ids = request(tokenizer, &before, 0)?.prompt_ids;
+    let before = format!("{}{open}{working}{close}", info.format.prompt(problem));
+    let mut ids = request(tokenizer, &info.task, &before, 0)?.prompt_ids;
     let begin = ids.len() - 1;
     ids.extend(tokenizer.encode_document(&problem.answer)?);
     let [inputs, targets] = [&ids[..ids.len() - 1], &ids[1..]].map(|ids| gpt.inputs(ids, 1));
@@ -261,16 +263,17 @@ fn answer_logprob(
 }
 
 /// All that stands after each problem's prompt once a model has gone on from what is given there.
-fn go_on(
+pub(crate) fn go_on(
     gpt: &Arc<Gpt>,
     tokenizer: &Arc<Tokenizer>,
-    format: Format,
+    info: &LabModelInfo,
     given: &[(&Problem, String)],
 ) -> Result<Vec<String>, LabError> {
     let mut generator = TextGenerator::new(Arc::clone(gpt), Arc::clone(tokenizer));
     for (problem, given) in given {
-        let prompt = format.prompt(problem) + given;
-        generator.add(request(tokenizer, &prompt, format.completion(problem).len() + 1)?)?;
+        let prompt = info.format.prompt(problem) + given;
+        let most = info.format.completion(problem).len() + SPARE;
+        generator.add(request(tokenizer, &info.task, &prompt, most)?)?;
     }
     let mut texts: Vec<String> = given.iter().map(|(_, given)| given.clone()).collect();
     for event in generator {
@@ -288,8 +291,10 @@ fn go_on(
 }
 
 /// The same problem twice, once with the working hidden from the display.
-fn hide(model: &Model, format: Format, problem: &Problem) -> Result<HiddenWorking, LabError> {
-    let plain = request(model.tokenizer(), &format.prompt(problem), format.completion(problem).len() + 1)?;
+fn hide(model: &Model, info: &LabModelInfo, problem: &Problem) -> Result<HiddenWorking, LabError> {
+    let format = info.format;
+    let most = format.completion(problem).len() + 1;
+    let plain = request(model.tokenizer(), &info.task, &format.prompt(problem), most)?;
     let mut hiding = plain.clone();
     hiding.hidden = HiddenParts::new([WORKING_MARKERS]).map_err(tril::Error::from)?;
     let (plain, hiding) = (model.generate(plain)?, model.generate(hiding)?);

@@ -29,6 +29,15 @@ pub enum Task {
     Sums,
 }
 
+/// How the texts of a task lie in training. What stands before a text there stands before it when it is asked, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One after another, each behind an end of text; a row begins anywhere in them.
+    Stream,
+    /// Each in a row of its own, from its first position on.
+    Rows,
+}
+
 /// Which problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -67,6 +76,15 @@ impl Task {
         match self {
             Self::Parity { .. } => "parity",
             Self::Sums => "sums",
+        }
+    }
+
+    /// How its texts lie in training. One layer must know by its position which bit of a parity to look at; a sum says
+    /// itself where its digits are.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::Parity { .. } => Layout::Rows,
+            Self::Sums => Layout::Stream,
         }
     }
 

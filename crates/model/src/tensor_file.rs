@@ -36,20 +36,31 @@ pub fn read_tensors(path: &Path) -> Result<NamedTensors, ModelError> {
     read_tensors_where(path, |_| true)
 }
 
+/// What [`tensors_to_bytes`] gave, with shapes and values.
+///
+/// # Errors
+/// [`ModelError::Parameter`] for other bytes.
+pub fn tensors_from_bytes(bytes: &[u8]) -> Result<NamedTensors, ModelError> {
+    parse(bytes, |_| true).map_err(ModelError::Parameter)
+}
+
 /// As [`read_tensors`], only the tensors whose names `wanted` accepts; others may be of any type.
 ///
 /// # Errors
 /// As [`read_tensors`].
 pub fn read_tensors_where(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<NamedTensors, ModelError> {
-    let corrupt = |detail: String| ModelError::corrupt(path, detail);
-    let bytes = files::read(path)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| corrupt(format!("{error} ({} bytes)", bytes.len())))?;
+    parse(&files::read(path)?, wanted).map_err(|detail| ModelError::corrupt(path, detail))
+}
+
+/// The tensors whose names `wanted` accepts; the error says what is wrong with the bytes.
+fn parse(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<NamedTensors, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| format!("{error} ({} bytes)", bytes.len()))?;
     file.tensors()
         .into_iter()
         .filter(|(name, _)| wanted(name))
         .map(|(name, view)| {
             if view.dtype() != Dtype::F32 {
-                return Err(corrupt(format!("`{name}` is {:?}, only F32 is read", view.dtype())));
+                return Err(format!("`{name}` is {:?}, only F32 is read", view.dtype()));
             }
             let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             Ok((name, (view.shape().to_vec(), values)))

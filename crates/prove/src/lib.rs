@@ -15,8 +15,8 @@ pub mod work;
 
 pub use error::ProveError;
 pub use prove::{
-    Control, Limits, ModelUnderTest, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions, Seconds,
-    TextOrigin, Tolerance, prove, ulp_distance,
+    Control, Limits, ModelUnderTest, NamedValues, OwnText, Proof, ProofId, ProofOutcome, ProofReport, ProveOptions,
+    Seconds, TextOrigin, Tolerance, TrainerUnderTest, TrainingPlan, prove, ulp_distance,
 };
 pub use verify::{
     BareText, Failure, Fault, Mismatch, TextGrade, TokenClaim, Transcript, Verdict, Verification, grade, verify,

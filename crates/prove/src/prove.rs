@@ -5,6 +5,7 @@
 //! 3. Nothing goes from a later token to an earlier position, forward or backward.
 //! 4. Gradients through the cache are those of the parallel pass.
 //! 5. A row of T tokens is T prefixes, each with a next token.
+//! 6. A step of training depends neither on threads nor on pieces, nor on a stop before it.
 
 mod batch_invariance;
 mod cache_equivalence;
@@ -18,8 +19,11 @@ mod model_under_test;
 mod options;
 mod own_text;
 mod packed;
+mod prefix_reuse;
 mod report;
 mod text;
+mod trainer_under_test;
+mod training;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -30,6 +34,7 @@ pub use model_under_test::ModelUnderTest;
 pub use options::{Limits, ProveOptions, Tolerance};
 pub use own_text::{OwnText, TextOrigin};
 pub use report::{Proof, ProofId, ProofOutcome, ProofReport, Seconds};
+pub use trainer_under_test::{NamedValues, TrainerUnderTest, TrainingPlan};
 
 use tril_infer::{InferError, check_ids};
 
@@ -41,7 +46,9 @@ use compare::Comparison;
 use guesses::Guesses;
 use model_runner::{ModelRunner, Rows};
 use packed::PackedWeights;
+use prefix_reuse::PrefixReuse;
 use text::{Segment, Segments};
+use training::Training;
 
 /// Proves what can be proved of a model on a text.
 ///
@@ -125,7 +132,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let row = |id| {
             let tolerance = match id {
                 ProofId::LaterGradients | ProofId::ScaledLaterGradients => None,
-                ProofId::CacheGradients => Some(gradient_tolerance),
+                ProofId::CacheGradients | ProofId::MicroBatches => Some(gradient_tolerance),
                 ProofId::PrefixProblems => Some(loss_tolerance),
                 ProofId::ScaledLaterTokens => scaled,
                 _ => plain,
@@ -147,6 +154,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let (runner, seed, limits) = (&self.runner, self.options.seed, &self.options.limits);
         let cases = (limits.pass_tokens / token_count(self.chosen)).max(2);
         let steps = CacheEquivalence { runner, segment, parallel, cases, seed };
+        let training = Training { runner, segment, limits: *limits, seed };
         let invariance = BatchInvariance { runner, segment, parallel, seed };
         match id {
             ProofId::Recomputed => steps.recomputed(comparison),
@@ -158,6 +166,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             ProofId::Generated => steps.generated(comparison),
             ProofId::Packed => PackedWeights { runner, segment }.steps(comparison),
             ProofId::Guessed => Guesses { runner, segment, parallel, seed }.checked(comparison),
+            ProofId::PrefixReused => PrefixReuse { runner, segment, cases, seed }.compare(comparison),
             ProofId::Batched => invariance.batched(comparison),
             ProofId::BatchedCached => invariance.batched_cached(comparison),
             ProofId::Ragged => invariance.ragged(comparison),
@@ -176,6 +185,9 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
                 gradients::cache_gradients(&ModelRunner::new(&self.with_gradients), segment, limits, comparison)
             }
             ProofId::PrefixProblems => gradients::prefix_problems(runner, segment, limits, comparison),
+            ProofId::Accumulated => training.accumulated(comparison, &self.pools),
+            ProofId::MicroBatches => training.micro_batches(comparison),
+            ProofId::Resumed => training.resumed(comparison),
         }
     }
 
@@ -188,8 +200,9 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
     fn absent(&self, id: ProofId, segment: Segment<'_>) -> Option<&'static str> {
         use ProofId::*;
         let config = self.runner.model.config();
-        let draws_tokens = matches!(id, Rewound | Guessed | Batched | BatchedCached | Ragged);
+        let draws_tokens = matches!(id, Rewound | PrefixReused | Guessed | Batched | BatchedCached | Ragged);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
+        let trains = matches!(id, Accumulated | MicroBatches | Resumed);
         let alone = matches!(
             id,
             Recomputed | Cached | Generated | Guessed | Packed | Batched | BatchedCached | Ragged | Threads
@@ -197,7 +210,7 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let scales = matches!(id, ScaledLaterTokens | ScaledLaterGradients);
         if segment.ids.len() < 2 && !alone {
             Some("a context of one token has no later one")
-        } else if config.vocab_size < 2 && (draws_tokens || looks_ahead) {
+        } else if config.vocab_size < 2 && (draws_tokens || looks_ahead || trains) {
             Some("a vocabulary of one token leaves nothing to choose")
         } else if scales && config.qk_norm && !config.norm_gain {
             Some("query-key norm without gain bounds attention scores")
@@ -205,7 +218,11 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
             Some("this device does not compute on this process's threads")
         } else if id == Packed && !tril_kernels::is_cpu(&self.runner.model.device()) {
             Some("this device reads weights as f32")
-        } else if matches!(id, Packed | CacheGradients | PrefixProblems) && segment.start > 0 {
+        } else if matches!(id, Accumulated | Resumed) && !tril_kernels::is_cpu(&self.runner.model.device()) {
+            Some("equal bits of training are promised on the CPU alone")
+        } else if trains && tril_model::memory::parameter_count(config) > self.options.limits.trained_params as u128 {
+            Some("steps of training take long with more than 50 million parameters")
+        } else if (trains || matches!(id, Packed | CacheGradients | PrefixProblems)) && segment.start > 0 {
             Some("the first segment speaks for all")
         } else {
             None
@@ -220,7 +237,8 @@ fn possible_cases(id: ProofId, segments: &[Segment<'_>]) -> Option<usize> {
         Recomputed | Cached | Generated => Some(token_count(segments)),
         Prefilled | Chunked | LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients
         | CacheGradients | PrefixProblems => Some(token_count(segments) - segments.len()),
-        Ring | Rewound | Guessed | Packed | Batched | BatchedCached | Ragged | Threads => None,
+        Ring | Rewound | PrefixReused | Guessed | Packed | Batched | BatchedCached | Ragged | Threads | Accumulated
+        | MicroBatches | Resumed => None,
     }
 }
 

@@ -8,6 +8,7 @@ const CLAIMS = [
   ["The mask is the graph", "What comes later cannot reach what comes before: not its numbers, not its gradients."],
   ["The cache can be trained through", "Gradients through the cache are those of the one pass."],
   ["One row is many problems", "The loss of a row is that of its prefixes, each a problem of its own."],
+  ["Training ends in the same weights", "Neither threads nor a stop on the way change a bit of what steps from this checkpoint end in."],
 ];
 
 const MEANINGS = {
@@ -30,16 +31,20 @@ const MEANINGS = {
   scaled_later_gradients: "The same of gradients.",
   cache_gradients: "Learning through the cache would learn the same.",
   prefix_problems: "Training on a row trains on each of its prefixes at once.",
+  prefix_reused: "A text may go on from what another request has kept of the same beginning.",
+  accumulated: "Pieces of a batch are added up in their order, whichever thread is done first.",
+  micro_batches: "The gradient of a batch is that of its pieces, within rounding.",
+  resumed: "Stopped after any step and gone on from what was saved: the same bits, of weights and of the optimizer's state.",
 };
 
 const NOW = { recomputed: "again at each step", cached: "with the cache", prefilled: "a prompt at once", chunked: "in chunks", ring: "past the window",
   rewound: "taken back", generated: "as text is written", guessed: "guesses checked", packed: "weights in fewer bytes", batched: "in a batch", batched_cached: "in a batch, cached", ragged: "joining and leaving", threads: "threads", later_tokens: "later tokens",
   later_gradients: "later gradients", scaled_later_tokens: "later tokens, sharp", scaled_later_gradients: "later gradients, sharp",
-  cache_gradients: "gradients", prefix_problems: "prefixes" };
+  cache_gradients: "gradients", prefix_problems: "prefixes", prefix_reused: "another's cache", accumulated: "threads, in pieces", micro_batches: "in pieces", resumed: "stopped and gone on" };
 
 export async function proofsView(app, root) {
   const { source, state } = app;
-  put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants fourteen mistakes in a second model and sees that these rows find them.")));
+  put(root, el("p", { class: "lead" }, t("Each row is tried on this checkpoint, and can fail. A test suite plants nineteen mistakes in a second model and sees that these rows find them.")));
   const own = (state.proofs ||= { report: null });
   const place = el("div", { id: "proof-rows" });
   if (source.live) {

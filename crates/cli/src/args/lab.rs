@@ -22,6 +22,8 @@ pub enum LabCommand {
     Mask(MaskLabArgs),
     /// Measure how far back each head looks and how sharply, and find an induction head
     Routes(RoutesLabArgs),
+    /// Train models to add with and without mistakes that are taken back, and see which of them mends one
+    Wait(WaitLabArgs),
 }
 
 /// What stands between a question and its answer.
@@ -71,6 +73,33 @@ pub struct TrainLabArgs {
     /// Draw the accuracies
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitLabArgs {
+    /// Fewer tokens, one seed: a first impression in about a minute
+    #[arg(long)]
+    pub quick: bool,
+    /// Runs of each of the two, with the seeds 1337, 1338 and so on [default: 3]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=100))]
+    pub seeds: Option<u16>,
+    /// Tokens that each run learns from
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=1_000_000_000))]
+    pub tokens: Option<u64>,
+    /// Held-out problems of each length that a model is asked, in each of five ways
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = whole::<u16>(1..=10_000))]
+    pub problems: u16,
+    /// Set a field of the recipe, such as model.n_layers=3; may be repeated
+    #[arg(long, value_name = "SECTION.FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// Keep the models: each becomes a checkpoint in this directory, such as sums-mended-1337
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

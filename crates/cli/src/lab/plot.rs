@@ -19,6 +19,7 @@ fn colour(format: Format) -> RGBColor {
         Format::Filler => RGBColor(120, 120, 120),
         Format::Reversed => RGBColor(0, 158, 115),
         Format::Worked => RGBColor(0, 114, 178),
+        Format::Mended => RGBColor(204, 121, 167),
     }
 }
 

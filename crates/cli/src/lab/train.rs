@@ -18,7 +18,7 @@ use crate::shown;
 use crate::shown::plain;
 
 /// The seed of the first run.
-const FIRST_SEED: u64 = 1337;
+pub(super) const FIRST_SEED: u64 = 1337;
 
 pub fn run(kind: TaskKind, args: &TrainLabArgs) -> Result<ExitCode> {
     if let Some(svg) = &args.svg {
@@ -54,7 +54,7 @@ pub fn run(kind: TaskKind, args: &TrainLabArgs) -> Result<ExitCode> {
 }
 
 /// Shows on stderr which run is under way: a bar in a terminal, a line for each run elsewhere.
-struct Progress {
+pub(super) struct Progress {
     bar: Option<ProgressBar>,
     run: u64,
     runs: u64,
@@ -63,7 +63,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(experiment: &Experiment) -> Self {
+    pub(super) fn new(experiment: &Experiment) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{bar:16} {pos}/{len} {eta} left {wide_msg}";
             let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
@@ -73,7 +73,7 @@ impl Progress {
         Self { bar, run: 0, runs, name: String::new(), accuracy: None }
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

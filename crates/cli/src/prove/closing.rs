@@ -13,7 +13,7 @@ use super::table::{label, title};
 const WIDTH: usize = 100;
 
 /// The claims by their numbers.
-const CLAIMS: std::ops::RangeInclusive<usize> = 1..=5;
+const CLAIMS: std::ops::RangeInclusive<usize> = 1..=6;
 
 /// What the rows of one claim come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn meaning(report: &ProofReport, claim: usize) -> String {
     let any = |ids: &[ProofId]| ids.iter().any(passed);
     match claim {
         1 => {
-            let cache = if any(&[Cached, Prefilled, Chunked, Ring, Rewound]) {
+            let cache = if any(&[Cached, Prefilled, Chunked, Ring, Rewound, PrefixReused]) {
                 format!(" The cache saves work and changes {nothing}.")
             } else {
                 String::new()
@@ -157,6 +157,21 @@ fn meaning(report: &ProofReport, claim: usize) -> String {
         }
         .to_owned(),
         4 => "Learning through the cache, step by step, would change every weight in the same way.".to_owned(),
+        6 => {
+            let exact = match (passed(&Accumulated), passed(&Resumed)) {
+                (true, true) => Some("whether threads are few or many, and whether it was stopped and went on or not"),
+                (true, false) => Some("whether threads are few or many"),
+                (false, true) => Some("whether it was stopped and went on or not"),
+                (false, false) => None,
+            };
+            let exact = exact.map(|what| {
+                format!("Training that goes on from these weights, with an optimizer that begins anew, ends in the same bits, {what}.")
+            });
+            let pieces = passed(&MicroBatches).then(|| {
+                "A batch that is computed in pieces has the gradient of the whole within rounding.".to_owned()
+            });
+            exact.into_iter().chain(pieces).collect::<Vec<_>>().join(" ")
+        }
         _ => {
             let proof = report.proof(PrefixProblems);
             let cases = proof.map_or(0, |proof| proof.cases);

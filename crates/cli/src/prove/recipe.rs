@@ -88,9 +88,17 @@ fn write(output: &RecipeOutput, out: &mut impl Write) -> std::io::Result<()> {
     } else {
         writeln!(
             out,
-            "\nThis machine does not train {recipe} to the bits that are in the table of this program. Either it"
+            "\nThis machine does not train {recipe} to the bits that are in the table of this program. To find why:"
         )?;
-        writeln!(out, "computes otherwise, or the program was changed: `cargo test --release` tells the two apart.")
+        writeln!(
+            out,
+            "- run it again with TRIL_SIMD=plain before it: if that passes, the fault is in vector instructions"
+        )?;
+        writeln!(
+            out,
+            "- run `cargo test --release` in its source: if that fails, the program was changed or built wrongly"
+        )?;
+        writeln!(out, "- if neither tells, report the first line above and both hashes")
     }
 }
 

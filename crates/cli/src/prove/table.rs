@@ -46,9 +46,9 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
 
 /// What the columns are.
 const LEGEND: &str = "
-compared: positions, over all that was tried. differ: the largest absolute difference (in claim 4 as
-a share of the largest gradient), and again in units in the last place (ULP). first: the first
-position that differs by more than is allowed: equal bits, exact zeros, or a difference.
+compared: positions, over all that was tried. differ: the largest absolute difference (of gradients
+as a share of the largest), and again in units in the last place (ULP). first: the first position
+that differs by more than is allowed: equal bits, exact zeros, or a difference.
 ";
 
 /// What a claim is called.
@@ -58,7 +58,8 @@ pub fn title(claim: usize) -> &'static str {
         2 => "Batching changes nothing",
         3 => "The mask is the graph",
         4 => "Gradients flow the same way",
-        _ => "One row is T problems",
+        5 => "One row is T problems",
+        _ => "Training ends in the same weights",
     }
 }
 
@@ -154,6 +155,10 @@ pub fn label(finding: &ProveOutput, id: ProofId) -> String {
         ProofId::ScaledLaterGradients => return format!("gradients, scores × {factor}"),
         ProofId::CacheGradients => "parallel, and with the cache",
         ProofId::PrefixProblems => "a row and its prefixes",
+        ProofId::PrefixReused => "another request's cache",
+        ProofId::Accumulated => "micro-batches, any threads",
+        ProofId::MicroBatches => "a batch and its pieces",
+        ProofId::Resumed => "stopped, saved, gone on",
     }
     .to_owned()
 }

@@ -84,6 +84,27 @@ impl Comparison {
         }
     }
 
+    /// Counts positions that what follows stands for.
+    pub fn positions(&mut self, count: usize) {
+        self.proof.positions += count;
+    }
+
+    /// Compares all numbers of something that has a name in place of a position.
+    pub fn compare_named(&mut self, name: &str, expected: &[f32], found: &[f32]) {
+        if expected.len() != found.len() {
+            self.fail(format!("`{name}` has {} numbers and {}", expected.len(), found.len()));
+            return;
+        }
+        self.raise(0.0, Some(0));
+        let mut differs = false;
+        for (a, b) in expected.iter().zip(found) {
+            differs |= self.measure(*a, *b);
+        }
+        if differs {
+            self.fail(format!("`{name}` is the first that differs"));
+        }
+    }
+
     /// Takes in a difference measured elsewhere, over `positions` positions.
     pub fn record(&mut self, positions: usize, difference: f64) {
         self.proof.positions += positions;

@@ -46,7 +46,7 @@ pub(super) fn cache_gradients<S: ModelUnderTest>(
         comparison.case();
     }
     let cached = gradients(runner.model, Tensor::cat(losses, 0).sum());
-    compare(&parallel, &cached, steps, comparison)?;
+    compare_gradients(&parallel, &cached, steps, comparison)?;
     positions(runner, segment, steps, comparison)
 }
 
@@ -54,7 +54,10 @@ fn gradients<S: ModelUnderTest>(model: &S, loss: Tensor<1>) -> NamedGradients {
     model.take_gradients(&mut loss.backward())
 }
 
-fn compare<'a>(
+/// Compares every parameter's gradient by two routes, over `steps` positions.
+///
+/// What is recorded is a difference as a share of the parameter's largest gradient.
+pub(super) fn compare_gradients<'a>(
     parallel: &'a NamedGradients,
     cached: &NamedGradients,
     steps: usize,

@@ -5,6 +5,9 @@ use burn::tensor::{Device, Gradients, Int, Tensor};
 use tril_infer::LanguageModel;
 use tril_model::parameters::{self, NamedGradients};
 use tril_model::{ForwardContext, Gpt, GptConfig, KvCache};
+use tril_train::TrainError;
+
+use super::trainer_under_test::{GptTrainer, TrainerUnderTest, TrainingPlan};
 
 /// A model that can be proved: a language model that also takes several sequences as one batch, shows what enters its
 /// blocks, and has gradients.
@@ -57,6 +60,14 @@ pub trait ModelUnderTest: LanguageModel {
     /// Takes every parameter's gradient out of a backward pass, by the parameter's path.
     fn take_gradients(&self, gradients: &mut Gradients) -> NamedGradients;
 
+    /// A trainer that begins at these weights, before its first step; `None` where the model cannot be trained.
+    ///
+    /// # Errors
+    /// [`TrainError`] for a plan that cannot be followed.
+    fn trainer(&self, _plan: &TrainingPlan) -> Result<Option<Box<dyn TrainerUnderTest>>, TrainError> {
+        Ok(None)
+    }
+
     /// The same model with queries and keys `factor` times as large, so that attention scores grow by its square.
     #[must_use]
     fn scaled(&self, factor: f32) -> Self
@@ -99,6 +110,10 @@ impl ModelUnderTest for Gpt {
 
     fn take_gradients(&self, gradients: &mut Gradients) -> NamedGradients {
         parameters::take_gradients(self, gradients)
+    }
+
+    fn trainer(&self, plan: &TrainingPlan) -> Result<Option<Box<dyn TrainerUnderTest>>, TrainError> {
+        Ok(Some(Box::new(GptTrainer::new(self, plan)?)))
     }
 
     fn scaled(&self, factor: f32) -> Self {

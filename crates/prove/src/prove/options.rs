@@ -39,11 +39,20 @@ pub struct Limits {
     pub losses: usize,
     /// Positions that one backward pass goes over; it holds every activation of them.
     pub gradient_len: usize,
+    /// Parameters of the largest model that steps of training are tried on.
+    pub trained_params: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tokens: 4096, segment_len: 1024, pass_tokens: 80_000, losses: 64, gradient_len: 160 }
+        Self {
+            tokens: 4096,
+            segment_len: 1024,
+            pass_tokens: 80_000,
+            losses: 64,
+            gradient_len: 160,
+            trained_params: 50_000_000,
+        }
     }
 }
 

@@ -47,11 +47,19 @@ pub enum ProofId {
     Packed,
     /// Passes that check guesses, right ones and wrong ones.
     Guessed,
+    /// A text that goes on from the cache of another request.
+    PrefixReused,
+    /// Steps of training in micro-batches, on several numbers of threads.
+    Accumulated,
+    /// A step's gradient in micro-batches and of the whole batch.
+    MicroBatches,
+    /// A run of training that is stopped and goes on from what it saved.
+    Resumed,
 }
 
 impl ProofId {
     /// All proofs, in the order of the report.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Recomputed,
         Self::Cached,
         Self::Prefilled,
@@ -61,6 +69,7 @@ impl ProofId {
         Self::Generated,
         Self::Packed,
         Self::Guessed,
+        Self::PrefixReused,
         Self::Batched,
         Self::BatchedCached,
         Self::Ragged,
@@ -71,9 +80,12 @@ impl ProofId {
         Self::ScaledLaterGradients,
         Self::CacheGradients,
         Self::PrefixProblems,
+        Self::Accumulated,
+        Self::MicroBatches,
+        Self::Resumed,
     ];
 
-    /// Which of the five claims it belongs to, from 1.
+    /// Which of the six claims it belongs to, from 1.
     pub fn claim(self) -> usize {
         match self {
             Self::Recomputed
@@ -83,12 +95,14 @@ impl ProofId {
             | Self::Ring
             | Self::Rewound
             | Self::Generated
+            | Self::PrefixReused
             | Self::Guessed
             | Self::Packed => 1,
             Self::Batched | Self::BatchedCached | Self::Ragged | Self::Threads => 2,
             Self::LaterTokens | Self::LaterGradients | Self::ScaledLaterTokens | Self::ScaledLaterGradients => 3,
             Self::CacheGradients => 4,
             Self::PrefixProblems => 5,
+            Self::Accumulated | Self::MicroBatches | Self::Resumed => 6,
         }
     }
 
@@ -113,6 +127,10 @@ impl ProofId {
             Self::ScaledLaterTokens => "earlier logits, a later token replaced, attention scores made large",
             Self::ScaledLaterGradients => "zero with gradients at later positions, attention scores made large",
             Self::CacheGradients => "every parameter's gradient by the parallel pass with that through the cache",
+            Self::PrefixReused => "parallel logits with those of a text that goes on from another request's cache",
+            Self::Accumulated => "weights and optimizer after steps in micro-batches, on several numbers of threads",
+            Self::MicroBatches => "every parameter's gradient of a batch with that of its micro-batches",
+            Self::Resumed => "weights and optimizer of a run in one go with those of one stopped and gone on",
             Self::PrefixProblems => "the losses of one row with those of its prefixes, each run alone",
         }
     }
@@ -131,6 +149,10 @@ impl ProofId {
             Self::LaterTokens | Self::ScaledLaterTokens => "tokens",
             Self::LaterGradients | Self::ScaledLaterGradients => "losses",
             Self::PrefixProblems => "prefixes",
+            Self::PrefixReused => "prompts",
+            Self::Accumulated => "thread counts",
+            Self::MicroBatches => "ways to cut it",
+            Self::Resumed => "stops",
         }
     }
 }
@@ -160,7 +182,7 @@ pub enum ProofOutcome {
 pub struct Proof {
     /// Which proof.
     pub id: ProofId,
-    /// Which of the five claims it belongs to, from 1.
+    /// Which of the six claims it belongs to, from 1.
     pub claim: usize,
     /// What was compared.
     pub compared: &'static str,

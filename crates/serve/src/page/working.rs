@@ -47,7 +47,7 @@ pub struct WorkingPart {
 
 /// Whether a model of the lab writes something between brackets.
 pub(super) fn writes_working(info: &LabModelInfo) -> bool {
-    matches!(info.format, Format::Worked | Format::Filler)
+    matches!(info.format, Format::Worked | Format::Mended | Format::Filler)
 }
 
 /// Asks a problem, once with the working shown and once with it hidden.
@@ -58,7 +58,7 @@ pub fn working(model: &Model, problem: &str) -> Result<Working, PageError> {
     let probe = probe(model, problem)?;
     let format = probe.info.format;
     let prompt = format.prompt(&probe.problem);
-    let mut plain = request(model.tokenizer(), &prompt, format.completion(&probe.problem).len() + 8)?;
+    let mut plain = request(model.tokenizer(), &probe.info.task, &prompt, format.completion(&probe.problem).len() + 8)?;
     let before = plain.prompt_ids.len();
     plain.prefix_cache = None;
     let mut hiding = plain.clone();
