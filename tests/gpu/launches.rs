@@ -56,6 +56,14 @@ fn a_training_step_launches_so_many_kernels_and_compiles_none_after_the_first() 
         others.difference(&first).count()
     );
     println!("kernels launched in training steps of 2 layers: {counts:?}, {} different", first.len());
+    let unread = LaunchedKernels::new();
+    let late = launches(|| (0..10).for_each(|_| trainer.advance(&text).expect("a step")));
+    let reading = launches(|| assert_eq!(trainer.take_reports().expect("sound").len(), 10));
+    let unread = unread.finish();
+    println!("kernels launched in ten steps that are read at once: {late}, and {reading} to read them");
+    // One more is compiled: what joins the numbers of ten steps.
+    assert!(late <= 10 * MOST_IN_A_STEP && reading <= 20, "{late}, {reading}");
+    assert!(unread.difference(&first).count() <= 3, "{} kernels are compiled", unread.difference(&first).count());
     // Fewer where the gradient is not clipped.
     assert!(counts.iter().all(|count| *count <= MOST_IN_A_STEP), "{counts:?}");
 }

@@ -24,6 +24,7 @@ mod norm;
 mod observer;
 pub mod parameters;
 pub mod random;
+mod recompute;
 mod scaled;
 mod step;
 pub mod tensor_file;
