@@ -113,10 +113,11 @@ impl TrainObserver for Readings {
     }
 }
 
-/// The devices of this build that every machine has, and a GPU where there is one.
+/// The devices of this build that every machine has; tests of a GPU call what is here too.
 fn compute_devices() -> Vec<ComputeDevice> {
-    let names = ["cpu", "ndarray", "wgpu"].into_iter().filter(|name| DeviceChoice::compiled_in().contains(name));
-    names.filter_map(|name| ComputeDevice::open(name.parse().expect("a device")).ok()).collect()
+    let names = ["cpu", "ndarray"].into_iter().filter(|name| DeviceChoice::compiled_in().contains(name));
+    let open = |name: &str| ComputeDevice::open(name.parse().expect("a device")).expect("it is there");
+    names.map(open).collect()
 }
 
 fn training(dir: &TestDir, settings: &[&str], device: &ComputeDevice) -> Training {
@@ -131,23 +132,29 @@ fn training(dir: &TestDir, settings: &[&str], device: &ComputeDevice) -> Trainin
 
 #[test]
 fn losses_are_read_every_so_many_steps_off_the_cpu_and_none_is_left_out() {
+    compute_devices().iter().for_each(is_read_every_so_many_steps);
+}
+
+pub fn is_read_every_so_many_steps(device: &ComputeDevice) {
     let dir = TestDir::new();
-    for device in compute_devices() {
-        let mut seen = Readings::default();
-        let mut training =
-            training(&dir, &["train.steps=23", "train.eval_interval=12", "train.checkpoint_interval=15"], &device);
-        training.train(&mut seen, &AtomicBool::new(false)).expect("trained");
-        // The first step, the tenth, the twelfth before it is measured, the fifteenth before it is saved, and so on.
-        let expected = if device.is_cpu() { vec![1; 23] } else { vec![1, 9, 2, 3, 5, 3] };
-        assert_eq!(seen.readings, expected, "{device}");
-        let steps = timeless_metrics(training.dir().path()).into_iter().filter(|line| line["kind"] == "step");
-        let steps: Vec<u64> = steps.map(|line| line["step"].as_u64().expect("a number")).collect();
-        assert_eq!(steps, (1..=23).collect::<Vec<_>>(), "{device}");
-    }
+    let mut seen = Readings::default();
+    let mut training =
+        training(&dir, &["train.steps=23", "train.eval_interval=12", "train.checkpoint_interval=15"], device);
+    training.train(&mut seen, &AtomicBool::new(false)).expect("trained");
+    // The first step, the tenth, the twelfth before it is measured, the fifteenth before it is saved, and so on.
+    let expected = if device.is_cpu() { vec![1; 23] } else { vec![1, 9, 2, 3, 5, 3] };
+    assert_eq!(seen.readings, expected, "{device}");
+    let steps = timeless_metrics(training.dir().path()).into_iter().filter(|line| line["kind"] == "step");
+    let steps: Vec<u64> = steps.map(|line| line["step"].as_u64().expect("a number")).collect();
+    assert_eq!(steps, (1..=23).collect::<Vec<_>>(), "{device}");
 }
 
 #[test]
 fn what_breaks_between_two_readings_ends_the_run_before_it_is_measured_or_saved() {
+    compute_devices().iter().for_each(breaks_in_time);
+}
+
+pub fn breaks_in_time(device: &ComputeDevice) {
     let dir = TestDir::new();
     let broken = [
         "optimizer.learning_rate=1e30",
@@ -157,23 +164,21 @@ fn what_breaks_between_two_readings_ends_the_run_before_it_is_measured_or_saved(
         "train.fetch_interval=50",
         "train.steps=40",
     ];
-    for device in compute_devices() {
-        for more in [&[][..], &["train.eval_interval=7"], &["train.checkpoint_interval=5"]] {
-            let settings: Vec<&str> = broken.iter().chain(more).copied().collect();
-            let mut training = training(&dir, &settings, &device);
-            let error = training.train(&mut Readings::default(), &AtomicBool::new(false)).expect_err("it diverges");
-            assert!(!error.is_user_error(), "{device}: exit code 1");
-            assert!(error.to_string().contains("saved nothing of it"), "{device}: {error}");
-            let saved = Tree::read(training.dir().path()).0.into_keys();
-            let saved: Vec<_> = saved.filter(|path| path.ends_with("model.safetensors")).collect();
-            assert_eq!(saved, Vec::<std::path::PathBuf>::new(), "{device}, {more:?}");
-        }
-        // What was saved before is the best that there is, and whole.
-        let settings: Vec<&str> =
-            broken.iter().chain(&["train.checkpoint_interval=1", "train.fetch_interval=3"]).copied().collect();
-        let mut training = training(&dir, &settings, &device);
-        training.train(&mut Readings::default(), &AtomicBool::new(false)).expect_err("it diverges");
-        let last = training.dir().last().expect("the first step was sound");
-        Model::open(last, &ComputeDevice::cpu()).expect("a whole checkpoint");
+    for more in [&[][..], &["train.eval_interval=7"], &["train.checkpoint_interval=5"]] {
+        let settings: Vec<&str> = broken.iter().chain(more).copied().collect();
+        let mut training = training(&dir, &settings, device);
+        let error = training.train(&mut Readings::default(), &AtomicBool::new(false)).expect_err("it diverges");
+        assert!(!error.is_user_error(), "{device}: exit code 1");
+        assert!(error.to_string().contains("saved nothing of it"), "{device}: {error}");
+        let saved = Tree::read(training.dir().path()).0.into_keys();
+        let saved: Vec<_> = saved.filter(|path| path.ends_with("model.safetensors")).collect();
+        assert_eq!(saved, Vec::<std::path::PathBuf>::new(), "{device}, {more:?}");
     }
+    // What was saved before is the best that there is, and whole.
+    let settings: Vec<&str> =
+        broken.iter().chain(&["train.checkpoint_interval=1", "train.fetch_interval=3"]).copied().collect();
+    let mut training = training(&dir, &settings, device);
+    training.train(&mut Readings::default(), &AtomicBool::new(false)).expect_err("it diverges");
+    let last = training.dir().last().expect("the first step was sound");
+    Model::open(last, &ComputeDevice::cpu()).expect("a whole checkpoint");
 }

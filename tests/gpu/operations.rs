@@ -176,5 +176,9 @@ fn logits_and_gradients_of_every_kind_of_model_are_the_cpus_again_and_again() {
 fn there_is_no_bf16_in_wgsl() {
     let Some(device) = device("bf16 on wgpu") else { return };
     let [f32, bf16] = [DType::F32, DType::BF16].map(|dtype| device.inner().supports_dtype(dtype));
-    assert_eq!([f32, bf16], [true, false], "if there is bf16 by now, docs/devices.md is wrong, and a setting can be made");
+    assert_eq!(
+        [f32, bf16],
+        [true, false],
+        "if there is bf16 by now, docs/devices.md is wrong, and a setting can be made"
+    );
 }
