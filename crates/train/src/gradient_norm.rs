@@ -8,6 +8,7 @@ use crate::TrainError;
 
 /// The mean loss of a batch and the norm of its gradient: numbers on the CPU, and elsewhere still on the device.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a step has one of them")]
 pub enum LossAndNorm {
     /// On the CPU, summed in f64 in one order.
     Known {

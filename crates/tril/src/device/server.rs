@@ -75,7 +75,7 @@ impl DeviceServer {
         _device: &ComputeDevice,
         _watch: impl Fn(DeviceServerEvent) + Send + Sync + 'static,
     ) -> Result<(), DeviceError> {
-        let Self { key: _, .. } = self;
+        drop((self.listener, self.key));
         Err(super::list::not_compiled_in(&DeviceChoice::of(Kind::Remote)))
     }
 
