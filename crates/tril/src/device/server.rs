@@ -4,8 +4,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 
-use super::choice::Kind;
-use super::{ComputeDevice, DeviceChoice, DeviceError};
+use super::{ComputeDevice, DeviceError};
 
 /// A server that has its address and is not yet there for anybody.
 #[derive(Debug)]
@@ -33,10 +32,10 @@ impl DeviceServer {
     /// - key_file: a file whose first line is the key that programs must bring
     ///
     /// # Errors
-    /// [`DeviceError::NotCompiledIn`]; [`DeviceError::Serve`] for an address or a key that cannot be.
+    /// [`DeviceError::Serve`] for an address or a key that cannot be, or where this is not compiled in.
     pub fn bind(host: &str, port: u16, key_file: Option<&Path>) -> Result<Self, DeviceError> {
         if !cfg!(feature = "remote") {
-            return Err(super::list::not_compiled_in(&DeviceChoice::of(Kind::Remote)));
+            return Err(not_compiled_in());
         }
         Self::bind_to(host, port, key_file)
     }
@@ -68,7 +67,7 @@ impl DeviceServer {
     /// Computes on a device for whoever comes, until SIGTERM or Ctrl-C.
     ///
     /// # Errors
-    /// [`DeviceError::Serve`]; [`DeviceError::NotCompiledIn`].
+    /// [`DeviceError::Serve`].
     #[cfg(not(feature = "remote"))]
     pub fn run(
         self,
@@ -76,7 +75,7 @@ impl DeviceServer {
         _watch: impl Fn(DeviceServerEvent) + Send + Sync + 'static,
     ) -> Result<(), DeviceError> {
         drop((self.listener, self.key));
-        Err(super::list::not_compiled_in(&DeviceChoice::of(Kind::Remote)))
+        Err(not_compiled_in())
     }
 
     /// Computes on a device for whoever comes, until SIGTERM or Ctrl-C.
@@ -121,6 +120,12 @@ impl DeviceServer {
         runtime.shutdown_background();
         served
     }
+}
+
+/// What a program without the feature says.
+fn not_compiled_in() -> DeviceError {
+    let message = "serving a device is not compiled into this binary; build it with `cargo build --release --features remote`";
+    DeviceError::Serve(message.to_owned())
 }
 
 /// Ends when the process is asked to.
