@@ -57,7 +57,7 @@ if [ -z "${VK_DRIVER_FILES:-}" ] && [ -e "$swiftshader" ]; then
 fi
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$work}"
 cargo test --release --locked -p tril-cli --features ndarray,wgpu --test tests -- \
-  equivalence generation learning reference checkpoints proofs gpu 2>&1 | tee "$work/gpu.log"
+  equivalence generation learning recomputation reference checkpoints proofs gpu 2>&1 | tee "$work/gpu.log"
 if grep -q '^SKIPPED.*no adapter' "$work/gpu.log"; then
   echo "no GPU was found: install chromium for SwiftShader, or set VK_DRIVER_FILES to a driver's file" >&2
   exit 1

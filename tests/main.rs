@@ -17,10 +17,12 @@
 //! | `learning` | initial loss, learning by heart, micro-batches, dropout, resuming |
 //! | `low_rank` | factors have the gradients and the merged weights of their definition; all else keeps its bits |
 //! | `muon` | several steps of Muon are those of a small implementation in f64 |
+//! | `recomputation` | gradient checkpointing changes no bit; losses that are read late hide no mistake |
 //! | `reference` | a trained GPT-2-layout model gives the logits and activations of other implementations |
 //! | `reference_training` | gradients of every parameter and ten steps of training are those of PyTorch |
 //! | `formats` | models of other tools: what comes in is the same function or is refused, what goes out comes back |
 //! | `gpu` | with `--features wgpu`: what is computed there is what the CPU computes, and every command works |
+//! | `remote` | with `--features remote`, by hand: a device behind a WebSocket, a broken connection, a wrong peer |
 //! | `checkpoints` | what is saved comes back; what is damaged is refused |
 //! | `commands` | the binary as a user meets it: train, sample, data, eval, score, prove, cost, bench, resume, Ctrl-C |
 //! | `server` | `tril serve` over real connections: the API, equal bits in any company, limits and faults |
@@ -55,8 +57,11 @@ mod packaging;
 mod page;
 mod proofs;
 mod properties;
+mod recomputation;
 mod reference;
 mod reference_training;
+#[cfg(feature = "remote")]
+mod remote;
 mod scores;
 mod server;
 mod support;

@@ -21,6 +21,11 @@ fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
             assert_says(&message, &["--device", name, "not compiled", &feature, "--device cpu"]);
         }
     }
+    if !cfg!(feature = "remote") {
+        let message = test_dir.refused("sample run --device remote:localhost:7070");
+        assert_says(&message, &["remote:localhost:7070", "not compiled", "--features remote"]);
+        assert_says(&test_dir.refused("serve-device"), &["serving a device", "not compiled", "--features remote"]);
+    }
 }
 
 #[test]
@@ -29,6 +34,10 @@ fn a_device_that_is_none_is_refused_with_those_that_are() {
     for device in ["gpu", "cuda:x", "CPU"] {
         let message = test_dir.refused(&format!("sample run --device {device}"));
         assert_says(&message, &[&format!("`{device}`"), "not a device", "auto, cpu, ndarray, wgpu"]);
+    }
+    for device in ["remote", "remote:", "remote:host", "remote:host:0", "remote:http://host:1"] {
+        let message = test_dir.refused(&format!("sample run --device {device}"));
+        assert_says(&message, &[&format!("`{device}`"), "remote:HOST:PORT"]);
     }
     assert_says(&test_dir.refused("sample run --device cpu:1"), &["`cpu:1`", "only wgpu, vulkan and cuda"]);
 }

@@ -1,8 +1,8 @@
 //! What makes a GPU slow however fast it is: many small kernels, and kernels compiled in the middle of a run. Counted, as
 //! counts are the same on any device.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::cubecl::launched::LaunchedKernels;
 use burn::cubecl::logging::{LaunchObservation, LaunchObserver};
@@ -11,7 +11,7 @@ use tril_infer::{GenerateOptions, Generator, SamplerConfig};
 use tril_model::{Gpt, GptConfig};
 use tril_train::{Trainer, TrainingText};
 
-use super::device;
+use super::device_alone;
 
 #[derive(Default)]
 struct Counter(AtomicUsize);
@@ -31,13 +31,9 @@ fn launches(work: impl FnOnce()) -> usize {
     counter.0.load(Ordering::Relaxed)
 }
 
-/// The observer is the process's, so that two tests must not use it at once.
-static ALONE: Mutex<()> = Mutex::new(());
-
 #[test]
 fn a_training_step_launches_so_many_kernels_and_compiles_none_after_the_first() {
-    let Some(device) = device("launches of training on wgpu") else { return };
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(device) = device_alone("launches of training on wgpu") else { return };
     let mut recipe = Recipe::shipped("smoke").expect("a recipe");
     recipe.set_all(&["model.vocab_size=65"]).expect("a field");
     let gpt = Gpt::new(recipe.model.resolve().expect("a config"), 1, device.inner()).expect("a model");
@@ -56,6 +52,14 @@ fn a_training_step_launches_so_many_kernels_and_compiles_none_after_the_first() 
         others.difference(&first).count()
     );
     println!("kernels launched in training steps of 2 layers: {counts:?}, {} different", first.len());
+    let unread = LaunchedKernels::new();
+    let late = launches(|| (0..10).for_each(|_| trainer.advance(&text).expect("a step")));
+    let reading = launches(|| assert_eq!(trainer.take_reports().expect("sound").len(), 10));
+    let unread = unread.finish();
+    println!("kernels launched in ten steps that are read at once: {late}, and {reading} to read them");
+    // One more is compiled: what joins the numbers of ten steps.
+    assert!(late <= 10 * MOST_IN_A_STEP && reading <= 20, "{late}, {reading}");
+    assert!(unread.difference(&first).count() <= 3, "{} kernels are compiled", unread.difference(&first).count());
     // Fewer where the gradient is not clipped.
     assert!(counts.iter().all(|count| *count <= MOST_IN_A_STEP), "{counts:?}");
 }
@@ -65,8 +69,7 @@ const MOST_IN_A_STEP: usize = 700;
 
 #[test]
 fn a_generated_token_launches_so_many_kernels_and_compiles_none_after_the_first() {
-    let Some(device) = device("launches of generation on wgpu") else { return };
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(device) = device_alone("launches of generation on wgpu") else { return };
     let config = GptConfig { window: 0, max_seq_len: 256, ..Recipe::shipped("smoke").expect("a recipe").model };
     let config = GptConfig { vocab_size: 65, ..config }.resolve().expect("a config");
     let gpt = Gpt::new(config, 1, device.inner()).expect("a model");

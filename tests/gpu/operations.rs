@@ -1,7 +1,7 @@
 //! Each operation of the model on the device and on the CPU, forward and backward, and models made of them.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use tril_kernels::*;
 use tril_model::{ForwardContext, parameters};
 
@@ -169,4 +169,16 @@ fn logits_and_gradients_of_every_kind_of_model_are_the_cpus_again_and_again() {
             }
         }
     }
+}
+
+/// docs/devices.md says so, and why there is no setting for it.
+#[test]
+fn there_is_no_bf16_in_wgsl() {
+    let Some(device) = device("bf16 on wgpu") else { return };
+    let [f32, bf16] = [DType::F32, DType::BF16].map(|dtype| device.inner().supports_dtype(dtype));
+    assert_eq!(
+        [f32, bf16],
+        [true, false],
+        "if there is bf16 by now, docs/devices.md is wrong, and a setting can be made"
+    );
 }

@@ -11,6 +11,7 @@ mod lab;
 mod page;
 mod sampling;
 mod serve;
+mod serve_device;
 mod values;
 mod weights;
 
@@ -32,6 +33,7 @@ pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs
 pub use page::{PlotArgs, ReportArgs};
 pub use sampling::SamplingArgs;
 pub use serve::{LimitArgs, ServeArgs};
+pub use serve_device::ServeDeviceArgs;
 use values::whole;
 pub use weights::WeightsArgs;
 
@@ -92,6 +94,8 @@ pub enum Command {
     Devices(DevicesArgs),
     /// Check that this installation works on every device
     Doctor(DoctorArgs),
+    /// Let programs on other machines compute on a device of this one
+    ServeDevice(ServeDeviceArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write one for each command
@@ -132,7 +136,9 @@ pub struct ManArgs {
 #[derive(Debug, Args)]
 pub struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    #[arg(help = "auto, cpu, ndarray, wgpu[:n], vulkan[:n] or cuda[:n]; the last four must be built in")]
+    #[arg(
+        help = "auto, cpu, ndarray, wgpu[:n], vulkan[:n], cuda[:n] or remote:HOST:PORT; the last five must be built in"
+    )]
     pub device: DeviceChoice,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65_535))]
@@ -142,7 +148,7 @@ pub struct ComputeArgs {
 impl ComputeArgs {
     /// The same on another device.
     pub fn on(&self, device: DeviceChoice) -> Self {
-        Self { device, ..*self }
+        Self { device, threads: self.threads }
     }
 }
 

@@ -44,6 +44,9 @@ pub fn describe(device: &DeviceInfo) -> String {
     if device.present == Some(false) {
         return "compiled in, none found; is its driver installed?".to_owned();
     }
+    if device.present.is_none() {
+        return "compiled in; --device remote:HOST:PORT is what `tril serve-device` serves there".to_owned();
+    }
     let name = device.name.as_deref().unwrap_or("a device without a name");
     let memory = device.memory_bytes.map(|bytes| format!("{} of memory", quantity::bytes(bytes)));
     let driver = device.driver.as_ref().map(|driver| format!("driver {driver}"));

@@ -47,22 +47,23 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         Some(_) => ComputeDevice::cpu(),
         None => open::device(&args.compute.on(DeviceChoice::CPU))?,
     };
-    let examine = |info: DeviceInfo| match &asked {
-        Some(device) if device.choice().to_string() == info.device => Some(examine(info, Ok(device.clone()))),
-        Some(_) => None,
-        None if !info.compiled_in || info.present == Some(false) => Some(skip(info, None)),
-        None if info.software => {
-            let how = format!("tril doctor --device {} tries it", info.device);
-            Some(skip(info, Some(how)))
-        }
-        None => {
-            let device = info.device.parse().and_then(ComputeDevice::open);
-            Some(examine(info, device.map_err(|error| error.to_string())))
-        }
-    };
     let all = DeviceInfo::all();
     let processor = all.first().and_then(|cpu| cpu.name.clone());
-    let devices: Vec<Examined> = all.into_iter().filter_map(examine).collect();
+    let examine_present = |info: DeviceInfo| match info.present {
+        Some(true) if info.compiled_in && info.software => {
+            let how = format!("tril doctor --device {} tries it", info.device);
+            skip(info, Some(how))
+        }
+        Some(true) if info.compiled_in => {
+            let device = info.device.parse().and_then(ComputeDevice::open);
+            examine(info, device.map_err(|error| error.to_string()))
+        }
+        _ => skip(info, None),
+    };
+    let devices: Vec<Examined> = match &asked {
+        Some(device) => vec![examine(DeviceInfo::of(device), Ok(device.clone()))],
+        None => all.into_iter().map(examine_present).collect(),
+    };
     let pass = devices.iter().all(|device| device.fault.is_none());
     let mut output = DoctorOutput {
         version: env!("CARGO_PKG_VERSION"),

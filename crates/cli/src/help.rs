@@ -20,11 +20,11 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Prove", &["prove", "verify"]),
     ("Exchange", &["import", "export"]),
     ("Measure", &["eval", "plot", "cost", "bench"]),
-    ("Install", &["devices", "doctor", "completions", "man", "help"]),
+    ("Install", &["devices", "doctor", "serve-device", "completions", "man", "help"]),
 ];
 
 /// Ways to call each command.
-const EXAMPLES: [(&str, &str); 22] = [
+const EXAMPLES: [(&str, &str); 23] = [
     (
         "train",
         "  tril train                                     # the default recipe, on embedded stories
@@ -93,6 +93,12 @@ const EXAMPLES: [(&str, &str); 22] = [
     ),
     ("devices", "  tril devices\n  tril devices --json"),
     ("doctor", "  tril doctor\n  tril doctor --device wgpu:0"),
+    (
+        "serve-device",
+        "  tril serve-device --device wgpu
+  tril serve-device --host 0.0.0.0 --key-file key.txt
+  tril train --device remote:gpu.local:7070      # on another machine",
+    ),
     (
         "completions",
         "  tril completions bash > ~/.local/share/bash-completion/completions/tril

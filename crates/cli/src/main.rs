@@ -42,6 +42,7 @@ mod runs;
 mod sample;
 mod score;
 mod serve;
+mod serve_device;
 mod shown;
 mod style;
 mod trace;
@@ -82,6 +83,7 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
         args::Command::Sample(args) => sample::run(&args),
         args::Command::Chat(args) => chat::run(&args),
         args::Command::Serve(args) => serve::run(&args),
+        args::Command::ServeDevice(args) => serve_device::run(&args),
         args::Command::Eval(args) => eval::run(&args),
         args::Command::Score(args) => score::run(&args),
         args::Command::Report(args) => report::run(&args),

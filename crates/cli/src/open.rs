@@ -34,7 +34,7 @@ pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
         }
         tril::use_threads(asked.min(most)).context("--threads")?;
     }
-    let device = ComputeDevice::open(args.device).map_err(tril::Error::from).context("--device")?;
+    let device = ComputeDevice::open(args.device.clone()).map_err(tril::Error::from).context("--device")?;
     if !device.is_cpu() {
         FOREIGN.get_or_init(|| device.clone());
     }

@@ -34,7 +34,7 @@ fn is_ours(panic: &PanicHookInfo) -> bool {
 pub fn of_devices_are_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = catch_unwind(AssertUnwindSafe(work));
     let Some(device) = open::foreign_device() else { return done.unwrap_or_else(|payload| resume_unwind(payload)) };
-    let lost = |report: &str| DeviceError::lost(device.title(), report).into();
+    let lost = |report: &str| DeviceError::lost(device, report).into();
     match (done, FIRST.get()) {
         (Ok(Err(error)), _) if error.chain().any(tril::is_device_failure) => Err(lost(&format!("{error:#}"))),
         (Ok(done), _) => done,

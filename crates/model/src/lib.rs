@@ -24,6 +24,7 @@ mod norm;
 mod observer;
 pub mod parameters;
 pub mod random;
+mod recompute;
 mod rounded;
 mod scaled;
 mod step;

@@ -102,15 +102,29 @@ pub fn generating_bytes(config: &GptConfig, weights: WeightFormat) -> u128 {
     F32 * parameter_count(config) + head + step_bytes(config, weights) + cache_bytes(config)
 }
 
+/// What a forward pass keeps for the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptActivations {
+    /// Those of all blocks.
+    All,
+    /// What enters each block, and those of the block at hand.
+    OfOneBlock,
+}
+
 /// The least that training takes: weights, gradients, two moments and a copy to save, and what a forward pass over the
 /// rows of one piece of a batch keeps for the backward pass.
 ///
 /// - rows: sequences that are in memory at once
 /// - seq_len: their length
-pub fn training_bytes(config: &GptConfig, rows: usize, seq_len: usize) -> u128 {
+pub fn training_bytes(config: &GptConfig, kept: KeptActivations, rows: usize, seq_len: usize) -> u128 {
     let size = |size: usize| size as u128;
-    let layer = 6 * size(config.d_model) + 2 * size(config.d_ff);
-    let position = size(config.n_layers) * layer + 2 * size(config.vocab_size);
+    let (layers, d_model) = (size(config.n_layers), size(config.d_model));
+    let layer = 6 * d_model + 2 * size(config.d_ff);
+    let blocks = match kept {
+        KeptActivations::All => layers * layer,
+        KeptActivations::OfOneBlock => layers * d_model + layer,
+    };
+    let position = blocks + 2 * size(config.vocab_size);
     F32 * (5 * parameter_count(config) + size(rows) * size(seq_len) * position)
 }
 
@@ -146,7 +160,9 @@ mod tests {
         let d_model = size / 4;
         let sizes = GptConfig { vocab_size: size, n_layers: size, n_heads: 1, d_model, ..GptConfig::default() };
         let config = GptConfig { max_seq_len: size, ..sizes }.resolve().expect("each is allowed");
-        for bytes in [parameter_count(&config), cache_bytes(&config), training_bytes(&config, usize::MAX, size)] {
+        let training = [KeptActivations::All, KeptActivations::OfOneBlock];
+        let training = training.map(|kept| training_bytes(&config, kept, usize::MAX, size));
+        for bytes in [parameter_count(&config), cache_bytes(&config)].into_iter().chain(training) {
             let message = check("model.…", bytes).expect_err("too much").to_string();
             assert!(message.contains("model.…") && message.contains("GiB"), "{message}");
         }

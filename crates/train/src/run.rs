@@ -14,7 +14,8 @@ use crate::{StepReport, TrainConfig, TrainError, Trainer, TrainingText};
 
 /// Sees a run as it goes: a progress bar, a log, a test.
 pub trait TrainObserver {
-    /// After each step; `tokens` target tokens took `seconds`.
+    /// Of each step, once it is known: on a device that is not the CPU, of several at once. `tokens` target tokens took
+    /// `seconds`.
     fn step(&mut self, report: &StepReport, tokens: usize, seconds: f64);
     /// After each evaluation; `is_best` if no loss was lower.
     fn evaluation(&mut self, step: u64, evaluation: &Evaluation, is_best: bool);
@@ -86,8 +87,10 @@ pub fn train(
     observer: &mut dyn TrainObserver,
     stop: &AtomicBool,
 ) -> Result<TrainOutcome, TrainError> {
-    let TrainConfig { steps, batch_size, seq_len, eval_interval, checkpoint_interval, .. } = run.config;
-    let tokens = batch_size * seq_len;
+    let TrainConfig { steps, eval_interval, checkpoint_interval, fetch_interval, .. } = run.config;
+    // The first step of all tells whether the device works.
+    let first = run.trainer.step_count() + 1;
+    let mut since = None;
     let mut metrics = MetricsFile::open(&run.dir.metrics(), run.trainer.step_count())?;
     let mut saved_at = None;
     let mut last_evaluation = None;
@@ -103,15 +106,18 @@ pub fn train(
         last_evaluation = Some(evaluation);
     }
     while run.trainer.step_count() < steps && !run.is_out_of_patience() {
-        let begin = Instant::now();
-        let report = run.trainer.step(&run.training)?;
-        let seconds = begin.elapsed().as_secs_f64();
-        let step = report.step;
-        metrics.push(&MetricsRecord::step(report, tokens, seconds))?;
-        observer.step(&report, tokens, seconds);
+        let begin: Instant = *since.get_or_insert_with(Instant::now);
+        run.trainer.advance(&run.training)?;
+        let step = run.trainer.step_count();
+        let is_evaluated = step.is_multiple_of(eval_interval) || step == steps;
+        let is_fetched = run.trainer.is_told_at_once() || step == first || step.is_multiple_of(fetch_interval);
+        if is_fetched || is_evaluated {
+            run.tell(&mut metrics, observer, begin)?;
+            since = None;
+        }
 
         let mut is_best = false;
-        if step.is_multiple_of(eval_interval) || step == steps {
+        if is_evaluated {
             let evaluation = run.evaluate()?;
             finite(step, "the validation loss", evaluation.loss)?;
             is_best = run.best.is_none_or(|best| evaluation.loss < best.loss);
@@ -130,6 +136,9 @@ pub fn train(
         let stopping = stop.load(Ordering::Relaxed);
         let is_last = step == steps || run.is_out_of_patience();
         if is_best || step.is_multiple_of(checkpoint_interval) || is_last || stopping {
+            if since.take().is_some() {
+                run.tell(&mut metrics, observer, begin)?;
+            }
             saved_at = Some(run.save()?);
             metrics.commit()?;
         }
@@ -149,6 +158,24 @@ pub fn train(
 }
 
 impl TrainingRun {
+    /// Has the reports of the steps since `begin` go where they belong. What a step broke is found here at the latest, and so
+    /// before anything is measured or saved.
+    fn tell(
+        &mut self,
+        metrics: &mut MetricsFile,
+        observer: &mut dyn TrainObserver,
+        begin: Instant,
+    ) -> Result<(), TrainError> {
+        let tokens = self.config.batch_size * self.config.seq_len;
+        let reports = self.trainer.take_reports()?;
+        let seconds = begin.elapsed().as_secs_f64() / reports.len() as f64;
+        for report in reports {
+            metrics.push(&MetricsRecord::step(report, tokens, seconds))?;
+            observer.step(&report, tokens, seconds);
+        }
+        Ok(())
+    }
+
     fn evaluate(&self) -> Result<Evaluation, TrainError> {
         let TrainConfig { batch_size, seq_len, .. } = self.config;
         evaluate(&self.trainer.model(), &self.validation, self.validation_bytes, seq_len, batch_size)

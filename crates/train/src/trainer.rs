@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use tril_kernels::is_cpu;
 use tril_model::parameters::{self, NamedGradients};
 use tril_model::{Dropout, ForwardContext, Gpt, WeightFormat};
 
-use crate::gradient_norm::{clip, loss_and_norm};
+use crate::gradient_norm::LossAndNorm;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::worker_pools::WorkerPools;
@@ -39,6 +40,15 @@ pub struct Trainer {
     /// With gradients.
     device: Device,
     pools: WorkerPools,
+    /// Steps whose reports nobody has taken.
+    unread: Vec<UnreadStep>,
+}
+
+/// A step that was taken.
+struct UnreadStep {
+    step: u64,
+    learning_rate: f64,
+    numbers: LossAndNorm,
 }
 
 impl Trainer {
@@ -70,7 +80,9 @@ impl Trainer {
         }
         let pools = WorkerPools::new(&gpt.device(), train.micro_batches)?;
         let device = gpt.device().autodiff();
-        Ok(Self { gpt: Some(gpt.train()), factors: None, optimizer, step, train, optimizer_config, device, pools })
+        let gpt = Some(gpt.train());
+        let unread = Vec::new();
+        Ok(Self { gpt, factors: None, optimizer, step, train, optimizer_config, device, pools, unread })
     }
 
     /// The same, training low-rank factors alone; the model's matrices become those that the factors merge to.
@@ -130,25 +142,59 @@ impl Trainer {
         Ok(())
     }
 
-    /// Takes one step.
+    /// Takes one step, and reads its report.
     ///
     /// # Errors
     /// Before the update: [`TrainError::NonFinite`] if loss or gradient is not finite, [`TrainError::NoGradient`] if the
     /// first gradient is zero; [`TrainError::Device`].
     pub fn step(&mut self, text: &TrainingText) -> Result<StepReport, TrainError> {
+        let (unread, gradients) = self.next_step(text)?;
+        let report = reports(std::slice::from_ref(&unread))?.remove(0);
+        self.update(&unread, gradients);
+        Ok(report)
+    }
+
+    /// Takes one step; its report waits for [`Trainer::take_reports`], so that the host need not wait for the device. On the
+    /// CPU this is [`Trainer::step`].
+    ///
+    /// # Errors
+    /// As [`Trainer::step`] on the CPU; elsewhere [`TrainError::Device`], and the rest is found when reports are taken.
+    pub fn advance(&mut self, text: &TrainingText) -> Result<(), TrainError> {
+        let (unread, gradients) = self.next_step(text)?;
+        if self.is_told_at_once() {
+            reports(std::slice::from_ref(&unread))?;
+        }
+        self.update(&unread, gradients);
+        self.unread.push(unread);
+        Ok(())
+    }
+
+    /// Whether the report of a step is there without waiting for a device: on the CPU.
+    pub fn is_told_at_once(&self) -> bool {
+        is_cpu(&self.device)
+    }
+
+    /// The reports of all steps since they were last taken, in order, read from the device at once.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`], of the first step that is not sound: what was updated by it and since is not to be kept.
+    pub fn take_reports(&mut self) -> Result<Vec<StepReport>, TrainError> {
+        reports(&std::mem::take(&mut self.unread))
+    }
+
+    /// The next step as far as it goes without changing a weight.
+    fn next_step(&self, text: &TrainingText) -> Result<(UnreadStep, NamedGradients), TrainError> {
         let step = self.step + 1;
         let (losses, gradients) = self.losses_and_gradients(text);
-        let (loss, grad_norm) = loss_and_norm(&losses, &gradients)?;
-        finite(step, "the loss", loss)?;
-        finite(step, "the gradient norm", grad_norm)?;
-        // A text of one token alone has a loss of zero, and nothing to learn.
-        if step == 1 && grad_norm == 0.0 && loss > 0.0 {
-            return Err(TrainError::NoGradient { loss });
-        }
-        let gradients = clip(gradients, grad_norm, self.optimizer_config.max_grad_norm);
-        let rate = learning_rate(step, self.train.steps, &self.optimizer_config);
-        let steps = [step, self.train.steps];
+        let numbers = LossAndNorm::of(&losses, &gradients)?;
+        let learning_rate = learning_rate(step, self.train.steps, &self.optimizer_config);
+        Ok((UnreadStep { step, learning_rate, numbers }, gradients))
+    }
+
+    fn update(&mut self, step: &UnreadStep, gradients: NamedGradients) {
         let config = &self.optimizer_config;
+        let gradients = step.numbers.clip(gradients, config.max_grad_norm);
+        let steps = [step.step, self.train.steps];
         if let Some(factors) = self.factors.take() {
             let factors = self.optimizer.step_factors(factors, gradients, steps, config);
             self.gpt = self.gpt.take().map(|gpt| factors.merge_into(gpt));
@@ -157,8 +203,7 @@ impl Trainer {
             let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, config, &self.pools);
             self.gpt = self.gpt.take().map(stepped);
         }
-        self.step = step;
-        Ok(StepReport { step, loss, grad_norm, learning_rate: rate })
+        self.step = step.step;
     }
 
     /// Mean loss and gradient of the next step's effective batch, before clipping: the sum over the micro-batches, in
@@ -168,8 +213,8 @@ impl Trainer {
     /// [`TrainError::Device`].
     pub fn gradients(&self, text: &TrainingText) -> Result<(f64, NamedGradients), TrainError> {
         let (losses, gradients) = self.losses_and_gradients(text);
-        let (loss, _) = loss_and_norm(&losses, &gradients)?;
-        Ok((loss, gradients))
+        let read = LossAndNorm::read(&[&LossAndNorm::of(&losses, &gradients)?])?;
+        Ok((read[0].0, gradients))
     }
 
     /// The loss of every target of the next step's effective batch, a tensor a micro-batch, and the gradient of their
@@ -211,6 +256,9 @@ impl Trainer {
             Some(factors) => factors.freeze_others(gpt),
             None => gpt,
         };
+        if self.train.gradient_checkpointing {
+            return gpt.losses_and_gradients_by_block(batch.inputs, batch.targets, dropout, share);
+        }
         let context = ForwardContext { dropout, ..ForwardContext::default() };
         let losses = gpt.losses(batch.inputs, batch.targets, context).losses;
         let mut gradients = (losses.clone().mean() * share).backward();
@@ -226,6 +274,22 @@ fn add_gradients(total: &mut NamedGradients, gradients: NamedGradients) {
         };
         total.insert(path, sum);
     }
+}
+
+/// The reports of steps, read at once.
+fn reports(steps: &[UnreadStep]) -> Result<Vec<StepReport>, TrainError> {
+    let numbers: Vec<&LossAndNorm> = steps.iter().map(|step| &step.numbers).collect();
+    let report = |(unread, (loss, grad_norm)): (&UnreadStep, (f64, f64))| {
+        let UnreadStep { step, learning_rate, .. } = *unread;
+        finite(step, "the loss", loss)?;
+        finite(step, "the gradient norm", grad_norm)?;
+        // A text of one token alone has a loss of zero, and nothing to learn.
+        if step == 1 && grad_norm == 0.0 && loss > 0.0 {
+            return Err(TrainError::NoGradient { loss });
+        }
+        Ok(StepReport { step, loss, grad_norm, learning_rate })
+    };
+    steps.iter().zip(LossAndNorm::read(&numbers)?).map(report).collect()
 }
 
 /// The value, or an error that names it if it is NaN or infinite.

@@ -5,7 +5,10 @@ mod adapters;
 mod choice;
 mod error;
 mod list;
+#[cfg(feature = "remote")]
+mod remote;
 mod self_check;
+mod server;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +18,7 @@ use burn::tensor::Device;
 pub use choice::DeviceChoice;
 pub use error::DeviceError;
 pub use list::DeviceInfo;
+pub use server::{DeviceServer, DeviceServerEvent};
 
 use choice::Kind;
 use list::Found;
@@ -58,8 +62,9 @@ impl ComputeDevice {
         let device = match choice.kind {
             Kind::Cpu => Self::cpu(),
             Kind::Auto => list::fastest().map_or_else(Self::cpu, Self::from),
-            Kind::NdArray => Self { inner: ndarray(choice)?, choice, name: None },
-            Kind::Wgpu | Kind::Vulkan | Kind::Cuda => list::find(choice)?.into(),
+            Kind::NdArray => Self { inner: ndarray(&choice)?, choice, name: None },
+            Kind::Remote => Self { inner: remote(&choice)?, choice, name: Some(REMOTE_NAME.to_owned()) },
+            Kind::Wgpu | Kind::Vulkan | Kind::Cuda => list::find(&choice)?.into(),
         };
         if tril_kernels::is_cpu(&device.inner) {
             let wrong = |value: String| DeviceError::InstructionSet { value };
@@ -76,7 +81,7 @@ impl ComputeDevice {
         let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
         if !checked.contains(&self.choice) {
             self_check::check(&self.inner).map_err(|finding| self.wrong(finding))?;
-            checked.push(self.choice);
+            checked.push(self.choice.clone());
         }
         Ok(())
     }
@@ -98,8 +103,8 @@ impl ComputeDevice {
     }
 
     /// Which device it is; never `auto`.
-    pub fn choice(&self) -> DeviceChoice {
-        self.choice
+    pub fn choice(&self) -> &DeviceChoice {
+        &self.choice
     }
 
     /// Whether it is the CPU, where equal logits have equal bits.
@@ -138,12 +143,23 @@ impl fmt::Display for ComputeDevice {
 
 #[cfg(feature = "ndarray")]
 #[expect(deprecated, reason = "Burn drops NdArray in 0.23; until then it is a second opinion on the CPU")]
-fn ndarray(_choice: DeviceChoice) -> Result<Device, DeviceError> {
+fn ndarray(_choice: &DeviceChoice) -> Result<Device, DeviceError> {
     Ok(Device::ndarray())
 }
 
 #[cfg(not(feature = "ndarray"))]
-fn ndarray(choice: DeviceChoice) -> Result<Device, DeviceError> {
+fn ndarray(choice: &DeviceChoice) -> Result<Device, DeviceError> {
+    Err(list::not_compiled_in(choice))
+}
+
+/// What a device of another machine is called: what it is there, that machine knows.
+const REMOTE_NAME: &str = "a device of another machine";
+
+#[cfg(feature = "remote")]
+use remote::connect as remote;
+
+#[cfg(not(feature = "remote"))]
+fn remote(choice: &DeviceChoice) -> Result<Device, DeviceError> {
     Err(list::not_compiled_in(choice))
 }
 
@@ -153,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_device_that_computes_wrongly_is_named_with_its_error_and_what_to_do() {
-        let vulkan = DeviceChoice { kind: Kind::Vulkan, index: Some(0) };
+        let vulkan = DeviceChoice::numbered(Kind::Vulkan, 0);
         let device =
             ComputeDevice { inner: Device::flex(), choice: vulkan, name: Some("Voodoo (3dfx 1.04)".to_owned()) };
         let error = device.wrong(Finding::Off { what: "a matrix product", error: 0.97 });

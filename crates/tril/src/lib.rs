@@ -71,7 +71,7 @@ pub use advice::{Advice, SAMPLE_BYTES};
 pub use bare_text::{BareTextCheck, BareTextError};
 pub use chat::{Chat, ChatError, ChatFormat, ChatReply, ChatSettings, ShowPiece};
 pub use checkup::Checkup;
-pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, use_threads};
+pub use device::{ComputeDevice, DeviceChoice, DeviceError, DeviceInfo, DeviceServer, DeviceServerEvent, use_threads};
 pub use draft::{Draft, DraftError};
 pub use error::{Error, is_device_failure, is_user_error};
 pub use exchange::ExistingFiles;

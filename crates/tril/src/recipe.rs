@@ -226,7 +226,7 @@ impl Recipe {
         let what = format!(
             "a training step with train.batch_size = {batch_size}, train.micro_batches = {micro_batches}, train.seq_len = {seq_len} and the sizes in [model]"
         );
-        memory::check(&what, memory::training_bytes(&self.model, rows, seq_len))
+        memory::check(&what, memory::training_bytes(&self.model, self.train.kept_activations(), rows, seq_len))
     }
 
     /// What is allowed and seldom meant: settings of which one undoes another, each in a sentence.

@@ -76,7 +76,8 @@ impl Rehearsal {
         let per_step = (batch_size * seq_len) as f64;
         let evaluations = steps.div_ceil(eval_interval) as f64;
         let of_evaluation = EVALUATION * seconds_per_step / per_step * evaluated as f64;
-        let bytes = memory::training_bytes(&recipe.model, batch_size / micro_batches, seq_len);
+        let kept = recipe.train.kept_activations();
+        let bytes = memory::training_bytes(&recipe.model, kept, batch_size / micro_batches, seq_len);
         Ok(Self {
             text: text.name,
             train_tokens,

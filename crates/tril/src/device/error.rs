@@ -1,12 +1,12 @@
 //! Why a device cannot be had.
 
-use super::DeviceChoice;
+use super::{ComputeDevice, DeviceChoice};
 
 /// Why a device cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// No device has such a name.
-    #[error("`{name}` is not a device; use auto, cpu, ndarray, wgpu[:n], vulkan[:n] or cuda[:n]")]
+    #[error("`{name}` is not a device; use auto, cpu, ndarray, wgpu[:n], vulkan[:n], cuda[:n] or remote:HOST:PORT")]
     Unknown {
         /// The name as given.
         name: String,
@@ -20,6 +20,31 @@ pub enum DeviceError {
         /// The name as given.
         name: String,
     },
+    /// It names no place where another machine's device could be.
+    #[error("`{name}`: a device of another machine is remote:HOST:PORT, such as remote:gpu.local:7070")]
+    Address {
+        /// The name as given.
+        name: String,
+    },
+    /// No device is served there.
+    #[error("{device}: {reason}. Start `tril serve-device` there, or name another host or port")]
+    Unreachable {
+        /// Its name.
+        device: String,
+        /// What was met.
+        reason: String,
+    },
+    /// A device is served there, to others.
+    #[error("{device}: {reason}")]
+    Refused {
+        /// Its name.
+        device: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A device cannot be served.
+    #[error("{0}")]
+    Serve(String),
     /// The program was built without it.
     #[error(
         "{choice} is not compiled into this binary; build it with `cargo build --release --features {kind}`, or use the device cpu"
@@ -67,10 +92,20 @@ pub enum DeviceError {
     },
     /// It gave up in the middle of something.
     #[error(
-        "{device} failed ({message}). What was saved before is whole. If its memory ran out, use a smaller batch (train.batch_size, more train.micro_batches, --batch-size) or a smaller model; otherwise a newer driver, or the device cpu"
+        "{device} failed ({message}). What was saved before is whole. If its memory ran out, use a smaller batch (train.batch_size, more train.micro_batches, train.gradient_checkpointing=true, --batch-size) or a smaller model; otherwise a newer driver, or the device cpu"
     )]
     Lost {
         /// Its name and its driver's.
+        device: String,
+        /// What was said.
+        message: String,
+    },
+    /// The connection to another machine's device broke, or what serves it there.
+    #[error(
+        "{device}: the connection broke, or the device there failed ({message}). What was saved before is whole. Look at what `tril serve-device` says there and start it again; --resume goes on with a run"
+    )]
+    Disconnected {
+        /// Its name.
         device: String,
         /// What was said.
         message: String,
@@ -90,7 +125,7 @@ impl DeviceError {
     /// That a device gave up, from all that was said about it, of which only what names a cause is kept: the reports of
     /// what drives GPUs list each operation that was skipped for it.
     #[must_use]
-    pub fn lost(device: String, report: &str) -> Self {
+    pub fn lost(device: &ComputeDevice, report: &str) -> Self {
         const NO_CAUSE: [&str; 10] = [
             "caused by",
             "no backtrace",
@@ -110,18 +145,23 @@ impl DeviceError {
         };
         let causes: Vec<&str> = lines.clone().filter(names_a_cause).take(3).collect();
         let message = if causes.is_empty() { lines.take(1).collect() } else { causes.join("; ") };
-        Self::Lost { device, message }
+        if device.choice().is_remote() {
+            return Self::Disconnected { device: device.choice().to_string(), message };
+        }
+        Self::Lost { device: device.title(), message }
     }
 
     /// Whether another name or another setting mends it; otherwise the device or the system failed.
     #[must_use]
     pub fn is_user_error(&self) -> bool {
-        !matches!(self, Self::Threads(_) | Self::Wrong { .. } | Self::Failed { .. } | Self::Lost { .. })
+        let failures = !matches!(self, Self::Threads(_) | Self::Wrong { .. } | Self::Failed { .. });
+        failures && !matches!(self, Self::Lost { .. } | Self::Disconnected { .. })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::choice::Kind;
     use super::*;
 
     #[test]
@@ -129,9 +169,22 @@ mod tests {
         let report = "reading from the device failed: An error happened during execution\n  Caused by:\n    \
                       skipped `MatmulEntry`: it needed memory\n    (69 older skip records were dropped)\n  Caused by:\n    \
                       can't allocate buffer of size: 2147483648\n  No backtrace available";
-        let error = DeviceError::lost("wgpu:0".to_owned(), report).to_string();
+        let wgpu = ComputeDevice { choice: DeviceChoice::numbered(Kind::Wgpu, 0), ..ComputeDevice::cpu() };
+        let error = DeviceError::lost(&wgpu, report).to_string();
         assert!(error.starts_with("wgpu:0 failed (can't allocate buffer of size: 2147483648). What"), "{error}");
-        let error = DeviceError::lost("wgpu:0".to_owned(), "An error happened\n  Caused by:").to_string();
+        let error = DeviceError::lost(&wgpu, "An error happened\n  Caused by:").to_string();
         assert!(error.starts_with("wgpu:0 failed (An error happened). What"), "{error}");
+    }
+
+    #[test]
+    fn a_remote_device_that_is_gone_is_told_as_a_broken_connection_with_exit_code_1() {
+        let choice = "remote:gpu.local:7070".parse().expect("a device");
+        let remote = ComputeDevice { choice, ..ComputeDevice::cpu() };
+        let error = DeviceError::lost(&remote, "Failed to read tensor: RecvError(())");
+        assert!(!error.is_user_error());
+        let message = error.to_string();
+        for part in ["remote:gpu.local:7070: the connection broke", "RecvError", "serve-device", "--resume"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
     }
 }

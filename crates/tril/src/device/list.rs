@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use super::choice::Kind;
-use super::{DeviceChoice, DeviceError};
+use super::{ComputeDevice, DeviceChoice, DeviceError};
 
 /// A GPU that is present.
 #[derive(Debug, Clone)]
@@ -39,17 +39,17 @@ pub(super) fn fastest() -> Option<Found> {
 }
 
 /// The GPU of this name; without a number the first.
-pub(super) fn find(choice: DeviceChoice) -> Result<Found, DeviceError> {
+pub(super) fn find(choice: &DeviceChoice) -> Result<Found, DeviceError> {
     let found = gpus(choice.kind).ok_or_else(|| not_compiled_in(choice))?;
     let count = found.len();
     found.into_iter().nth(choice.index.unwrap_or(0)).ok_or(match count {
-        0 => DeviceError::NotFound(choice),
-        _ => DeviceError::NoSuchNumber { choice, count },
+        0 => DeviceError::NotFound(choice.clone()),
+        _ => DeviceError::NoSuchNumber { choice: choice.clone(), count },
     })
 }
 
-pub(super) fn not_compiled_in(choice: DeviceChoice) -> DeviceError {
-    DeviceError::NotCompiledIn { choice, kind: choice.kind_alone() }
+pub(super) fn not_compiled_in(choice: &DeviceChoice) -> DeviceError {
+    DeviceError::NotCompiledIn { choice: choice.clone(), kind: DeviceChoice::of(choice.kind) }
 }
 
 /// The GPUs that a kind reaches, in the order of their numbers; `None` if it is not compiled in.
@@ -68,7 +68,7 @@ fn gpus(kind: Kind) -> Option<Vec<Found>> {
 #[cfg(any(feature = "wgpu", feature = "vulkan"))]
 fn of_adapters(kind: Kind, device: fn(burn::tensor::DeviceKind) -> Device) -> Vec<Found> {
     let found = |(index, adapter): (usize, super::adapters::Adapter)| Found {
-        choice: DeviceChoice { kind, index: Some(index) },
+        choice: DeviceChoice::numbered(kind, index),
         device: adapter.device,
         name: adapter.name,
         driver: Some(adapter.driver),
@@ -81,7 +81,7 @@ fn of_adapters(kind: Kind, device: fn(burn::tensor::DeviceKind) -> Device) -> Ve
 #[cfg(feature = "cuda")]
 fn cuda() -> Vec<Found> {
     let found = |(index, device): (usize, Device)| Found {
-        choice: DeviceChoice { kind: Kind::Cuda, index: Some(index) },
+        choice: DeviceChoice::numbered(Kind::Cuda, index),
         name: device.identity().map_or_else(|| "a GPU without a name".to_owned(), |identity| identity.name),
         device,
         driver: None,
@@ -123,11 +123,11 @@ impl DeviceInfo {
             present: Some(true),
             name: cpu_name(),
             memory_bytes: Some(tril_model::memory::limit()),
-            ..Self::absent(DeviceChoice { kind, index: None }, auto)
+            ..Self::absent(&DeviceChoice::of(kind), &auto)
         };
         let mut all = vec![on_cpu(Kind::Cpu, true), on_cpu(Kind::NdArray, cfg!(feature = "ndarray"))];
         for kind in [Kind::Wgpu, Kind::Vulkan, Kind::Cuda] {
-            let none = Self::absent(DeviceChoice { kind, index: None }, auto);
+            let none = Self::absent(&DeviceChoice::of(kind), &auto);
             match gpus(kind) {
                 None => all.push(none),
                 Some(found) if found.is_empty() => all.push(Self { compiled_in: true, present: Some(false), ..none }),
@@ -138,14 +138,28 @@ impl DeviceInfo {
                     driver: found.driver,
                     memory_bytes: found.memory_bytes,
                     software: found.is_software,
-                    ..Self::absent(found.choice, auto)
+                    ..Self::absent(&found.choice, &auto)
                 })),
             }
         }
+        let remote = Self::absent(&DeviceChoice::of(Kind::Remote), &auto);
+        all.push(Self { compiled_in: cfg!(feature = "remote"), ..remote });
         all
     }
 
-    fn absent(choice: DeviceChoice, auto: DeviceChoice) -> Self {
+    /// What is known of a device that was opened.
+    pub fn of(device: &ComputeDevice) -> Self {
+        let choice = device.choice();
+        let known = Self::all().into_iter().find(|info| info.device == choice.to_string());
+        known.unwrap_or_else(|| Self {
+            compiled_in: true,
+            present: Some(true),
+            name: device.name.clone(),
+            ..Self::absent(choice, &DeviceChoice::AUTO)
+        })
+    }
+
+    fn absent(choice: &DeviceChoice, auto: &DeviceChoice) -> Self {
         Self {
             device: choice.to_string(),
             compiled_in: false,
