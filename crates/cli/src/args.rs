@@ -132,13 +132,13 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
+const DEVICE_HELP: &str =
+    "auto, cpu, ndarray, wgpu[:n], vulkan[:n], cuda[:n] or remote:HOST:PORT; the last five must be built in";
+
 /// Where to compute.
 #[derive(Debug, Args)]
 pub struct ComputeArgs {
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    #[arg(
-        help = "auto, cpu, ndarray, wgpu[:n], vulkan[:n], cuda[:n] or remote:HOST:PORT; the last five must be built in"
-    )]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help = DEVICE_HELP)]
     pub device: DeviceChoice,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65_535))]
@@ -417,6 +417,19 @@ pub struct BenchOptions {
     pub json: bool,
     #[command(flatten)]
     pub weights: WeightsArgs,
-    #[command(flatten)]
-    pub compute: ComputeArgs,
+    /// Print where the time goes, too
+    #[arg(long)]
+    pub profile: bool,
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help = DEVICE_HELP)]
+    pub device: DeviceChoice,
+    /// CPU threads; several numbers, such as 1,2,4, are measured in turn [default: one per core]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = whole::<u16>(1..=1024))]
+    pub threads: Vec<u16>,
+}
+
+impl BenchOptions {
+    /// The device, and threads for the most that is asked for.
+    pub fn compute(&self) -> ComputeArgs {
+        ComputeArgs { device: self.device.clone(), threads: self.threads.iter().max().copied() }
+    }
 }

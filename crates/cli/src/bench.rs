@@ -2,13 +2,14 @@
 
 mod encode;
 mod report;
+mod scaling;
 mod subject;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use tril::WeightFormat;
-use tril_prove::bench::{Workload, bench};
+use tril_prove::bench::{Workload, bench, bench_with_profile};
 
 use crate::args::{BenchCommand, BenchOptions};
 use crate::open;
@@ -25,7 +26,7 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
             (options, Workload::Decode { batch_size: (*batch_size).into() })
         }
     };
-    let device = open::device(&options.compute)?;
+    let device = open::device(&options.compute())?;
     let weights = options.weights.format();
     if weights != WeightFormat::F32 {
         match workload {
@@ -42,9 +43,22 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
         }
     }
     let subject = Subject::open(options)?;
-    let report = bench(&subject.shape, workload, options.seconds, device.inner())?;
-    let threads = rayon::current_num_threads();
-    let output = BenchOutput { of: subject.name, device: device.to_string(), threads, weights, report };
-    Form::of(options.json).print(&output, |output, out| output.write(out))?;
+    let measure = if options.profile { bench_with_profile } else { bench };
+    let mut rates = Vec::new();
+    let counts: Vec<usize> = match options.threads.len() {
+        0 | 1 => vec![rayon::current_num_threads()],
+        _ => options.threads.iter().map(|threads| usize::from(*threads)).collect(),
+    };
+    for threads in &counts {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build().context("--threads")?;
+        let report = pool.install(|| measure(&subject.shape, workload, options.seconds, device.inner()))?;
+        rates.push((*threads, report.tokens_per_second()));
+        let (of, device) = (subject.name.clone(), device.to_string());
+        let output = BenchOutput { of, device, threads: *threads, weights, report };
+        Form::of(options.json).print(&output, |output, out| output.write(out))?;
+    }
+    if rates.len() > 1 && !options.json {
+        Form::Table.print(&rates, |rates, out| scaling::write(rates, out))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,6 +36,11 @@ pub fn profiled<R>(work: impl FnOnce() -> R) -> (R, Vec<ProfileEntry>) {
     (result, entries)
 }
 
+/// Forgets what was noted so far, such as that of a warm-up.
+pub fn restart() {
+    times().clear();
+}
+
 /// Does some work whose time is noted under a name while a profile is made. What is timed must not be timed inside again,
 /// or it counts twice.
 pub fn timed<R>(name: &'static str, work: impl FnOnce() -> R) -> R {

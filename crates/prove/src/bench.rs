@@ -2,6 +2,7 @@
 //! values do not change the time. Nothing is written.
 
 mod machine;
+mod profile;
 
 use std::time::Instant;
 
@@ -9,11 +10,13 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::Serialize;
 use tril_infer::{GenerateOptions, Generator, InferError, LanguageModel, SamplerConfig, choose};
+use tril_kernels::profile::{profiled, restart};
 use tril_model::{Gpt, GptConfig, WeightFormat, random};
 use tril_train::{OptimizerConfig, TrainConfig, Trainer, TrainingText};
 
 use crate::ProveError;
 use crate::work::{pass_flops, step_bytes};
+pub use profile::{BenchPart, BenchProfile};
 
 /// Names the weights and the tokens.
 const SEED: u64 = 1337;
@@ -90,6 +93,9 @@ pub struct BenchReport {
     pub limit: BenchLimit,
     /// The most memory that the process held, in bytes; null where the system does not tell.
     pub peak_memory_bytes: Option<u64>,
+    /// Where the time of a repetition went, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<BenchProfile>,
 }
 
 /// Tokens a second, the median of all repetitions.
@@ -104,6 +110,15 @@ pub enum BenchRate {
     /// Of prefilling.
     #[serde(rename = "prefill_tok_s")]
     Prefill(f64),
+}
+
+impl BenchReport {
+    /// The rate, of whatever was measured.
+    pub fn tokens_per_second(&self) -> f64 {
+        match self.rate {
+            BenchRate::Train(rate) | BenchRate::Decode(rate) | BenchRate::Prefill(rate) => rate,
+        }
+    }
 }
 
 /// What holds the rate down in the end, and how near it is.
@@ -150,14 +165,52 @@ impl BenchLimit {
 /// [`ProveError::Model`] and [`ProveError::Train`] for a shape that cannot be, [`ProveError::Infer`] for a device that
 /// fails.
 pub fn bench(shape: &BenchShape, workload: Workload, seconds: f64, device: &Device) -> Result<BenchReport, ProveError> {
-    let asked_seconds = seconds;
     let gpt = Gpt::new(shape.model.clone(), SEED, device)?.with_weights(shape.weights);
     let params = gpt.num_params();
-    let measured = match workload {
-        Workload::Train => train(shape, gpt, seconds)?,
-        Workload::Decode { batch_size } => decode(shape, &gpt, batch_size, seconds)?,
-        Workload::Prefill => prefill(shape, &gpt, seconds)?,
+    let measured = measure(shape, gpt, workload, seconds)?;
+    finish(shape, workload, seconds, device, params, measured)
+}
+
+/// The same, and where the time went. Looking at a clock around each part takes some time of its own.
+///
+/// # Errors
+/// As [`bench`].
+pub fn bench_with_profile(
+    shape: &BenchShape,
+    workload: Workload,
+    seconds: f64,
+    device: &Device,
+) -> Result<BenchReport, ProveError> {
+    let gpt = Gpt::new(shape.model.clone(), SEED, device)?.with_weights(shape.weights);
+    let params = gpt.num_params();
+    let (measured, parts) = profiled(|| measure(shape, gpt, workload, seconds));
+    let measured = measured?;
+    let workers = match workload {
+        Workload::Train => shape.train.micro_batches.min(rayon::current_num_threads()),
+        Workload::Decode { .. } | Workload::Prefill => 1,
     };
+    let profile = BenchProfile::new(&parts, &measured.seconds, workers);
+    let report = finish(shape, workload, seconds, device, params, measured)?;
+    Ok(BenchReport { profile: Some(profile), ..report })
+}
+
+fn measure(shape: &BenchShape, gpt: Gpt, workload: Workload, seconds: f64) -> Result<Measured, ProveError> {
+    match workload {
+        Workload::Train => train(shape, gpt, seconds),
+        Workload::Decode { batch_size } => decode(shape, &gpt, batch_size, seconds),
+        Workload::Prefill => prefill(shape, &gpt, seconds),
+    }
+}
+
+/// Adds to what was measured what the machine can do.
+fn finish(
+    shape: &BenchShape,
+    workload: Workload,
+    asked_seconds: f64,
+    device: &Device,
+    params: usize,
+    measured: Measured,
+) -> Result<BenchReport, ProveError> {
     let Measured { rows, seq_len, ref seconds, .. } = measured;
     // Before the machine is measured, which takes memory of its own.
     let peak_memory_bytes = machine::peak_memory();
@@ -180,6 +233,7 @@ pub fn bench(shape: &BenchShape, workload: Workload, seconds: f64, device: &Devi
             Work::Bytes(bytes) => BenchLimit::read(bytes / median, machine::read_rate(device, machine_seconds)?),
         },
         peak_memory_bytes,
+        profile: None,
     })
 }
 
@@ -287,6 +341,7 @@ fn repeat(seconds: f64, mut work: impl FnMut() -> Result<(), ProveError>) -> Res
             break;
         }
     }
+    restart();
     let begin = Instant::now();
     let mut found = Vec::new();
     while found.len() < MIN_REPETITIONS || begin.elapsed().as_secs_f64() < seconds {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use tril_kernels::is_cpu;
+use tril_kernels::profile::timed;
 use tril_model::parameters::{self, NamedGradients};
 use tril_model::{Dropout, ForwardContext, Gpt, WeightFormat};
 
@@ -186,14 +187,14 @@ impl Trainer {
     fn next_step(&self, text: &TrainingText) -> Result<(UnreadStep, NamedGradients), TrainError> {
         let step = self.step + 1;
         let (losses, gradients) = self.losses_and_gradients(text);
-        let numbers = LossAndNorm::of(&losses, &gradients)?;
+        let numbers = timed("gradient norm, clipping", || LossAndNorm::of(&losses, &gradients))?;
         let learning_rate = learning_rate(step, self.train.steps, &self.optimizer_config);
         Ok((UnreadStep { step, learning_rate, numbers }, gradients))
     }
 
     fn update(&mut self, step: &UnreadStep, gradients: NamedGradients) {
         let config = &self.optimizer_config;
-        let gradients = step.numbers.clip(gradients, config.max_grad_norm);
+        let gradients = timed("gradient norm, clipping", || step.numbers.clip(gradients, config.max_grad_norm));
         let steps = [step.step, self.train.steps];
         if let Some(factors) = self.factors.take() {
             let factors = self.optimizer.step_factors(factors, gradients, steps, config);
@@ -236,7 +237,7 @@ impl Trainer {
         };
         let add = |(all, total): &mut (Vec<Tensor<1>>, NamedGradients), (losses, gradients)| {
             all.push(losses);
-            add_gradients(total, gradients);
+            timed("sums of pieces", || add_gradients(total, gradients));
         };
         let (losses, gradients) = self.pools.fold(micro_batches, (Vec::new(), BTreeMap::new()), piece, add);
         let gradients = match &self.factors {

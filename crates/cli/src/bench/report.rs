@@ -4,10 +4,10 @@ use std::io::Write;
 
 use serde::Serialize;
 use tril::WeightFormat;
-use tril_prove::bench::{BenchLimit, BenchRate, BenchReport};
+use tril_prove::bench::{BenchLimit, BenchPart, BenchProfile, BenchRate, BenchReport};
 
 use crate::open;
-use crate::quantity::grouped;
+use crate::quantity::{counted, grouped};
 
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
@@ -69,8 +69,26 @@ impl BenchOutput {
             BenchLimit::Read { read_gb_s, .. } => writeln!(out, "reading      {read_gb_s:>9.1} GB/s")?,
         }
         match report.peak_memory_bytes {
-            Some(bytes) => writeln!(out, "peak memory  {:>9.1} MiB", bytes as f64 / f64::from(1 << 20)),
-            None => writeln!(out, "peak memory        n/a"),
+            Some(bytes) => writeln!(out, "peak memory  {:>9.1} MiB", bytes as f64 / f64::from(1 << 20))?,
+            None => writeln!(out, "peak memory        n/a")?,
         }
+        report.profile.as_ref().map_or(Ok(()), |profile| self.write_profile(profile, out))
+    }
+
+    /// Where the time of a step, of a token or of a prompt went.
+    fn write_profile(&self, profile: &BenchProfile, out: &mut impl Write) -> std::io::Result<()> {
+        let (unit, count) = match self.report.rate {
+            BenchRate::Train(_) => ("a step", 1),
+            BenchRate::Decode(_) => ("a token", self.report.seq_len),
+            BenchRate::Prefill(_) => ("a prompt", 1),
+        };
+        let workers = counted(profile.workers, "worker");
+        writeln!(out, "\n{:<30} {:>10} {:>12} {:>8}", format!("{unit}, {workers}"), "calls", "µs", "share")?;
+        for BenchPart { name, calls, seconds, share } in &profile.parts {
+            let each = 1.0 / count as f64;
+            let (calls, time) = (calls * each, seconds * 1e6 * each);
+            writeln!(out, "{name:<30} {calls:>10.1} {time:>12.1} {:>6.1} %", 100.0 * share)?;
+        }
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::rows::own;
 use super::simd::vectorized;
 use super::spin_pool;
 use crate::RotaryTable;
+use crate::profile::timed;
 use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights};
 use crate::weights::WeightFormat;
 use numbers::{Block, Linear, Norm, share};
@@ -112,9 +113,11 @@ impl StepModel {
             let mut buffers: Vec<Buffers<'_>> = taken.iter_mut().map(|layers| buffers(&mut layers[layer])).collect();
             self.block(block, &mut x, &places, &mut buffers, &mut scratch);
         }
-        self.final_norm.rows(&x, d_model, &mut scratch.normed);
         let mut logits = vec![0.0; rows * self.head.width()];
-        product(&self.head, &scratch.normed, &mut logits);
+        timed("head", || {
+            self.final_norm.rows(&x, d_model, &mut scratch.normed);
+            product(&self.head, &scratch.normed, &mut logits);
+        });
         for (group, layers) in sequences.iter_mut().zip(taken) {
             for (buffers, taken) in group.buffers.iter_mut().zip(layers) {
                 for (buffer, tensor) in buffers.iter_mut().zip(taken) {
@@ -136,9 +139,9 @@ impl StepModel {
         let StepHeads { n_heads, n_kv_heads, d_head, .. } = self.heads;
         let d_model = self.d_model;
         let Scratch { normed, qkv, attended, projected, raised, active } = scratch;
-        block.attention_norm.rows(x, d_model, normed);
-        product(&block.qkv, normed, qkv);
-        {
+        timed("norms", || block.attention_norm.rows(x, d_model, normed));
+        timed("products: queries, keys, values", || product(&block.qkv, normed, qkv));
+        timed("attention", || {
             let attended = SharedRows::new(attended, n_heads * d_head);
             let units = places.len() * n_kv_heads;
             let width = block.qkv.width();
@@ -156,17 +159,17 @@ impl StepModel {
                     }
                 }
             });
-        }
-        product_added(&block.output, attended, projected, x);
-        block.mlp_norm.rows(x, d_model, normed);
-        match (block.activation, &block.gated) {
+        });
+        timed("products: output", || product_added(&block.output, attended, projected, x));
+        timed("norms", || block.mlp_norm.rows(x, d_model, normed));
+        timed("products: up, activation", || match (block.activation, &block.gated) {
             (_, Some(up)) => raise_gated([&block.up, up], normed, [raised, active]),
             (StepActivation::Gelu, None) => raise::<Gelu>(&block.up, normed, raised, active),
             (StepActivation::GeluTanh, None) => raise::<GeluTanh>(&block.up, normed, raised, active),
             (StepActivation::Relu2, None) => raise::<Relu2>(&block.up, normed, raised, active),
             (StepActivation::Swiglu, None) => unreachable!("its products are taken apart"),
-        }
-        product_added(&block.down, active, projected, x);
+        });
+        timed("products: down", || product_added(&block.down, active, projected, x));
     }
 
     /// One key/value head of one row: its new key and value go into the buffers, and its queries take what they see.
