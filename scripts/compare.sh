@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# tril's speed, PyTorch's and llama2.c's, in turn on the same cores: training and decoding at the shapes of two presets, as the
+# tril's speed, PyTorch's, llama2.c's and llama.cpp's, in turn on the same cores: training and decoding at the shapes of two presets, as the
 # tables in docs/performance.md.
 #     python3 -m venv venv && venv/bin/pip install torch numpy
-#     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|baby]...        without a name, both
+#     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|micro|baby]...        without a name, char-cpu and baby
 #     LLAMA2C=llama2.c/run.c WITHOUT_TORCH=1 scripts/compare.sh
+#     PYTHON=venv/bin/python LLAMACPP=1 WITHOUT_TORCH=1 scripts/compare.sh        with `pip install xllamacpp`
 # It needs a Rust toolchain (or TRIL) and a Python, for the comparison with PyTorch one that has it; the model there is
 # scripts/torch_baseline.py. Both sides must have the same number of parameters, or it stops; llama2.c, which has SwiGLU, is given
 # about as many.
 # PYTHON       the Python that has PyTorch                                [python3]
 # WITHOUT_TORCH  if not empty, PyTorch is left out, and training with it
 # LLAMA2C      run.c of github.com/karpathy/llama2.c, to be compiled by gcc; decoding is compared with it too
+# LLAMACPP     if not empty, decoding is compared with llama.cpp (the Python package xllamacpp), which runs tril's own export of a
+#              model of the preset's shape: f32 weights, f32 cache
 # SIMD         avx2: all sides use no more than that                      [what there is]
 # TRIL         a binary to measure instead of building this tree's
 # THREADS      how many cores, the first that this process may use        [all]
@@ -29,8 +32,8 @@ presets=("$@")
 refuse() { echo "compare.sh: $*" >&2; exit 2; }
 for preset in "${presets[@]}"; do
   case $preset in
-    char-cpu | baby) ;;
-    *) refuse "\`$preset\` is no preset; use char-cpu or baby" ;;
+    char-cpu | micro | baby) ;;
+    *) refuse "\`$preset\` is no preset; use char-cpu, micro or baby" ;;
   esac
 done
 case $turns in '' | *[!0-9]* | 0) refuse "TURNS=$turns: it must be a whole number above 0" ;; esac
@@ -43,7 +46,10 @@ case ${SIMD:-} in
     ;;
   *) refuse "SIMD=$SIMD: it is avx2 or empty" ;;
 esac
-[ -z "${WITHOUT_TORCH:-}" ] || [ -n "${LLAMA2C:-}" ] || refuse "without PyTorch and LLAMA2C there is nothing to compare with"
+[ -z "${WITHOUT_TORCH:-}" ] || [ -n "${LLAMA2C:-}${LLAMACPP:-}" ] ||
+  refuse "without PyTorch, LLAMA2C and LLAMACPP there is nothing to compare with"
+[ -z "${LLAMACPP:-}" ] || "$python" -c 'import xllamacpp' 2>/dev/null ||
+  refuse "$python has no xllamacpp; make an environment that has it, and name its Python (PYTHON=venv/bin/python)"
 [ -n "${WITHOUT_TORCH:-}" ] || "$python" -c 'import torch' 2>/dev/null ||
   refuse "$python has no torch; make an environment that has it, and name its Python:
     python3 -m venv venv && venv/bin/pip install torch numpy
@@ -93,6 +99,21 @@ same_model() { # PRESET: all rows of it so far have one number of parameters
   [ "$(echo "$counts" | tr -dc '0-9\n' | sort -u | wc -l)" -eq 1 ] ||
     refuse "$1 is not one model; check its shape on both sides:"$'\n'"$counts"
 }
+# Characters of the embedded stories: some more than the preset's vocabulary of 65.
+export_of() { # PRESET: a model of its shape as GGUF
+  local recipe=shakespeare_char micro=()
+  case $1 in
+    baby) recipe=baby ;;
+    micro) micro=(--set model.n_layers=1 --set model.d_model=64 --set model.max_seq_len=16 --set train.seq_len=16) ;;
+  esac
+  "$tril" train "$recipe" ${micro[@]+"${micro[@]}"} --data tales --steps 1 --out "$scratch/$1" --set train.batch_size=2 --set train.micro_batches=1 \
+    --set tokenizer.kind=char --device cpu >/dev/null 2>&1 &&
+    "$tril" export "$scratch/$1" "$scratch/$1.gguf" --format gguf --dtype f32 >/dev/null 2>&1 ||
+    refuse "no model of the shape $1 could be exported"
+}
+if [ -n "${LLAMACPP:-}" ]; then
+  for preset in "${presets[@]}"; do export_of "$preset"; done
+fi
 for preset in "${presets[@]}"; do
   for turn in $(seq "$turns"); do
     echo "$preset, turn $turn of $turns" >&2
@@ -111,9 +132,15 @@ for preset in "${presets[@]}"; do
       if [ "$what" = decode ] && [ -n "${LLAMA2C:-}" ]; then
         case $preset in
           char-cpu) shape=(128 341 4 4 64) ;;
+          micro) shape=(64 171 1 4 16) ;;
           baby) shape=(384 1024 6 6 256) ;;
         esac
         OMP_NUM_THREADS=$threads measure llama2.c "$preset" "$scratch/llama2c" "${shape[@]}" "$seconds"
+      fi
+      if [ "$what" = decode ] && [ -n "${LLAMACPP:-}" ]; then
+        case $preset in char-cpu) tokens=64 ;; micro) tokens=16 ;; baby) tokens=256 ;; esac
+        measure llama.cpp "$preset" "$python" scripts/llamacpp_decode.py "$scratch/$preset.gguf" "$threads" "$tokens" "$seconds" \
+          2>/dev/null
       fi
     done
   done
@@ -129,26 +156,28 @@ def machine():
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
-rates, torch = {}, None
+rates, torch, llamacpp = {}, None, ""
 for line in open(sys.argv[1]):
     whose, preset, text = line.rstrip("\n").split("\t")
     row = json.loads(text)
     if whose == "torch" and "train_tok_s" in row:
         torch = row
+    if whose == "llama.cpp":
+        llamacpp = f", llama.cpp of xllamacpp {row['xllamacpp']}"
     for what in ("train", "decode"):
         if f"{what}_tok_s" in row:
             rates.setdefault((preset, what, whose), []).append(row[f"{what}_tok_s"])
 threads = int(sys.argv[2])
 held = f", all sides held to {os.environ['SIMD']}" if os.environ.get("SIMD") else ""
 peer = f", PyTorch {torch['torch']}{', compiled' if torch['compile'] else ''}" if torch else ""
-print(f"{machine()}, {threads} of {os.cpu_count()} cores{held}{peer}; median tokens/s, in turn on the same cores\n")
+print(f"{machine()}, {threads} of {os.cpu_count()} cores{held}{peer}{llamacpp}; median tokens/s, in turn on the same cores\n")
 print("| shape | what | tril | peer | | ratio of each turn | median ratio |")
 print("|---|---|---:|---|---:|---|---:|")
 words = {"train": "training", "decode": "decoding"}
 for preset in dict.fromkeys(preset for preset, _, _ in rates):
     for what in words:
         ours = rates.get((preset, what, "tril"), [])
-        for whose, name in (("torch", "PyTorch"), ("llama2.c", "llama2.c")):
+        for whose, name in (("torch", "PyTorch"), ("llama2.c", "llama2.c"), ("llama.cpp", "llama.cpp")):
             theirs = rates.get((preset, what, whose))
             if not theirs:
                 continue

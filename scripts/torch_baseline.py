@@ -42,6 +42,7 @@ class Shape:
 
 SHAPES = {
     "char-cpu": Shape(n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=12, params=804_096),
+    "micro": Shape(n_layer=1, n_head=4, n_embd=64, block_size=16, batch_size=16, params=54_528),
     "baby": Shape(n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=8, params=10_745_088),
 }
 

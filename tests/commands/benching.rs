@@ -124,7 +124,7 @@ fn nothing_is_written() {
 #[test]
 fn a_shape_that_is_none_is_refused() {
     let test_dir = TestDir::new();
-    assert_says(&test_dir.refused("bench train --preset huge"), &["--preset", "huge", "char-cpu, baby"]);
+    assert_says(&test_dir.refused("bench train --preset huge"), &["--preset", "huge", "char-cpu, micro, baby"]);
     assert_says(&test_dir.refused("bench train --preset baby --config smoke.toml"), &["--preset", "--config"]);
     assert_says(&test_dir.refused("bench decode --config none.toml"), &["none.toml", "give the path of a TOML file"]);
     let set = |field: &str| test_dir.refused(&format!("bench train {BRIEFLY} --set {field}"));

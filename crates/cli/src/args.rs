@@ -389,11 +389,13 @@ pub enum BenchCommand {
     Encode(EncodeBenchArgs),
 }
 
-/// Shapes of which PyTorch's speed is known too: nanoGPT's two for Tiny Shakespeare.
+/// Shapes of which PyTorch's speed is known too: nanoGPT's two for Tiny Shakespeare, and that of very small implementations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// 4 layers, d 128, 12 rows of 64 tokens
     CharCpu,
+    /// 1 layer, d 64, 16 rows of 16 tokens: nearly all of a step is overhead
+    Micro,
     /// 6 layers, d 384, 8 rows of 256 tokens
     Baby,
 }

@@ -87,7 +87,8 @@ impl BenchOutput {
         for BenchPart { name, calls, seconds, share } in &profile.parts {
             let each = 1.0 / count as f64;
             let (calls, time) = (calls * each, seconds * 1e6 * each);
-            writeln!(out, "{name:<30} {calls:>10.1} {time:>12.1} {:>6.1} %", 100.0 * share)?;
+            let calls = if *name == BenchProfile::REST { String::new() } else { format!("{calls:.1}") };
+            writeln!(out, "{name:<30} {calls:>10} {time:>12.1} {:>6.1} %", 100.0 * share)?;
         }
         Ok(())
     }

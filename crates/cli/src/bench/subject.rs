@@ -22,11 +22,16 @@ pub struct Subject {
     pub shape: BenchShape,
 }
 
+/// How the shape of implementations in some hundred lines differs from nanoGPT's for a CPU.
+const MICRO: [&str; 5] =
+    ["model.n_layers=1", "model.d_model=64", "model.max_seq_len=16", "train.seq_len=16", "train.batch_size=16"];
+
 impl Preset {
     /// Its recipe, and how the shape that PyTorch is measured at differs from it.
     fn recipe(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
             Self::CharCpu => ("char-cpu", "shakespeare_char", &[]),
+            Self::Micro => ("micro", "shakespeare_char", &MICRO),
             // The batch is cut to what a CPU computes in seconds.
             Self::Baby => ("baby", "baby", &["train.batch_size=8", "train.micro_batches=8", "train.dropout=0"]),
         }
@@ -90,7 +95,9 @@ mod tests {
     #[test]
     fn presets_have_the_shapes_that_torch_baseline_has() {
         // SHAPES of scripts/torch_baseline.py: layers, heads, width, seq_len, rows.
-        for (name, expected) in [("char-cpu", [4, 4, 128, 64, 12]), ("baby", [6, 6, 384, 256, 8])] {
+        for (name, expected) in
+            [("char-cpu", [4, 4, 128, 64, 12]), ("micro", [1, 4, 64, 16, 16]), ("baby", [6, 6, 384, 256, 8])]
+        {
             let BenchShape { model, train, optimizer, .. } = subject(&format!("--preset {name}")).shape;
             let shape = [model.n_layers, model.n_heads, model.d_model, train.seq_len, train.batch_size];
             assert_eq!(shape, expected, "{name}");

@@ -140,7 +140,7 @@ impl StepModel {
         let d_model = self.d_model;
         let Scratch { normed, qkv, attended, projected, raised, active } = scratch;
         timed("norms", || block.attention_norm.rows(x, d_model, normed));
-        timed("products: queries, keys, values", || product(&block.qkv, normed, qkv));
+        timed("products: q, k, v", || product(&block.qkv, normed, qkv));
         timed("attention", || {
             let attended = SharedRows::new(attended, n_heads * d_head);
             let units = places.len() * n_kv_heads;

@@ -25,10 +25,10 @@ pub struct BenchPart {
     pub share: f64,
 }
 
-/// What no part accounts for: Burn's graph and its sums, memory, batches, and what one thread does while others wait.
-const REST: &str = "the rest";
-
 impl BenchProfile {
+    /// What no part accounts for: Burn's graph and its sums, memory, batches, and what one thread does while others wait.
+    pub const REST: &str = "the rest";
+
     /// From the parts of all repetitions, each of which took so many seconds.
     pub(super) fn new(entries: &[ProfileEntry], repetitions: &[f64], workers: usize) -> Self {
         let count = repetitions.len() as f64;
@@ -39,7 +39,7 @@ impl BenchProfile {
             .map(|ProfileEntry { name, calls, seconds }| part(*name, *calls as f64 / count, seconds / count))
             .collect();
         let known: f64 = parts.iter().map(|part| part.seconds).sum();
-        parts.push(part(REST, 1.0, (whole - known).max(0.0)));
+        parts.push(part(Self::REST, 1.0, (whole - known).max(0.0)));
         Self { workers, parts }
     }
 }
@@ -54,7 +54,7 @@ mod tests {
         let profile = BenchProfile::new(&[entry("products", 6.0), entry("norms", 1.0)], &[2.0, 1.0, 2.0, 3.0], 2);
         let found: Vec<(&str, f64, f64)> =
             profile.parts.iter().map(|part| (part.name, part.calls, part.seconds)).collect();
-        assert_eq!(found, [("products", 2.0, 1.5), ("norms", 2.0, 0.25), (REST, 1.0, 2.25)]);
+        assert_eq!(found, [("products", 2.0, 1.5), ("norms", 2.0, 0.25), (BenchProfile::REST, 1.0, 2.25)]);
         assert_eq!(profile.parts.iter().map(|part| part.share).sum::<f64>(), 1.0);
     }
 }
