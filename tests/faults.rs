@@ -193,7 +193,10 @@ fn a_step_of_the_generator_that_sums_in_another_order_is_found_by_itself_and_in_
     let twin = twin(llama_config()).with(Fault::HeadCutInStep);
     let found = failures(&twin);
     assert!(found.iter().any(|(id, _)| *id == Generated), "{found:?}");
-    assert!(found.iter().all(|(id, _)| [Generated, Ragged, PrefixReused].contains(id)), "no other proof takes that step: {found:?}");
+    assert!(
+        found.iter().all(|(id, _)| [Generated, Ragged, PrefixReused].contains(id)),
+        "no other proof takes that step: {found:?}"
+    );
     let largest = report(&twin).proof(Generated).and_then(|proof| proof.max_difference);
     assert!(largest.is_some_and(|largest| largest < 1e-5), "the last bits and no more: {largest:?}");
 }

@@ -97,7 +97,10 @@ fn sums_are_reported_by_format_and_length_and_kept_as_checkpoints() {
 fn mistakes_that_are_taken_back_are_reported_beside_none_and_their_model_can_be_probed() {
     let test_dir = TestDir::empty();
     let table = test_dir.stdout(&format!("lab wait {SMALL} --problems 2 --out kept"));
-    assert_says(&table, &["1 seed", ",wait,", "after the question stands", "the last with a wrong carry", "of 10 held-out"]);
+    assert_says(
+        &table,
+        &["1 seed", ",wait,", "after the question stands", "the last with a wrong carry", "of 10 held-out"],
+    );
     let rows = table.lines().filter(|line| line.starts_with("nothing") || line.starts_with("the last"));
     assert!(rows.clone().count() == 4 && rows.clone().all(|row| row.split_whitespace().count() >= 5), "{table}");
     let found = json(&test_dir.stdout(&format!("lab wait {SMALL} --problems 2 --json")));

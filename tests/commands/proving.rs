@@ -68,7 +68,8 @@ fn the_json_has_the_numbers_of_every_proof() {
         assert!(proof["positions"].as_u64() > Some(0) && proof["cases"].as_u64() > Some(0), "{proof}");
         assert!(proof["compared"].as_str().is_some_and(|what| !what.is_empty()), "{proof}");
         assert!((1..=6).contains(&proof["claim"].as_u64().expect("a claim")), "{proof}");
-        let exact = proof["claim"].as_u64() <= Some(3) || ["accumulated", "resumed"].iter().any(|id| proof["id"] == *id);
+        let exact =
+            proof["claim"].as_u64() <= Some(3) || ["accumulated", "resumed"].iter().any(|id| proof["id"] == *id);
         assert_eq!(proof["tolerance"].is_null(), exact, "{proof}");
         if exact {
             assert_eq!(proof["max_difference"].as_f64(), Some(0.0), "{proof}");

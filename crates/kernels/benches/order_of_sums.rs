@@ -121,8 +121,7 @@ fn timed(tile: &Tile, a: &[f32], b: &[f32], size: [usize; 3], lanes: usize) -> O
 
 fn product(tile: &Tile, a: &[f32], b: &[f32], size: [usize; 3], lanes: usize) -> Option<Vec<f32>> {
     let [m, n, k] = size;
-    let fits =
-        m.is_multiple_of(tile.rows) && n.is_multiple_of(tile.vectors * lanes) && k.is_multiple_of(tile.chains);
+    let fits = m.is_multiple_of(tile.rows) && n.is_multiple_of(tile.vectors * lanes) && k.is_multiple_of(tile.chains);
     fits.then(|| {
         let mut c = vec![0.0; m * n];
         (tile.run)(a, &pack(b, size, tile.vectors * lanes), &mut c, size);

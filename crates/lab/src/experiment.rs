@@ -220,7 +220,9 @@ impl Experiment {
         let mut recipe = self.recipe.clone();
         recipe.train.check()?;
         if self.kind != TaskKind::Sums && self.formats.contains(&Format::Mended) {
-            return Err(LabError::Setting("only the steps of sums can be mended: a parity has none to take back".into()));
+            return Err(LabError::Setting(
+                "only the steps of sums can be mended: a parity has none to take back".into(),
+            ));
         }
         recipe.train.steps = self.tokens / step_tokens(&recipe);
         if recipe.train.steps == 0 || self.seeds.is_empty() || self.formats.is_empty() {

@@ -28,8 +28,8 @@ pub use experiment::{
     is_right, request, tokenizer,
 };
 pub use format::{ALPHABET, Format, WORKING_MARKERS};
-pub use mended::{WAIT, without_mistakes};
 pub use mask::{Mask, MaskReport, MaskRun, remove_mask};
+pub use mended::{WAIT, without_mistakes};
 pub use model_info::LabModelInfo;
 pub use prefixes::{PrefixProblem, PrefixReport, prefix_problems};
 pub use probe::{Change, ChangedWorking, CorrectionReport, HiddenWorking, ProbeReport, WorkingStep, correction, probe};

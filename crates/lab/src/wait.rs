@@ -228,7 +228,8 @@ mod tests {
             assert!(nothing.is_empty() && drawn.is_empty());
             assert!(format!("[{}]", problem.working).starts_with(&right), "{right}");
             for (wrong, from_end) in [(digit, 1), (carry, 2)] {
-                let differ: Vec<usize> = (0..right.len()).filter(|at| right.as_bytes()[*at] != wrong.as_bytes()[*at]).collect();
+                let differ: Vec<usize> =
+                    (0..right.len()).filter(|at| right.as_bytes()[*at] != wrong.as_bytes()[*at]).collect();
                 assert_eq!((wrong.len(), differ), (right.len(), vec![right.len() - from_end]), "{wrong}");
             }
         }

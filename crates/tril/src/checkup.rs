@@ -21,7 +21,8 @@ const CHANGES: [&str; 5] = [
 ];
 
 /// Fewer cases than `tril prove` tries: some seconds on the slowest device.
-const LIMITS: Limits = Limits { tokens: 48, segment_len: 24, pass_tokens: 400, losses: 2, gradient_len: 24, trained_params: 10_000_000 };
+const LIMITS: Limits =
+    Limits { tokens: 48, segment_len: 24, pass_tokens: 400, losses: 2, gradient_len: 24, trained_params: 10_000_000 };
 
 /// Largest difference of a step's loss from the CPU's, in nats.
 const LOSS_TOLERANCE: f64 = 1e-3;

@@ -167,8 +167,9 @@ fn meaning(report: &ProofReport, claim: usize) -> String {
             let exact = exact.map(|what| {
                 format!("Training that goes on from these weights, with an optimizer that begins anew, ends in the same bits, {what}.")
             });
-            let pieces = passed(&MicroBatches)
-                .then(|| "A batch that is computed in pieces has the gradient of the whole within rounding.".to_owned());
+            let pieces = passed(&MicroBatches).then(|| {
+                "A batch that is computed in pieces has the gradient of the whole within rounding.".to_owned()
+            });
             exact.into_iter().chain(pieces).collect::<Vec<_>>().join(" ")
         }
         _ => {

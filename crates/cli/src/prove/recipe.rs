@@ -86,9 +86,18 @@ fn write(output: &RecipeOutput, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "\nShown: this machine trains {recipe} to the bits that are in the table of this program.")?;
         writeln!(out, "Not shown: anything about other recipes, texts or devices.")
     } else {
-        writeln!(out, "\nThis machine does not train {recipe} to the bits that are in the table of this program. To find why:")?;
-        writeln!(out, "- run it again with TRIL_SIMD=plain before it: if that passes, the fault is in vector instructions")?;
-        writeln!(out, "- run `cargo test --release` in its source: if that fails, the program was changed or built wrongly")?;
+        writeln!(
+            out,
+            "\nThis machine does not train {recipe} to the bits that are in the table of this program. To find why:"
+        )?;
+        writeln!(
+            out,
+            "- run it again with TRIL_SIMD=plain before it: if that passes, the fault is in vector instructions"
+        )?;
+        writeln!(
+            out,
+            "- run `cargo test --release` in its source: if that fails, the program was changed or built wrongly"
+        )?;
         writeln!(out, "- if neither tells, report the first line above and both hashes")
     }
 }

@@ -45,7 +45,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tokens: 4096, segment_len: 1024, pass_tokens: 80_000, losses: 64, gradient_len: 160, trained_params: 50_000_000 }
+        Self {
+            tokens: 4096,
+            segment_len: 1024,
+            pass_tokens: 80_000,
+            losses: 64,
+            gradient_len: 160,
+            trained_params: 50_000_000,
+        }
     }
 }
 

@@ -110,7 +110,10 @@ impl TrainerUnderTest for GptTrainer {
     fn state(&self) -> Result<NamedValues, TrainError> {
         let weights = parameters::list(&self.trainer.model());
         let all = weights.into_iter().chain(self.trainer.optimizer().tensors());
-        all.map(|(name, data)| Ok((name, data.try_into_vec::<f32>().map_err(|error| TrainError::device(format!("{error:?}")))?))).collect()
+        all.map(|(name, data)| {
+            Ok((name, data.try_into_vec::<f32>().map_err(|error| TrainError::device(format!("{error:?}")))?))
+        })
+        .collect()
     }
 }
 
