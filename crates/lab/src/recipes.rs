@@ -59,7 +59,7 @@ impl Experiment {
         let full = Self::new(kind);
         let tokens = match kind {
             TaskKind::Parity => 500_000,
-            TaskKind::Sums => 1_000_000,
+            TaskKind::Sums => 800_000,
         };
         Self { seeds: vec![1337], tokens, held_out: 50, scorings: 3, ..full }
     }

@@ -12,7 +12,7 @@ use tril_model::random::{self, Purpose};
 use crate::experiment::{TrainedModel, request};
 use crate::mended::{SPARE, WAIT, with_last_digit_moved};
 use crate::probe::go_on;
-use crate::{Experiment, Format, LabError, LabObserver, Problem, TaskKind, WORKING_MARKERS, ask, is_right};
+use crate::{Experiment, Format, LabError, LabObserver, Problem, Task, TaskKind, WORKING_MARKERS, ask, is_right};
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct WaitReport {
     pub parameters: usize,
     /// Held-out problems that each was asked in each way.
     pub problems: usize,
-    /// A document of each format.
+    /// A problem in each format.
     pub examples: Vec<(Format, String)>,
     /// All models.
     pub runs: Vec<WaitRun>,
@@ -143,7 +143,11 @@ pub fn wait(
         Ok(())
     };
     let report = experiment.experiment().run_and_see(out, device, observer, &mut see)?;
-    let examples = report.formats.iter().map(|format| (format.format, format.example.clone())).collect();
+    // The first that shows the difference.
+    let mut shown = Task::Sums.held_out(0, 3, 50).into_iter();
+    let shown = shown.find(|problem| Format::Mended.document(problem).contains(WAIT));
+    let example = |format: Format| shown.as_ref().map(|problem| (format, format.document(problem)));
+    let examples = [Format::Worked, Format::Mended].into_iter().filter_map(example).collect();
     Ok(WaitReport { tokens: report.tokens, parameters: report.parameters, problems, examples, runs })
 }
 
@@ -218,7 +222,6 @@ fn draw(model: &TrainedModel<'_>, problems: &[Problem]) -> Result<Vec<String>, L
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Task;
 
     #[test]
     fn what_is_given_is_the_working_up_to_a_step_which_is_right_or_wrong_in_one_digit() {
