@@ -2,6 +2,10 @@
 //! matters, and what cannot be had with it is refused by name.
 
 use serde_json::{Value, json};
+use tril::{
+    ComputeDevice, DataType, ExistingFiles, ExportFormat, ExportOptions, FineTuning, Gelu, Model, Receipt, Tolerance,
+    Verdict, WeightFormat,
+};
 
 use super::test_dir::*;
 
@@ -134,7 +138,6 @@ fn a_chat_and_a_benchmark_take_rounded_weights() {
         stdout(test_dir.tril(&format!("chat run -n 30 --seed 2 {options}")).write_stdin("the old fox\n"))
     };
     assert_eq!(answer("--weights bf16"), answer("--weights bf16 --threads 1"));
-    assert_ne!(answer("--weights bf16"), answer(""));
     for (format, rows) in [("f32", 1), ("bf16", 1), ("int8", 1), ("int8", 8)] {
         let options = format!("--config smoke.toml --seconds 0.001 --batch-size {rows} --weights {format}");
         let measured = json(&test_dir.stdout(&format!("bench decode --json {options}")));
@@ -156,4 +159,38 @@ fn what_cannot_be_had_with_rounded_weights_is_refused_by_name() {
     ] {
         assert_says(&test_dir.refused(command), parts);
     }
+}
+
+#[test]
+fn the_library_saves_exports_and_trains_no_rounded_weights_and_rounds_for_a_receipt() {
+    let test_dir = TestDir::with_run();
+    let device = ComputeDevice::cpu();
+    let exact = Model::open(test_dir.path("run"), &device).expect("opened");
+    let rounded = exact.clone().with_weights(WeightFormat::Int8).expect("rounded");
+    assert_eq!([exact.weights(), rounded.weights()], [WeightFormat::F32, WeightFormat::Int8]);
+    let options = ExportOptions { format: ExportFormat::Hf, data_type: DataType::F32, gelu: Gelu::AsItIs };
+    let place = test_dir.path("place");
+    let refused = [
+        rounded.save(&place, ExistingFiles::Keep),
+        rounded.export(options, &place, ExistingFiles::Keep),
+        FineTuning::of(&rounded).recipe(1000).map(|_| ()),
+        rounded.clone().with_weights(WeightFormat::Bf16).map(|_| ()),
+    ];
+    for refused in refused {
+        let error = refused.expect_err("refused");
+        assert!(error.is_user_error());
+        assert_says(&error.to_string(), &["rounded to int8", "open it with f32"]);
+    }
+    assert!(!place.exists());
+    let again = rounded.clone().with_weights(WeightFormat::Int8).expect("they are already");
+    assert_eq!(again.weights(), WeightFormat::Int8);
+
+    receipt(&test_dir, "--weights int8");
+    let receipt = Receipt::read(test_dir.path("receipt.json")).expect("sound");
+    for model in [&exact, &rounded] {
+        let check = receipt.check(model, &device, Tolerance::EqualBits).expect("the CPU");
+        assert_eq!((check.verdict, check.weights), (Verdict::Pass, WeightFormat::Int8));
+    }
+    let other = exact.clone().with_weights(WeightFormat::Bf16).expect("rounded");
+    assert!(receipt.check(&other, &device, Tolerance::EqualBits).is_err(), "nothing is rounded twice");
 }

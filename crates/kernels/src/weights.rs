@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn what_q8_0_holds_is_kept_to_the_last_bit() {
         // Whole numbers up to ±127 times a scale of 11 significant bits, as a half-precision one has.
-        for scale in [1.0, 0.000_976_562_5 * 1.5, 0.003_173_828, 1023.0 / 4096.0, 2047.0 / 65536.0] {
+        for scale in [1.0, 0.000_976_562_5 * 1.5, 1625.0 / 524_288.0, 1023.0 / 4096.0, 2047.0 / 65_536.0] {
             let mut numbers: Vec<f32> = (0..32).map(|i| (i * 8 - 121) as f32 * scale).collect();
             numbers[3] = -127.0 * scale;
             let mut rounded = numbers.clone();

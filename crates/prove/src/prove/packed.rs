@@ -7,8 +7,7 @@ use super::model_runner::ModelRunner;
 use super::text::Segment;
 use tril_infer::InferError;
 
-/// Sequences of which each takes a step at once: one, for which weights are widened as they are read, and so many that they
-/// are widened into memory.
+/// Sequences of which each takes a step at once: weights are widened for one row, or for several.
 const COMPANIES: [usize; 2] = [1, 6];
 
 /// The proof on one segment.

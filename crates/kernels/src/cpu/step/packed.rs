@@ -1,21 +1,17 @@
 //! Weights in fewer bytes as a step reads them: widened to the f32 that they stand for on their way into the same chain
 //! of multiply-adds, so that the bits are those of the f32 matrix.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use super::numbers::PANEL;
-use crate::cpu::gemm::{Gemm, GemmInit, Matrix, SharedRows};
+use crate::cpu::gemm::SharedRows;
 use crate::cpu::simd::{LANES, load, store, vectorized};
 use crate::weights::{GROUP, WeightFormat, bf16, groups, int8, magnitude, scale, widened};
 
 /// Vectors of a whole row of a panel.
 const VECTORS: usize = PANEL / LANES;
-
-/// Rows that meet a panel together where it is widened as it is read; for more of them it is widened once, into memory.
-const ROWS: usize = 4;
 
 /// A matrix in panels of columns, as [`Weight::Panels`](super::numbers::Weight::Panels), in fewer bytes.
 #[derive(Debug, Clone)]
@@ -192,38 +188,25 @@ struct PanelProduct<'a> {
     out: &'a SharedRows<'a>,
 }
 
-thread_local! {
-    /// The widened panel, kept so that its memory is not faulted in anew for each product.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 impl PanelProduct<'_> {
     fn run<P: PanelNumbers>(self, numbers: P) {
-        let Self { d_input, x, bias, out, .. } = self;
-        assert_eq!(numbers.len(), d_input * PANEL, "a panel of another size");
-        let rows = x.len() / d_input.max(1);
-        if !vectorized(Widened { product: &self, numbers, rows }) {
-            let mut panel = SCRATCH.take();
-            panel.resize(d_input * PANEL, 0.0);
-            vectorized(Widen { numbers, panel: &mut panel });
-            let first = self.columns.start;
-            let start = bias.map_or(GemmInit::Zero, GemmInit::Bias);
-            let size = [rows, self.columns.len(), d_input];
-            let product = Gemm { size, a: Matrix::row_major(x, d_input), b: Matrix::row_major(&panel, PANEL), start };
-            // SAFETY: the promise of `Packed::columns`.
-            unsafe { product.into_columns(out, first) };
-            SCRATCH.set(panel);
-        }
+        assert_eq!(numbers.len(), self.d_input * PANEL, "a panel of another size");
+        vectorized(Widened { product: self, numbers });
     }
 
-    /// R rows by V vectors of the panel's columns.
+    /// R rows by V vectors of the panel's columns, from row `row` and vector `first` on.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "indexed by constants once unrolled, where an iterator is not")]
-    fn tile<S: Simd, P: PanelNumbers, const R: usize, const V: usize>(&self, simd: S, numbers: P) {
+    fn tile<S: Simd, P: PanelNumbers, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        [row, first]: [usize; 2],
+        numbers: P,
+    ) {
         let Self { x, d_input: k, ref columns, bias, out } = *self;
         let width = columns.len();
-        let lanes = |v: usize| v * LANES..width.min((v + 1) * LANES);
-        assert!(x.len() == R * k && width <= V * LANES && V <= VECTORS, "a tile of another size");
+        let lanes = |v: usize| (first + v) * LANES..width.min((first + v + 1) * LANES);
+        assert!((row + R) * k <= x.len() && first + V <= VECTORS, "a tile past the rows or the panel");
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         if let Some(bias) = bias {
             for v in 0..V {
@@ -237,26 +220,26 @@ impl PanelProduct<'_> {
             let mut scales = [simd.splat_f32s(0.0); V];
             for v in 0..V {
                 // SAFETY: the panel has as many rows as `x` has columns, by the assertion in `run`.
-                scales[v] = unsafe { numbers.scales(simd, group, v) };
+                scales[v] = unsafe { numbers.scales(simd, group, first + v) };
             }
             for p in inner {
-                let mut row = [simd.splat_f32s(0.0); V];
+                let mut weights = [simd.splat_f32s(0.0); V];
                 for v in 0..V {
                     // SAFETY: as above.
-                    row[v] = unsafe { numbers.widened(simd, p, v, scales[v]) };
+                    weights[v] = unsafe { numbers.widened(simd, p, first + v, scales[v]) };
                 }
                 for r in 0..R {
                     // SAFETY: by the assertion above.
-                    let x = simd.splat_f32s(unsafe { *x.get_unchecked(r * k + p) });
+                    let x = simd.splat_f32s(unsafe { *x.get_unchecked((row + r) * k + p) });
                     for v in 0..V {
-                        sums[r][v] = simd.mul_add_f32s(x, row[v], sums[r][v]);
+                        sums[r][v] = simd.mul_add_f32s(x, weights[v], sums[r][v]);
                     }
                 }
             }
         }
         for (r, sums) in sums.iter().enumerate() {
             // SAFETY: the promise of `Packed::columns`.
-            let result = unsafe { out.columns(r, columns.clone()) };
+            let result = unsafe { out.columns(row + r, columns.clone()) };
             for (v, sum) in sums.iter().enumerate() {
                 store(simd, &mut result[lanes(v)], *sum);
             }
@@ -264,61 +247,58 @@ impl PanelProduct<'_> {
     }
 }
 
-/// Few rows by a panel that is widened as it is read; false, and nothing is done, where they are too many for the registers.
+/// Rows by a panel that is widened as it is read, anew for as many rows as registers have room for.
 struct Widened<'a, P> {
-    product: &'a PanelProduct<'a>,
+    product: PanelProduct<'a>,
     numbers: P,
-    rows: usize,
 }
 
 impl<P: PanelNumbers> WithSimd for Widened<'_, P> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> bool {
-        let Self { product, numbers, rows } = self;
-        let most = if S::REGISTER_COUNT >= 32 { ROWS } else { 1 };
-        let vectors = product.columns.len().div_ceil(LANES);
-        macro_rules! tile_of_that_size {
-            ($(($rows:literal, $vectors:literal))*) => {
-                match (rows, vectors) {
-                    $(($rows, $vectors) if $rows <= most => {
-                        product.tile::<S, P, $rows, $vectors>(simd, numbers);
-                        true
-                    })*
-                    _ => false,
-                }
-            };
-        }
-        tile_of_that_size! {
-            (1, 1) (1, 2) (1, 3) (1, 4)
-            (2, 1) (2, 2) (2, 3) (2, 4)
-            (3, 1) (3, 2) (3, 3) (3, 4)
-            (4, 1) (4, 2) (4, 3) (4, 4)
-        }
-    }
-}
-
-/// A whole panel widened into memory, `[d_input, PANEL]`.
-struct Widen<'a, P> {
-    numbers: P,
-    panel: &'a mut [f32],
-}
-
-impl<P: PanelNumbers> WithSimd for Widen<'_, P> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { numbers, panel } = self;
-        assert_eq!(numbers.len(), panel.len(), "a panel of another size");
-        for (p, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-            for (v, out) in row.chunks_exact_mut(LANES).enumerate() {
-                // SAFETY: both have the row, by the assertion above.
-                let vector = unsafe { numbers.widened(simd, p, v, numbers.scales(simd, p / GROUP, v)) };
-                store(simd, out, vector);
+        let Self { product, numbers } = self;
+        let wide = S::REGISTER_COUNT >= 32;
+        let most = if wide { 8 } else { 6 };
+        let all = product.x.len() / product.d_input.max(1);
+        let vectors = product.columns.len().div_ceil(LANES);
+        // Parts of about one size: a part of few rows is no faster than one of many.
+        let part = all.div_ceil(all.div_ceil(most).max(1)).max(1);
+        for row in (0..all).step_by(part) {
+            let rows = part.min(all - row);
+            let together = vectors_together(wide, rows);
+            for first in (0..vectors).step_by(together) {
+                macro_rules! tile_of_that_size {
+                    ($(($rows:literal, $vectors:literal))*) => {
+                        match (rows, together.min(vectors - first)) {
+                            $(($rows, $vectors) if $vectors <= vectors_together(wide, $rows) => {
+                                product.tile::<S, P, $rows, $vectors>(simd, [row, first], numbers);
+                            })*
+                            (rows, vectors) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+                        }
+                    };
+                }
+                tile_of_that_size! {
+                    (1, 1) (1, 2) (1, 3) (1, 4)
+                    (2, 1) (2, 2) (2, 3) (2, 4)
+                    (3, 1) (3, 2) (3, 3) (3, 4)
+                    (4, 1) (4, 2) (4, 3) (4, 4)
+                    (5, 1) (5, 2) (6, 1) (6, 2)
+                    (7, 1) (7, 2) (8, 1) (8, 2)
+                }
             }
         }
+    }
+}
+
+/// Vectors of a row of a tile: as many as leave room in the registers for the sums of so many rows.
+#[inline(always)]
+const fn vectors_together(wide: bool, rows: usize) -> usize {
+    match (wide, rows) {
+        (true, 0..=4) | (false, 0..=1) => VECTORS,
+        (true, _) | (false, 2) => 2,
+        (false, _) => 1,
     }
 }
 
@@ -398,6 +378,7 @@ fn is_avx2<S: Simd>() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::gemm::{Gemm, GemmInit, Matrix};
 
     /// x·weight + bias by the step's product, of a matrix that was rounded, and by the one product of f32.
     fn both(format: WeightFormat, [rows, d_input, d_output]: [usize; 3], with_bias: bool) -> [Vec<u32>; 2] {
@@ -425,7 +406,7 @@ mod tests {
     #[test]
     fn the_product_has_the_bits_of_the_f32_matrix_whatever_its_size() {
         for format in [WeightFormat::Bf16, WeightFormat::Int8] {
-            for rows in [1, 2, 3, 4, 5, 9, 41] {
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 41] {
                 for d_input in [1, 31, 32, 33, 100] {
                     for d_output in [1, 16, 17, 47, 64, 65, 130] {
                         let [found, expected] = both(format, [rows, d_input, d_output], rows % 2 == 0);
