@@ -5,6 +5,8 @@
 //! A score is one chain of fused multiply-adds over d_head; an output is one over the keys in order of position. A
 //! query's bits depend on what it sees alone: not on how many queries stand beside it or where keys lie in memory.
 
+mod weighted_sum;
+
 use std::ops::Range;
 
 use burn::backend::flex::FlexTensor;
@@ -15,6 +17,7 @@ use super::operation::Operation;
 use super::rows::{Rows, tensor};
 use super::simd::{exp, max, sum, update, vectorized};
 use super::spin_pool;
+use weighted_sum::WeightedSum;
 
 /// Queries in work together.
 const BLOCK: usize = 32;
@@ -117,6 +120,9 @@ impl Heads {
 
     /// Multiplies a block's probabilities, or their gradients, with the dropout factors.
     fn apply_dropout(&self, batch: usize, head: usize, block: &Range<usize>, scores: &mut Scores) {
+        if self.dropout.is_none() {
+            return;
+        }
         let Scores { first, width, .. } = *scores;
         for (row, query) in scores.values.chunks_exact_mut(width).zip(block.clone()) {
             if let Some(factors) = self.factors(batch, head, query, first, width) {
@@ -248,77 +254,7 @@ fn forward_block(heads: &Heads, batch: usize, head: usize, block: &Range<usize>,
     let scaled = heads.scaled_queries(batch, head, block);
     let mut probs = heads.probabilities(batch, head, &scaled, block);
     heads.apply_dropout(batch, head, block, &mut probs);
-    WeightedSum { heads, batch, head, first_query: block.start, probs, out, stride }.all(block.clone());
-}
-
-/// Adds each query's values up, weighed by its probabilities, in order of position. Queries take the keys that all of them
-/// see together, and the others at both ends in two halves, and those again, down to one query.
-struct WeightedSum<'a> {
-    heads: &'a Heads,
-    batch: usize,
-    head: usize,
-    first_query: usize,
-    probs: Scores,
-    out: &'a mut [f32],
-    stride: usize,
-}
-
-impl WeightedSum<'_> {
-    fn all(&mut self, queries: Range<usize>) {
-        let shared = self.heads.seen(queries.end - 1).start..self.heads.seen(queries.start).end;
-        if shared.is_empty() {
-            let (first, second) = halves(&queries);
-            self.all(first);
-            self.all(second);
-            return;
-        }
-        self.before(queries.clone(), shared.start);
-        self.after(queries, shared.start);
-    }
-
-    /// The keys before `end`, up to which all of them see, that some of the queries see.
-    fn before(&mut self, queries: Range<usize>, end: usize) {
-        let shared = self.heads.seen(queries.end - 1).start;
-        if self.heads.seen(queries.start).start < shared {
-            let (first, second) = halves(&queries);
-            self.before(first, shared);
-            self.before(second, shared);
-        }
-        self.add(queries, shared..end);
-    }
-
-    /// The keys from `start` on, from where all of them see, that some of the queries see.
-    fn after(&mut self, queries: Range<usize>, start: usize) {
-        let shared = self.heads.seen(queries.start).end.max(start);
-        self.add(queries.clone(), start..shared);
-        if shared < self.heads.seen(queries.end - 1).end {
-            let (first, second) = halves(&queries);
-            self.after(first, shared);
-            self.after(second, shared);
-        }
-    }
-
-    /// Keys that all of the queries see.
-    fn add(&mut self, queries: Range<usize>, keys: Range<usize>) {
-        if keys.is_empty() {
-            return;
-        }
-        let Self { heads, batch, head, first_query, ref probs, stride, .. } = *self;
-        let from = (queries.start - first_query) * probs.width + keys.start - probs.first;
-        Gemm {
-            size: [queries.len(), heads.d_head, keys.len()],
-            a: Matrix { data: &probs.values[from..], row_stride: probs.width, column_stride: 1 },
-            b: Heads::matrix(&heads.v, batch, heads.kv_head(head), keys.start),
-            start: GemmInit::Add,
-        }
-        .into(&mut self.out[(queries.start - first_query) * stride..], stride);
-    }
-}
-
-/// Two halves of several queries.
-fn halves(queries: &Range<usize>) -> (Range<usize>, Range<usize>) {
-    let middle = queries.start + queries.len() / 2;
-    (queries.start..middle, middle..queries.end)
+    WeightedSum { heads, batch, head, first_query: block.start, probs, out, stride }.add_all(block.clone());
 }
 
 /// Adds up the gradients of one row of the batch.
@@ -336,25 +272,28 @@ fn backward_row(heads: &Heads, gradient: &Rows, batch: usize, [dq, dk, dv]: [&mu
             let Scores { first, width, .. } = probs;
             let out_gradient = Heads::matrix(gradient, batch, head, block.start);
             let kv_from = first * kv_stride + kv_head * d_head;
-            let mut dropped = probs.clone();
-            heads.apply_dropout(batch, head, &block, &mut dropped);
+            let dropped = heads.dropout.is_some().then(|| {
+                let mut dropped = probs.clone();
+                heads.apply_dropout(batch, head, &block, &mut dropped);
+                dropped
+            });
             // dv += probsᵀ · d out
             Gemm {
                 size: [width, d_head, block.len()],
-                a: Matrix::row_major(&dropped.values, width).transposed(),
+                a: Matrix::row_major(&dropped.as_ref().unwrap_or(&probs).values, width).transposed(),
                 b: out_gradient,
                 start: GemmInit::Add,
             }
             .into(&mut dv[kv_from..], kv_stride);
             // d probs = d out · vᵀ
-            let mut slopes = dropped;
-            Gemm {
+            let slopes = Gemm {
                 size: [block.len(), width, d_head],
                 a: out_gradient,
                 b: Heads::matrix(&heads.v, batch, kv_head, first).transposed(),
                 start: GemmInit::Zero,
             }
-            .into(&mut slopes.values, width);
+            .to_vec();
+            let mut slopes = Scores { first, width, values: slopes };
             heads.apply_dropout(batch, head, &block, &mut slopes);
             // d scores = probs · (d probs − Σ probs · d probs)
             for (slopes, probs) in slopes.values.chunks_exact_mut(width).zip(probs.values.chunks_exact(width)) {
