@@ -76,7 +76,8 @@ fn crates_of_one_version_depend_on_exactly_each_other() {
     let workspace = manifest["workspace"].as_table().expect("a section");
     let version = workspace["package"]["version"].as_str().expect("a version");
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
-    let ours = workspace["dependencies"].as_table().expect("a section").iter().filter(|(_, one)| one.get("path").is_some());
+    let ours =
+        workspace["dependencies"].as_table().expect("a section").iter().filter(|(_, one)| one.get("path").is_some());
     let mut count = 0;
     for (name, dependency) in ours {
         assert_eq!(dependency["version"].as_str(), Some(&*format!("={version}")), "{name}");
