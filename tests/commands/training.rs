@@ -332,7 +332,7 @@ fn the_end_says_the_loss_and_what_it_means_the_time_the_place_and_what_to_type_i
     let (_, end) = said.split_once("\n---\n").expect("a sample between two rules");
     let labels = [
         "validation loss ",
-        "as if guessing among ",
+        "that is          as if guessing among ",
         "time  ",
         "run  ",
         "sha256 of step-000006",
