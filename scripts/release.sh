@@ -89,7 +89,8 @@ echo "the same bytes from both:"
 cat "$work/first/SHA256SUMS"
 
 say "what the wheel needs of a system"
-auditwheel show "$work/first"/*.whl
+auditwheel show "$work/first"/*.whl | tee "$work/audit"
+grep -q '"manylinux_2_17_x86_64"' "$work/audit" || { echo "it needs more than glibc 2.17" >&2; exit 1; }
 if grep -aq -e "$HOME/" -e "$work" <(gzip -dc "$work/first"/*.tar.gz); then
   echo "a path of this machine is in the archive" >&2
   exit 1

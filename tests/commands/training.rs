@@ -149,7 +149,9 @@ fn the_run_keeps_its_best_and_its_last_checkpoint_and_nothing_else() {
     let at = losses.iter().position(|loss| *loss == least).expect("it is among them");
     assert!(0 < at && at + 1 < losses.len(), "these settings do not rise in the end: {losses:?}");
     let step = (at + 1) * 4;
-    assert_eq!(after(&output, "best"), format!("{least:.4} at step {step}"));
+    let end = losses.last().expect("an evaluation");
+    assert_eq!(after(&output, "best"), format!("at step {step}; {end:.4} at step 40, the last"));
+    assert!(after(&output, "validation loss").starts_with(&format!("{least:.4} nats a token")), "{output}");
 
     let (best, last) = (checkpoint(&run, "best"), checkpoint(&run, "last"));
     assert_eq!(best, run.join(format!("step-{step:06}")));
@@ -330,7 +332,7 @@ fn the_end_says_the_loss_and_what_it_means_the_time_the_place_and_what_to_type_i
     let (_, end) = said.split_once("\n---\n").expect("a sample between two rules");
     let labels = [
         "validation loss ",
-        "as if guessing among ",
+        "that is          as if guessing among ",
         "time  ",
         "run  ",
         "sha256 of step-000006",

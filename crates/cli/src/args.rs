@@ -43,8 +43,9 @@ pub use weights::WeightsArgs;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Whether to print colours; auto does in a terminal, unless NO_COLOR is set
-    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, global = true, hide_possible_values = true)]
+    /// Colours: auto, always or never; NO_COLOR is obeyed
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, global = true)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub color: ColorChoice,
 }
 

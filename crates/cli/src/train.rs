@@ -146,9 +146,9 @@ fn write_losses(
     out.styled(on_stdout(BEST), &format!("{loss:.4} nats a token"))?;
     writeln!(out, " (perplexity {perplexity:.2}, {bits_per_byte:.3} bits per byte)")?;
     if perplexity < vocab_size as f64 {
-        writeln!(out, "                 as if guessing among {perplexity:.1} tokens, out of {vocab_size}")?;
+        writeln!(out, "that is          as if guessing among {perplexity:.1} tokens, out of {vocab_size}")?;
     } else {
-        writeln!(out, "                 no better than guessing blindly among all {vocab_size} tokens")?;
+        writeln!(out, "that is          no better than guessing blindly among all {vocab_size} tokens")?;
     }
     if best.step != training.step() {
         let (at, end, last) = (best.step, training.step(), last.loss);
