@@ -221,7 +221,7 @@ fn decay_shrinks_matrices_and_leaves_gains_and_biases_alone() {
     use burn::module::Module;
     let (_, device) = devices().remove(0);
     let gpt = model(gpt2_config(), &device);
-    let pools = WorkerPools::new(&device).expect("threads");
+    let pools = WorkerPools::new(&device, 8).expect("threads");
     for kind in [OptimizerKind::Adamw, OptimizerKind::Muon] {
         let optimizer = OptimizerConfig {
             kind,
