@@ -88,7 +88,10 @@ fn what_cannot_guess_is_refused_by_name() {
     test_dir.stdout(
         "train smoke.toml --data other.txt --out digits --set data.validation_fraction=0.1 --set train.steps=5",
     );
-    assert_says(&test_dir.refused("sample run --draft digits"), &["--draft", "digits", "vocabulary", "tokens, and not"]);
+    assert_says(
+        &test_dir.refused("sample run --draft digits"),
+        &["--draft", "digits", "vocabulary", "tokens, and not"],
+    );
     let letters: String = text().chars().map(|c| if c == 'f' { 'F' } else { c }).collect();
     test_dir.write("letters.txt", letters);
     test_dir.stdout(

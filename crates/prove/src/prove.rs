@@ -185,7 +185,8 @@ impl<'a, S: ModelUnderTest> Prover<'a, S> {
         let config = self.runner.model.config();
         let draws_tokens = matches!(id, Rewound | Guessed | Batched | BatchedCached | Ragged);
         let looks_ahead = matches!(id, LaterTokens | LaterGradients | ScaledLaterTokens | ScaledLaterGradients);
-        let alone = matches!(id, Recomputed | Cached | Generated | Guessed | Batched | BatchedCached | Ragged | Threads);
+        let alone =
+            matches!(id, Recomputed | Cached | Generated | Guessed | Batched | BatchedCached | Ragged | Threads);
         let scales = matches!(id, ScaledLaterTokens | ScaledLaterGradients);
         if segment.ids.len() < 2 && !alone {
             Some("a context of one token has no later one")

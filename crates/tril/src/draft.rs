@@ -24,7 +24,10 @@ pub struct Draft {
 enum Source {
     Lookup,
     /// A smaller model, with its weights and those of the model to be helped.
-    Model { model: Model, weights: [usize; 2] },
+    Model {
+        model: Model,
+        weights: [usize; 2],
+    },
 }
 
 /// Why there can be no guesses.

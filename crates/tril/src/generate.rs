@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tril_infer::{
-    BatchGenerator, DraftTally, Drafter, Event, FinishReason, GenerateOptions, GeneratedToken, LanguageModel, PrefixCache, check_prompt,
+    BatchGenerator, DraftTally, Drafter, Event, FinishReason, GenerateOptions, GeneratedToken, LanguageModel,
+    PrefixCache, check_prompt,
 };
 use tril_model::{Gpt, KvCache};
 use tril_text::{FilteredEnd, HiddenParts, Part, StopTexts, TextError, TextFilter, Tokenizer};

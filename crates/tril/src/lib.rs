@@ -93,7 +93,9 @@ pub use unescape::unescape;
 
 pub use tril_data::{Corpus, Document};
 pub use tril_formats::{DataType, ExportFormat, ExportOptions, Gelu};
-pub use tril_infer::{DraftTally, FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig};
+pub use tril_infer::{
+    DraftTally, FinishReason, GenerateOptions, GeneratedToken, PrefixCache, SampledToken, SamplerConfig,
+};
 pub use tril_prove::{Tolerance, Verdict};
 pub use tril_text::{HiddenParts, StopTexts, Tokenizer};
 pub use tril_train::{Evaluation, StepReport, TrainObserver, TrainOutcome};

@@ -157,7 +157,10 @@ mod tests {
     fn the_longest_piece_that_stood_before_is_gone_on_with() {
         let text = [1, 2, 3, 4, 5, 6, 7, 9, 4, 5, 8, 8, 2, 3, 4, 5];
         let guessed = guess(&mut Lookup::new(), &text, 0, 3);
-        assert!(!guessed.is_empty() && [6, 7, 9].starts_with(&guessed), "after 3 4 5, not after the later 4 5: {guessed:?}");
+        assert!(
+            !guessed.is_empty() && [6, 7, 9].starts_with(&guessed),
+            "after 3 4 5, not after the later 4 5: {guessed:?}"
+        );
         let again = [&text[..], &[6, 7, 9]].concat();
         let mut lookup = Lookup::new();
         assert_eq!(guess(&mut lookup, &text, 0, 1), [6]);
