@@ -13,6 +13,9 @@ use crate::sequence::context_start;
 /// A step of a model without weights, in multiply-adds: what a step costs before any is done.
 const STEP_COST: f64 = 3e5;
 
+/// More tokens than these enter before those of other texts.
+const MOST_AT_ONCE: usize = 16;
+
 /// Has a model guess. It draws as the sequence does, by the same number from its own distribution, so that it is often
 /// right at any temperature.
 pub struct ModelDrafter<D: LanguageModel> {
@@ -70,31 +73,26 @@ impl<D: LanguageModel> ModelDrafter<D> {
             None => 0,
         };
         let sure = if unsure.is_empty() { seen } else { *since + right }.min(position - 1);
+        let limit = self.model.context_limit().unwrap_or(usize::MAX);
         let is_lost = sure < first
-            || self.model.context_limit().is_some_and(|limit| position - text.start + count > limit)
+            || position - text.start > limit
             || !self.model.rewind(&mut text.cache, sure.saturating_sub(text.start));
         if is_lost {
-            let begin = match self.model.context_limit() {
-                // Half a context of room, so that this is seldom.
-                Some(limit) => context_start(begin, position + count, limit).min(position - 1),
-                None => begin,
-            };
-            text = Text { start: begin, unsure: (begin, Vec::new()), ..fresh(text.worth) };
+            // Where its context is full, half of that goes, so that this is seldom.
+            text = fresh(text.worth);
         }
         let seen = text.start + self.model.position(&text.cache);
         let mut left = &tokens[seen - first..];
-        if left.len() > PREFILL_CHUNK.get() / 16 {
+        if left.len() > MOST_AT_ONCE {
             let (chunk, _) = left.split_at(PREFILL_CHUNK.get().min(left.len() - 1));
             self.model.last_logits(chunk, Some(&mut text.cache))?;
             left = &left[chunk.len()..];
         }
         text.unsure = (position, Vec::new());
-        let limit = self.model.context_limit().unwrap_or(usize::MAX);
-        let count = count.min(limit.saturating_sub(self.model.position(&text.cache) + left.len()));
-        if left.len() > PREFILL_CHUNK.get() / 16
-            || count == 0
-            || self.model.reserve(&mut text.cache, left.len() + count) < left.len() + count
-        {
+        // The last guess is not seen.
+        let count = count.min((limit - (position - text.start)).saturating_add(1));
+        let needed = left.len() + count - 1;
+        if left.len() > MOST_AT_ONCE || self.model.reserve(&mut text.cache, needed) < needed {
             self.texts.insert(number, text);
             return Ok(None);
         }
