@@ -124,7 +124,8 @@ impl DeviceServer {
 
 /// What a program without the feature says.
 fn not_compiled_in() -> DeviceError {
-    let message = "serving a device is not compiled into this binary; build it with `cargo build --release --features remote`";
+    let message =
+        "serving a device is not compiled into this binary; build it with `cargo build --release --features remote`";
     DeviceError::Serve(message.to_owned())
 }
 
