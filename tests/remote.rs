@@ -104,7 +104,8 @@ fn a_connection_that_breaks_ends_the_run_with_one_message_and_a_whole_checkpoint
     let mut command = dir.process(&format!("{TRAIN} {long} --device {}", server.name()));
     let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     let begin = Instant::now();
-    while !dir.path("run/checkpoints.json").is_file() {
+    let index = dir.path("run/checkpoints.json");
+    while !std::fs::read_to_string(&index).is_ok_and(|index| index.contains("step-")) {
         assert!(begin.elapsed() < PATIENCE, "no checkpoint");
         std::thread::sleep(Duration::from_millis(20));
     }

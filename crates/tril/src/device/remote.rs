@@ -71,7 +71,10 @@ fn refusal(choice: &DeviceChoice, error: ConnectError) -> DeviceError {
         }
         ConnectError::Unreachable { reason } | ConnectError::Handshake { reason } => DeviceError::Unreachable {
             device,
-            reason: format!("what answers there is no device ({})", reason.trim_end_matches('.')),
+            reason: format!(
+                "what answers there is no device ({})",
+                reason.trim_end_matches('.').replace("error: ", "")
+            ),
         },
         other => DeviceError::Unreachable { device, reason: other.to_string() },
     }
