@@ -87,12 +87,15 @@ fn time(mut work: impl FnMut()) -> f64 {
     best
 }
 
+/// Computes `c` from `a` and `b`, which is packed, of a size.
+type Run = fn(&[f32], &[f32], &mut [f32], [usize; 3]);
+
 /// Sums that stay in registers: rows × vectors of the result, and chains of each.
 struct Tile {
     rows: usize,
     vectors: usize,
     chains: usize,
-    run: fn(&[f32], &[f32], &mut [f32], [usize; 3]),
+    run: Run,
 }
 
 /// Every way to have at most 24 sums in work, as the crate's kernel has with AVX-512.
