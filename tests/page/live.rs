@@ -146,7 +146,7 @@ fn every_view_of_a_served_page_shows_what_the_library_computes_of_a_new_text() {
     browser.view("proofs");
     browser.click("#prove");
     browser
-        .wait("document.querySelectorAll('[data-proof]').length === 18 && !document.querySelector('#prove').disabled");
+        .wait("document.querySelectorAll('[data-proof]').length === 22 && !document.querySelector('#prove').disabled");
     let proofs = page::proofs(&model, None).expect("proofs");
     let passed = proofs.report.count(tril::prove::ProofOutcome::Pass);
     assert_eq!(browser.count(".proof.pass"), passed as u64);
@@ -340,7 +340,7 @@ fn pictures_of_every_view() {
                 }
                 "proofs" => {
                     browser.click("#prove");
-                    browser.wait("document.querySelectorAll('[data-proof]').length === 18");
+                    browser.wait("document.querySelectorAll('[data-proof]').length === 22");
                 }
                 // Half-way, so that the cache is seen to grow.
                 "steps" => {

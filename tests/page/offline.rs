@@ -102,7 +102,7 @@ fn every_view_of_a_report_shows_its_numbers_and_asks_for_nothing() {
 
     // View 6.
     browser.view("proofs");
-    assert_eq!(browser.count("[data-proof]"), 18);
+    assert_eq!(browser.count("[data-proof]"), 22);
     let passed =
         data["proofs"]["proofs"].as_array().expect("rows").iter().filter(|row| row["outcome"] == "pass").count();
     assert_eq!(browser.count(".proof.pass"), passed as u64);

@@ -65,7 +65,7 @@ fn a_report_is_one_file_with_all_views_and_nothing_from_elsewhere() {
     assert_eq!(data["changes"].as_array().map(Vec::len), Some(5));
     assert_eq!(data["heads"]["heads"].as_array().map(Vec::len), Some(4));
     assert_eq!(data["training"][0]["name"], "run");
-    assert_eq!(data["proofs"]["proofs"].as_array().map(Vec::len), Some(18));
+    assert_eq!(data["proofs"]["proofs"].as_array().map(Vec::len), Some(22));
     assert_eq!(data["working"], Value::Null);
     // The same again, but for nothing: no clock is in it.
     let mut again = test_dir.read("out.html");

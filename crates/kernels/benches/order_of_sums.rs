@@ -87,7 +87,7 @@ fn time(mut work: impl FnMut()) -> f64 {
     best
 }
 
-/// Two matrices, the result, and rows, columns and inner size.
+/// Computes `c` from `a` and `b`, which is packed, of a size.
 type Run = fn(&[f32], &[f32], &mut [f32], [usize; 3]);
 
 /// Sums that stay in registers: rows × vectors of the result, and chains of each.
