@@ -146,6 +146,9 @@ impl DeviceError {
         let causes: Vec<&str> = lines.clone().filter(names_a_cause).take(3).collect();
         let message = if causes.is_empty() { lines.take(1).collect() } else { causes.join("; ") };
         if device.choice().is_remote() {
+            // Burn's words for a connection that is gone, several times over.
+            let is_gone = report.contains("RecvError");
+            let message = if is_gone { "it does not answer any more".to_owned() } else { message };
             return Self::Disconnected { device: device.choice().to_string(), message };
         }
         Self::Lost { device: device.title(), message }
@@ -180,10 +183,12 @@ mod tests {
     fn a_remote_device_that_is_gone_is_told_as_a_broken_connection_with_exit_code_1() {
         let choice = "remote:gpu.local:7070".parse().expect("a device");
         let remote = ComputeDevice { choice, ..ComputeDevice::cpu() };
-        let error = DeviceError::lost(&remote, "Failed to read tensor: RecvError(())");
+        let error = DeviceError::lost(&remote, "Failed to read tensor: RecvError(())\n  Caused by:");
         assert!(!error.is_user_error());
         let message = error.to_string();
-        for part in ["remote:gpu.local:7070: the connection broke", "RecvError", "serve-device", "--resume"] {
+        for part in
+            ["remote:gpu.local:7070: the connection broke", "does not answer any more", "serve-device", "--resume"]
+        {
             assert!(message.contains(part), "{part}: {message}");
         }
     }

@@ -90,6 +90,10 @@ impl DeviceServer {
     ) -> Result<(), DeviceError> {
         use burn::server::{AuthorizationRequest, PeerAuthorizer, RemoteServer, TokenAuthorizer, WebSocketTransport};
 
+        if device.choice().is_remote() {
+            let message = "a device of another machine cannot be served again: serve it where it is";
+            return Err(DeviceError::Serve(message.to_owned()));
+        }
         let failed = |error: &dyn std::fmt::Display| DeviceError::Serve(format!("the device server failed: {error}"));
         let key = self.key.map(TokenAuthorizer::new).transpose().map_err(|error| failed(&error))?;
         let watch = std::sync::Arc::new(watch);
