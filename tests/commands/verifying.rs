@@ -502,7 +502,8 @@ fn what_is_no_receipt_is_refused_with_what_to_do() {
             assert!(object.remove(field).is_some(), "{field}");
         })
     };
-    assert_says(&changed(&|receipt| receipt["tril_receipt"] = json!(3)), &["bad.json", "version 3", "up to 2"]);
+    assert_says(&changed(&|receipt| receipt["tril_receipt"] = json!(4)), &["bad.json", "version 4", "up to 3"]);
+    assert_says(&changed(&|receipt| receipt["tril_receipt"] = json!(3)), &["bad.json", "damaged", "version 3"]);
     assert_says(&without("/prompts/0", "settings"), &["bad.json", "damaged receipt", "missing field `settings`"]);
     assert_says(&without("/prompts/0/samples/0/tokens/3", "logprob"), &["bad.json", "missing field `logprob`"]);
     assert_says(

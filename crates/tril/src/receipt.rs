@@ -344,12 +344,14 @@ impl Receipt {
         }
     }
 
-    /// Refuses rounded weights in a version that has none, which its readers would take for weights as they are.
+    /// Refuses rounded weights in a version that has none, whose readers would take them for weights as they are, and none in
+    /// the version that says them.
     fn check_weights(&self) -> Result<(), serde_json::Error> {
         let Self { tril_receipt: version, weights, .. } = self;
-        match is_f32(weights) || *version == ROUNDED_VERSION {
-            true => Ok(()),
-            false => Err(serde_json::Error::custom(format!("unknown field `weights` in version {version}"))),
+        match (is_f32(weights), *version == ROUNDED_VERSION) {
+            (true, false) | (false, true) => Ok(()),
+            (false, false) => Err(serde_json::Error::custom(format!("unknown field `weights` in version {version}"))),
+            (true, true) => Err(serde_json::Error::custom(format!("no rounded `weights` in version {version}"))),
         }
     }
 
