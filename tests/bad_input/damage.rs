@@ -109,7 +109,7 @@ fn a_config_that_cannot_be_read_is_refused() {
 fn weights_of_another_shape_than_their_config_are_refused() {
     for (from, to, expected) in [
         ("\"d_model\": 16", "\"d_model\": 32", "shape [40, 16], but config.json asks for [40, 32]"),
-        ("\"d_model\": 16", "\"d_model\": 16000000", "asks for [40, 16000000]"),
+        ("\"d_model\": 16", "\"d_model\": 1600000", "asks for [40, 1600000]"),
         ("\"n_layers\": 2", "\"n_layers\": 3", "lacks `blocks.2."),
         ("\"n_layers\": 2", "\"n_layers\": 9999999", "lacks `blocks.2."),
         ("\"n_layers\": 2", "\"n_layers\": 1", "`blocks.1."),

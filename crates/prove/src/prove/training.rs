@@ -157,7 +157,9 @@ fn end(compared: Result<(), Ending>, comparison: &mut Comparison) -> Result<(), 
     match compared {
         Ok(()) => {}
         Err(Ending::Device(error)) => return Err(error),
-        Err(Ending::NoTrainer) => comparison.absent("this model cannot be trained"),
+        Err(Ending::NoTrainer) => {
+            comparison.absent("this model is not trained as it is, such as one whose weights are rounded")
+        }
         Err(Ending::Trainer(TrainError::NonFinite { value, .. })) => comparison.record(0, value),
         Err(Ending::Trainer(TrainError::NoGradient { .. })) => comparison.witness(false, "no weight has a gradient"),
         Err(Ending::Trainer(error)) => comparison.fail(format!("training ended: {error}")),
