@@ -174,7 +174,7 @@ pub fn bench(shape: &BenchShape, workload: Workload, seconds: f64, device: &Devi
 /// The same, and where the time went. Looking at a clock around each part takes some time of its own.
 ///
 /// # Errors
-/// As [`bench`].
+/// As [`fn@bench`].
 pub fn bench_with_profile(
     shape: &BenchShape,
     workload: Workload,
