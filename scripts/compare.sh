@@ -107,8 +107,8 @@ export_of() { # PRESET: a model of its shape as GGUF
     micro) micro=(--set model.n_layers=1 --set model.d_model=64 --set model.max_seq_len=16 --set train.seq_len=16) ;;
   esac
   "$tril" train "$recipe" ${micro[@]+"${micro[@]}"} --data tales --steps 1 --out "$scratch/$1" --set train.batch_size=2 --set train.micro_batches=1 \
-    --set tokenizer.kind=char --device cpu >/dev/null 2>&1 &&
-    "$tril" export "$scratch/$1" "$scratch/$1.gguf" --format gguf --dtype f32 >/dev/null 2>&1 ||
+    --set tokenizer.kind=char --set tokenizer.end_of_text=true --device cpu >/dev/null 2>&1 &&
+    "$tril" export "$scratch/$1" "$scratch/$1.gguf" --format gguf --dtype f32 --approximate-gelu >/dev/null 2>&1 ||
     refuse "no model of the shape $1 could be exported"
 }
 if [ -n "${LLAMACPP:-}" ]; then

@@ -7,7 +7,7 @@ use super::Matrix;
 use super::tile::prefetch;
 
 /// Room for a copy, on the bounds of cache lines, kept so that its memory is not faulted in anew for each product.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scratch(Vec<Line>);
 
 /// A cache line.
@@ -16,6 +16,11 @@ pub struct Scratch(Vec<Line>);
 struct Line([f32; LANES]);
 
 impl Scratch {
+    /// No room yet.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Room for `len` numbers, which hold whatever they held.
     pub fn room(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(LANES);

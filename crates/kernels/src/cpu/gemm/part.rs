@@ -30,9 +30,11 @@ pub struct Part<'a> {
     pub c: Target,
 }
 
+const EMPTY: [Scratch; 2] = [Scratch::new(), Scratch::new()];
+
 thread_local! {
     /// The copies of the left matrix and of a panel of the right one.
-    static SCRATCH: RefCell<[Scratch; 2]> = RefCell::default();
+    static SCRATCH: RefCell<[Scratch; 2]> = const { RefCell::new(EMPTY) };
 }
 
 impl WithSimd for Part<'_> {
@@ -41,21 +43,21 @@ impl WithSimd for Part<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let wide = S::REGISTER_COUNT >= 32;
-        // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
-        let [mut left, mut right] = SCRATCH.take();
         if self.rows.len() < PACKING_ROWS && self.product.b.column_stride == 1 {
-            self.few_rows(simd, wide, &mut right);
+            self.few_rows(simd, wide);
         } else {
+            // Not inside `SCRATCH.with`: vector instructions are inlined here, and into no closure of its.
+            let [mut left, mut right] = SCRATCH.replace(EMPTY);
             self.many_rows(simd, wide, &mut left, &mut right);
+            SCRATCH.set([left, right]);
         }
-        SCRATCH.set([left, right]);
     }
 }
 
 impl Part<'_> {
     /// Rows of the right matrix are read where they lie.
     #[inline(always)]
-    fn few_rows<S: Simd>(self, simd: S, wide: bool, room: &mut Scratch) {
+    fn few_rows<S: Simd>(self, simd: S, wide: bool) {
         let Gemm { size: [_, _, k], b, start, .. } = self.product;
         let mut column = self.columns.start;
         while column < self.columns.end {
@@ -71,10 +73,12 @@ impl Part<'_> {
                 self.panel(simd, wide, panel, 0..direct, Operand { data, step: b.row_stride, stride: 1 }, start);
             }
             if direct < k {
-                let packed = room.room((k - direct) * stride);
+                let [left, mut right] = SCRATCH.replace(EMPTY);
+                let packed = right.room((k - direct) * stride);
                 pack(&b, direct..k, column..column + panel.width, stride, packed);
                 let start = if direct > 0 { GemmInit::Add } else { start };
                 self.panel(simd, wide, panel, direct..k, Operand { data: packed, step: stride, stride: 1 }, start);
+                SCRATCH.set([left, right]);
             }
             column += panel.width;
         }
