@@ -98,6 +98,17 @@ pub fn list(model: &impl Module) -> Vec<(String, TensorData)> {
 /// Gradients by the path of their parameter, flattened.
 pub type NamedGradients = BTreeMap<String, Tensor<1>>;
 
+/// Adds gradients of parameters to those of others, of the same ones or not.
+pub fn add_gradients(total: &mut NamedGradients, more: impl IntoIterator<Item = (String, Tensor<1>)>) {
+    for (path, gradient) in more {
+        let sum = match total.remove(&path) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        total.insert(path, sum);
+    }
+}
+
 /// Takes every parameter's gradient out of a backward pass; parameters that had no part in it are absent.
 pub fn take_gradients(model: &impl Module, gradients: &mut Gradients) -> NamedGradients {
     struct Collector<'a> {

@@ -6,7 +6,7 @@ use burn::tensor::{Gradients, Int, Tensor};
 use tril_kernels::cross_entropy;
 
 use crate::dropout::Site;
-use crate::parameters::{self, NamedGradients};
+use crate::parameters::{self, NamedGradients, add_gradients};
 use crate::{Dropout, ForwardContext, Gpt};
 
 impl Gpt {
@@ -41,7 +41,7 @@ impl Gpt {
         let logits = self.logit_lens(residual.clone()).flatten(0, 1); // [batch_size · seq_len, vocab_size]
         let losses = cross_entropy(logits, targets.reshape([batch_size * seq_len]));
         let mut gradients = (losses.clone().mean() * share).backward();
-        add(&mut found, parameters::take_gradients(self, &mut gradients));
+        add_gradients(&mut found, parameters::take_gradients(self, &mut gradients));
         let mut flowing = take(&residual, &mut gradients);
 
         let groups = [self.row_group(0..batch_size, 0, seq_len, &device)];
@@ -51,13 +51,17 @@ impl Gpt {
             let output = block.forward(x.clone(), &groups, &mut context(dropout).layer(index));
             let mut gradients = continued(output, flowing);
             let of_block = parameters::take_gradients(block, &mut gradients);
-            add(&mut found, of_block.into_iter().map(|(path, gradient)| (format!("blocks.{index}.{path}"), gradient)));
+            add_gradients(
+                &mut found,
+                of_block.into_iter().map(|(path, gradient)| (format!("blocks.{index}.{path}"), gradient)),
+            );
             flowing = take(&x, &mut gradients);
         }
+        // A tied embedding enters twice, and so has two gradients.
         let embedded = self.entering(inputs, dropout);
         if embedded.is_tracked() {
             let mut gradients = continued(embedded, flowing);
-            add(&mut found, parameters::take_gradients(self, &mut gradients));
+            add_gradients(&mut found, parameters::take_gradients(self, &mut gradients));
         }
         (losses.inner(), found)
     }
@@ -88,15 +92,4 @@ fn continued(output: Tensor<3>, gradient: Tensor<3>) -> Gradients {
 
 fn take(leaf: &Tensor<3>, gradients: &mut Gradients) -> Tensor<3> {
     leaf.grad_remove(gradients).expect("a leaf that asked for its gradient, in a graph that it has a part in")
-}
-
-/// Adds gradients of parameters; one that enters twice, as a tied embedding, has two.
-fn add(found: &mut NamedGradients, more: impl IntoIterator<Item = (String, Tensor<1>)>) {
-    for (path, gradient) in more {
-        let sum = match found.remove(&path) {
-            Some(sum) => sum + gradient,
-            None => gradient,
-        };
-        found.insert(path, sum);
-    }
 }

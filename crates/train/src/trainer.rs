@@ -237,7 +237,7 @@ impl Trainer {
         };
         let add = |(all, total): &mut (Vec<Tensor<1>>, NamedGradients), (losses, gradients)| {
             all.push(losses);
-            timed("sums of pieces", || add_gradients(total, gradients));
+            timed("sums of pieces", || parameters::add_gradients(total, gradients));
         };
         let (losses, gradients) = self.pools.fold(micro_batches, (Vec::new(), BTreeMap::new()), piece, add);
         let gradients = match &self.factors {
@@ -264,16 +264,6 @@ impl Trainer {
         let losses = gpt.losses(batch.inputs, batch.targets, context).losses;
         let mut gradients = (losses.clone().mean() * share).backward();
         (losses.inner(), parameters::take_gradients(&gpt, &mut gradients))
-    }
-}
-
-fn add_gradients(total: &mut NamedGradients, gradients: NamedGradients) {
-    for (path, gradient) in gradients {
-        let sum = match total.remove(&path) {
-            Some(sum) => sum + gradient,
-            None => gradient,
-        };
-        total.insert(path, sum);
     }
 }
 
