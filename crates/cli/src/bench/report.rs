@@ -42,7 +42,8 @@ impl BenchOutput {
         let million = *params as f64 / 1e6;
         writeln!(
             out,
-            "{of}: {n_layers} layers, d {d_model}, {vocab_size} tokens, {million:.2} M parameters; {device}{}",
+            "{of}: {}, d {d_model}, {vocab_size} tokens, {million:.2} M parameters; {device}{}",
+            counted(*n_layers, "layer"),
             open::rounded(*weights)
         )?;
         let [low, high] = report.middle_half_tok_s.map(grouped);
