@@ -4,10 +4,13 @@
     python3 -m venv venv && venv/bin/pip install torch numpy
     venv/bin/python scripts/torch_baseline.py train --preset char-cpu --json
     venv/bin/python scripts/torch_baseline.py decode --preset baby --threads 2
+    venv/bin/python scripts/torch_baseline.py products --preset baby --threads 1
 
 `train` repeats optimizer steps on random tokens: forward, backward, clipping to a global norm of 1, AdamW.
 `decode` writes as many tokens as the context holds, one at a time with a KV cache, the most probable one each time.
 Both print the median rate in tokens a second, after a warm-up; --json prints one JSON object on one line.
+`products` times the matrix products of a step alone, forward and backward, in GFLOP/s: `cargo bench -p tril-kernels -- linear`
+does the same for tril.
 
 The model is nanoGPT's: pre-norm blocks, learned positions, exact GELU, no biases, a head that shares the token
 embedding. Its parameters are as many as tril's: 804,096 for char-cpu and 10,745,088 for baby.
@@ -169,9 +172,28 @@ def measure_decoding(model, seconds):
     return shape.block_size / statistics.median(repeat(fill_the_context, seconds))
 
 
+def measure_products(shape, seconds):
+    """GFLOP/s of each weight's product, forward and backward (both gradients)."""
+    width, rows = shape.n_embd, shape.batch_size * shape.block_size
+    sizes = {
+        "qkv": (width, 3 * width),
+        "output": (width, width),
+        "up": (width, 4 * width),
+        "down": (4 * width, width),
+        "head": (width, shape.vocab_size),
+    }
+    for name, (d_input, d_output) in sizes.items():
+        x, weight, gradient = torch.randn(rows, d_input), torch.randn(d_output, d_input), torch.randn(rows, d_output)
+        passes = {"forward": lambda: x @ weight.T, "backward": lambda: (gradient @ weight, gradient.T @ x)}
+        for count, (which, work) in enumerate(passes.items(), start=1):
+            times = repeat(work, seconds / 10)
+            flops = 2 * count * rows * d_input * d_output
+            yield f"{name} {which}", flops / statistics.median(times) / 1e9, flops / min(times) / 1e9
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["train", "decode"])
+    parser.add_argument("mode", choices=["train", "decode", "products"])
     parser.add_argument("--preset", choices=SHAPES, default="char-cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure, after the warm-up")
@@ -181,6 +203,14 @@ def main():
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(1337)
+    if options.mode == "products":
+        rates = list(measure_products(SHAPES[options.preset], options.seconds))
+        if options.json:
+            print(json.dumps({name: {"median": median, "best": best} for name, median, best in rates}))
+        else:
+            for name, median, best in rates:
+                print(f"{name:16} {median:6.1f} GFLOP/s, {best:6.1f} at best")
+        return
     model = Gpt(SHAPES[options.preset])
     params = sum(parameter.numel() for parameter in model.parameters())
     if params != model.shape.params:

@@ -302,6 +302,10 @@ fn what_people_type_first_is_understood() {
     }
     assert_says(&test_dir.refused("sample runs"), &["runs holds runs", "name one of them: runs/text, runs/text-2"]);
     assert_says(&test_dir.refused("eval nothing text.txt"), &["no checkpoint at nothing", "hint: there are runs/text"]);
+    assert_says(&test_dir.refused("chat"), &["<CHECKPOINT>", "hint: there are runs/text"]);
+    assert_says(&test_dir.refused("verify runs/text"), &["<RECEIPT>", "hint: tril sample --receipt FILE writes one"]);
+    let several_words = test_dir.refused("sample runs/text Once upon a time");
+    assert_says(&several_words, &["unexpected argument 'upon'", "in quotes, as in \"Once upon\""]);
 
     // Nothing left to do is said, and what to type to do more.
     let done = test_dir.tril("train --resume runs/text").output().expect("it runs");

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tril::{DeviceError, Error, ReceiptError, RecipeError};
 use tril_model::{ModelError, checkpoint};
 use tril_train::TrainError;
@@ -9,6 +10,27 @@ use tril_train::TrainError;
 /// The flags that mend an error, where there are some.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(hint_of)
+}
+
+const OF_RECEIPTS: &str = "tril sample --receipt FILE writes one";
+
+/// What a command line lacks that does not fit its command.
+pub fn hint_on_usage(error: &clap::Error) -> Option<String> {
+    let arguments: Vec<&str> = match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(one) => vec![one],
+        ContextValue::Strings(several) => several.iter().map(String::as_str).collect(),
+        _ => return None,
+    };
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument if arguments.contains(&"<CHECKPOINT>") => Some(of_runs()),
+        ErrorKind::MissingRequiredArgument if arguments.contains(&"<RECEIPT>") => Some(OF_RECEIPTS.into()),
+        // Where a prompt is taken, its second word is a second argument.
+        ErrorKind::UnknownArgument if arguments.iter().all(|one| !one.starts_with('-')) => {
+            let usage = error.get(ContextKind::Usage)?.to_string();
+            usage.contains("[PROMPT]").then(|| "several words are one argument in quotes, as in \"Once upon\"".into())
+        }
+        _ => None,
+    }
 }
 
 fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
@@ -25,7 +47,7 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::Device(DeviceError::NotCompiledIn { .. } | DeviceError::NotFound(_)) => {
             Some("--device cpu needs nothing else".into())
         }
-        Error::Receipt(ReceiptError::NoReceipt { .. }) => Some("tril sample --receipt FILE writes one".into()),
+        Error::Receipt(ReceiptError::NoReceipt { .. }) => Some(OF_RECEIPTS.into()),
         Error::Recipe(RecipeError::Unreadable { .. } | RecipeError::Unknown { .. }) => Some(
             "tril recipes lists the shipped ones, which are also in configs/; a text that is there is taken as --data"
                 .into(),
@@ -35,11 +57,14 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
     }
 }
 
+/// The runs that there are.
+fn of_runs() -> String {
+    crate::runs::known().map_or_else(|| "tril train makes one".into(), |runs| format!("there are {runs}"))
+}
+
 fn hint_of_model(error: &ModelError) -> Option<String> {
-    let hint =
-        || crate::runs::known().map_or_else(|| "tril train makes one".into(), |runs| format!("there are {runs}"));
     match error {
-        ModelError::Missing { .. } => Some(hint()),
+        ModelError::Missing { .. } => Some(of_runs()),
         ModelError::Memory { what, .. } if what == tril::formats::CACHE_SIZES => {
             Some("tril import --max-seq-len N keeps a context of N tokens".into())
         }

@@ -113,17 +113,17 @@ fn refuse(error: &clap::Error) -> ! {
     if shown::plain(&message) == message {
         let styled = error.render().ansi().to_string();
         let folded = folded::fold(&styled, width);
-        if folded == styled {
-            error.exit();
-        }
         if error.use_stderr() {
             anstream::eprint!("{folded}");
         } else {
             anstream::print!("{folded}");
         }
-        std::process::exit(error.exit_code());
+    } else {
+        note!("{}", message.trim_end().replace('\n', "\n  "));
     }
-    note!("{}", message.trim_end().replace('\n', "\n  "));
+    if let Some(hint) = hints::hint_on_usage(error) {
+        note!("hint: {hint}");
+    }
     std::process::exit(error.exit_code())
 }
 
