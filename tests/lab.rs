@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
-use tril::{ComputeDevice, Corpus, Document, HiddenParts, Model, TextEventKind, TextGenerator};
+use tril::{ComputeDevice, Corpus, Document, ExistingFiles, HiddenParts, Model, TextEventKind, TextGenerator};
 use tril_infer::{BatchGenerator, Event, GenerateOptions, InferError, LanguageModel, SamplerConfig};
 use tril_lab::{
-    CurvePoint, Experiment, Format, GivenStep, LabModelInfo, LabObserver, Mask, Task, TaskKind, WAIT, WORKING_MARKERS,
-    WaitExperiment, attention, correction, is_right, prefix_problems, probe, remove_mask, request, routes, tokenizer,
-    wait,
+    CurvePoint, Experiment, Format, GivenStep, KeptModels, LabModelInfo, LabObserver, Mask, Task, TaskKind, WAIT,
+    WORKING_MARKERS, WaitExperiment, attention, correction, is_right, prefix_problems, probe, remove_mask, request,
+    routes, tokenizer, wait,
 };
 use tril_model::{Gpt, GptConfig, KvCache, checkpoint};
 use tril_train::StepReport;
@@ -316,7 +316,8 @@ fn a_saved_model_is_an_ordinary_checkpoint_that_can_be_probed() {
     let dir = tempfile::tempdir().expect("a directory");
     let experiment = tiny(TaskKind::Parity, &[Format::Worked, Format::Direct]);
     let device = ComputeDevice::cpu();
-    let report = experiment.run(Some(dir.path()), &device, &mut Counts::default()).expect("a report");
+    let kept = KeptModels { dir: dir.path(), existing: ExistingFiles::Keep };
+    let report = experiment.run(Some(kept), &device, &mut Counts::default()).expect("a report");
     let path = report.formats[0].runs[0].checkpoint.clone().expect("saved");
     assert_eq!(path, dir.path().join("parity-worked-1337"));
     let saved = Model::open(&path, &device).expect("a checkpoint");
@@ -331,6 +332,21 @@ fn a_saved_model_is_an_ordinary_checkpoint_that_can_be_probed() {
     assert_eq!((all, counted.problems), (12, 12));
     assert!(counted.in_place_right <= counted.changed && counted.and_on_right <= counted.changed);
     assert!(counted.changed <= counted.both_right + counted.answer_wrong, "right workings alone are changed");
+
+    let names = |dir: &std::path::Path| -> Vec<_> {
+        std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name()).collect()
+    };
+    let run = |kept| experiment.run(Some(kept), &device, &mut Counts::default());
+    let message = run(kept).expect_err("it is there").to_string();
+    assert!(message.contains("parity-worked-1337") && message.contains("--force"), "{message}");
+    let replacing = KeptModels { existing: ExistingFiles::Replace, ..kept };
+    run(replacing).expect("another in its place");
+    std::fs::write(path.join("notes.txt"), "mine").expect("written");
+    let mut counts = Counts::default();
+    let message = experiment.run(Some(replacing), &device, &mut counts).expect_err("not the lab's").to_string();
+    assert!(message.contains("left alone") && counts.begun.is_empty(), "{message}: nothing is trained for it");
+    assert_eq!(names(&path).len(), 5);
+    std::fs::remove_file(path.join("notes.txt")).expect("removed");
 
     assert!(probe(&saved, "487+275").expect_err("bits").to_string().contains("20 bits"));
     let direct = Model::open(dir.path().join("parity-direct-1337"), &device).expect("a checkpoint");

@@ -88,6 +88,9 @@ fn sums_are_reported_by_format_and_length_and_kept_as_checkpoints() {
     assert_eq!((&found["problem"]["answer"], &found["hidden"]["same_tokens"]), (&"762".into(), &true.into()));
     assert_says(&test_dir.refused("lab probe kept/sums-worked-1337 12+345"), &["12+345", "487+275"]);
     assert_says(&test_dir.refused("lab probe kept/sums-reversed-1337 12+34"), &["no working", "worked"]);
+    let again = format!("lab sums {SMALL} --formats worked --out kept");
+    assert_says(&test_dir.refused(&again), &["kept/sums-worked-1337", "--force"]);
+    test_dir.stdout(&format!("{again} --force"));
     // It is a checkpoint like others.
     let sampled = test_dir.stdout("sample kept/sums-worked-1337 --prompt 1+1= --max-tokens 5");
     assert!(sampled.starts_with("1+1="), "{sampled}");
@@ -132,6 +135,9 @@ fn what_an_experiment_cannot_be_is_refused_before_it_begins() {
         ("lab parity --set train.micro_batches=5", "micro_batches"),
         ("lab parity --set nonsense=1", "--set"),
         ("lab parity --out text.txt", "it is a file"),
+        ("lab parity --force", "--out"),
+        ("lab parity --formats reversed", "only the digits of sums"),
+        ("lab sums --formats worked,direct,worked", "worked is named twice"),
         ("lab probe run 1+1", "lab.json"),
     ] {
         assert_says(&test_dir.refused(call), &[says]);

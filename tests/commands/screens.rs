@@ -26,7 +26,7 @@ const STABLE: [(&str, &str); 15] = [
 ];
 
 /// Commands whose screens tell times, speeds or devices.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 17] = [
     "verify run receipt.json",
     "score run line.txt",
     "cost run --max-tokens 24",
@@ -34,6 +34,11 @@ const OTHERS: [&str; 12] = [
     "doctor --device cpu",
     "lab mask run --text the",
     "lab batch run the",
+    "lab mask --remove --steps 2",
+    "lab routes run --text the --phrase he",
+    "lab sums --seeds 2 --tokens 2000 --set train.batch_size=4 --set model.d_model=16",
+    "lab parity --seeds 1 --tokens 2000 --set train.batch_size=4 --set model.d_model=16",
+    "lab wait --seeds 1 --tokens 2000 --problems 1 --set train.batch_size=4 --set model.d_model=16",
     "bench decode --seconds 0.1",
     "train smoke.toml --data text.txt --out dry --dry-run --set data.validation_fraction=0.1",
     "sample run -n 20 --num-samples 3",

@@ -44,7 +44,8 @@ pub fn working_model(out: &Path) -> PathBuf {
         fn step(&mut self, _: &tril::StepReport) {}
         fn scored(&mut self, _: &tril_lab::CurvePoint) {}
     }
-    experiment.run(Some(out), &ComputeDevice::cpu(), &mut Nobody).expect("a model");
+    let kept = tril_lab::KeptModels { dir: out, existing: tril::ExistingFiles::Keep };
+    experiment.run(Some(kept), &ComputeDevice::cpu(), &mut Nobody).expect("a model");
     out.join("parity-worked-1337")
 }
 

@@ -11,13 +11,13 @@ mod train;
 mod wait;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use tril::Model;
-use tril_lab::{LabError, TaskKind};
-
+use tril::{ExistingFiles, Model};
+use tril_lab::{KeptModels, LabError, TaskKind};
 use unicode_width::UnicodeWidthChar;
 
 use crate::args::LabCommand;
@@ -68,6 +68,12 @@ fn bar(steps: u64) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{bar:16} {pos}/{len} {eta} left {wide_msg}");
     ProgressBar::new(steps).with_style(style.unwrap_or(ProgressStyle::default_bar()).progress_chars("━╸─"))
+}
+
+/// Where models are kept, and whether they may replace those of an earlier experiment.
+fn kept(out: Option<&Path>, force: bool) -> Option<KeptModels<'_>> {
+    let existing = if force { ExistingFiles::Replace } else { ExistingFiles::Keep };
+    out.map(|dir| KeptModels { dir, existing })
 }
 
 /// An error of the layers below is told as theirs.

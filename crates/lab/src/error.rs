@@ -24,6 +24,14 @@ pub enum LabError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A model cannot be kept where it is to be.
+    #[error("{}: it {detail}; name another directory", path.display())]
+    Occupied {
+        /// The place.
+        path: PathBuf,
+        /// What stands there.
+        detail: String,
+    },
     /// A setting cannot be.
     #[error("{0}")]
     Setting(String),

@@ -2,7 +2,7 @@
 //! not seen. Model, loop, loss, seeds and tokens are the same; only the text differs.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -16,7 +16,7 @@ use tril_text::{TokenizerConfig, TokenizerKind};
 use tril_train::{StepReport, Trainer, TrainingText};
 
 use crate::mended::SPARE;
-use crate::{Format, LabError, LabModelInfo, Layout, Problem, Side, Task};
+use crate::{Format, KeptModels, LabError, LabModelInfo, Layout, Problem, Side, Task};
 
 /// Texts that are made together; it changes the time and nothing else.
 const BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
@@ -165,13 +165,13 @@ pub fn tokenizer(formats: &[Format]) -> Result<Arc<Tokenizer>, LabError> {
 impl Experiment {
     /// Trains and scores all models, those of one seed one after another.
     ///
-    /// - out: a directory in which each model is saved as a checkpoint, `TASK-FORMAT-SEED`
+    /// - out: where each model is saved as a checkpoint
     ///
     /// # Errors
     /// [`LabError`] for settings that no run can have, and what ends a run.
     pub fn run(
         &self,
-        out: Option<&Path>,
+        out: Option<KeptModels<'_>>,
         device: &ComputeDevice,
         observer: &mut dyn LabObserver,
     ) -> Result<LabReport, LabError> {
@@ -181,24 +181,29 @@ impl Experiment {
     /// The same, and each model is seen once it has been scored.
     pub(crate) fn run_and_see(
         &self,
-        out: Option<&Path>,
+        out: Option<KeptModels<'_>>,
         device: &ComputeDevice,
         observer: &mut dyn LabObserver,
         see: &mut dyn FnMut(&TrainedModel<'_>) -> Result<(), LabError>,
     ) -> Result<LabReport, LabError> {
         let tokenizer = tokenizer(&self.formats)?;
         let recipe = self.resolved(&tokenizer)?;
+        let info = |format: Format, seed: u64| LabModelInfo { task: self.kind.task(seed), format, seed };
+        for (format, seed) in self.formats.iter().flat_map(|format| self.seeds.iter().map(move |seed| (*format, *seed)))
+        {
+            out.map_or(Ok(()), |out| out.check(&info(format, seed)))?;
+        }
         let mut parameters = 0;
         let mut formats: Vec<FormatReport> = Vec::new();
         for format in &self.formats {
             let mut runs = Vec::new();
             for seed in &self.seeds {
-                let info = LabModelInfo { task: self.kind.task(*seed), format: *format, seed: *seed };
+                let info = info(*format, *seed);
                 let (run, gpt) = self.run_one(&info, &recipe, &tokenizer, device, observer)?;
                 parameters = gpt.num_params();
                 see(&TrainedModel { info: &info, gpt: &gpt, tokenizer: &tokenizer })?;
                 let checkpoint = match out {
-                    Some(out) => Some(info.save(&gpt, &tokenizer, out)?),
+                    Some(out) => Some(out.save(&info, &gpt, &tokenizer)?),
                     None => None,
                 };
                 runs.push(RunReport { checkpoint, ..run });
@@ -223,6 +228,15 @@ impl Experiment {
             return Err(LabError::Setting(
                 "only the steps of sums can be mended: a parity has none to take back".into(),
             ));
+        }
+        let reversed = [Format::Reversed, Format::AnswerReversed];
+        if self.kind != TaskKind::Sums && self.formats.iter().any(|format| reversed.contains(format)) {
+            return Err(LabError::Setting("only the digits of sums can be reversed: a parity has one digit".into()));
+        }
+        if let Some((_, twice)) =
+            self.formats.iter().enumerate().find(|(index, format)| self.formats[..*index].contains(format))
+        {
+            return Err(LabError::Setting(format!("the format {} is named twice: name it once", twice.name())));
         }
         recipe.train.steps = self.tokens / step_tokens(&recipe);
         if recipe.train.steps == 0 || self.seeds.is_empty() || self.formats.is_empty() {

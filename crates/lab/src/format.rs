@@ -13,8 +13,11 @@ pub enum Format {
     Direct,
     /// As many dots as the working has characters, then the answer: `487+275=[.................]762`.
     Filler,
-    /// The answer at once, its lowest digit first: `487+275=267`.
+    /// The answer at once, and every number with its lowest digit first: `784+572=267`. Digits that belong together stand
+    /// equally far apart then, as they do in [`Format::Direct`], and no digit hangs on a later one.
     Reversed,
+    /// The same with the question as people write it: `487+275=267`.
+    AnswerReversed,
     /// The working, then the answer: `487+275=[75:12,87:16,42:07]762`.
     Worked,
     /// The same, and in every second problem one step is wrong and taken back: `[75:12,87:13,wait,87:16,42:07]762`.
@@ -37,6 +40,7 @@ impl Format {
             Self::Direct => "direct",
             Self::Filler => "filler",
             Self::Reversed => "reversed",
+            Self::AnswerReversed => "answer-reversed",
             Self::Worked => "worked",
             Self::Mended => "mended",
         }
@@ -49,7 +53,10 @@ impl Format {
 
     /// What a model is given.
     pub fn prompt(self, problem: &Problem) -> String {
-        format!("{}=", problem.question)
+        match self {
+            Self::Reversed => format!("{}=", with_numbers_reversed(&problem.question)),
+            _ => format!("{}=", problem.question),
+        }
     }
 
     /// What is to follow.
@@ -58,7 +65,7 @@ impl Format {
         let (open, close) = WORKING_MARKERS;
         match self {
             Self::Direct => answer.clone(),
-            Self::Reversed => answer.chars().rev().collect(),
+            Self::Reversed | Self::AnswerReversed => with_numbers_reversed(answer),
             Self::Worked => format!("{open}{working}{close}{answer}"),
             Self::Mended => format!("{open}{}{close}{answer}", with_mistake(problem)),
             Self::Filler => format!("{open}{}{close}{answer}", ".".repeat(working.len())),
@@ -75,15 +82,24 @@ impl Format {
     pub fn read(self, completion: &str) -> Option<(&str, String)> {
         let (open, close) = WORKING_MARKERS;
         let (working, answer) = match self {
-            Self::Direct | Self::Reversed => ("", completion),
+            Self::Direct | Self::Reversed | Self::AnswerReversed => ("", completion),
             Self::Worked | Self::Mended | Self::Filler => completion.strip_prefix(open)?.split_once(close)?,
         };
         if answer.is_empty() || !answer.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let answer = if self == Self::Reversed { answer.chars().rev().collect() } else { answer.to_owned() };
+        let answer = match self {
+            Self::Reversed | Self::AnswerReversed => with_numbers_reversed(answer),
+            _ => answer.to_owned(),
+        };
         Some((working, answer))
     }
+}
+
+/// A question or an answer with the lowest digit of each number first. Read so again, it is what it was.
+fn with_numbers_reversed(text: &str) -> String {
+    let number = |number: &str| number.chars().rev().collect::<String>();
+    text.split('+').map(number).collect::<Vec<_>>().join("+")
 }
 
 #[cfg(test)]
@@ -91,13 +107,14 @@ mod tests {
     use super::*;
     use crate::Task;
 
-    const FORMATS: [Format; 4] = [Format::Direct, Format::Filler, Format::Reversed, Format::Worked];
+    const FORMATS: [Format; 5] =
+        [Format::Direct, Format::Filler, Format::Reversed, Format::AnswerReversed, Format::Worked];
 
     #[test]
     fn every_format_is_written_in_its_alphabet() {
         for number in 0..50 {
             let problem = Task::Sums.problem(1, crate::Side::Training, number);
-            for format in [Format::Direct, Format::Filler, Format::Reversed, Format::Worked, Format::Mended] {
+            for format in FORMATS.into_iter().chain([Format::Mended]) {
                 let document = format.document(&problem);
                 assert!(document.chars().all(|character| format.alphabet().contains(character)), "{document}");
             }
@@ -108,8 +125,13 @@ mod tests {
     fn one_problem_reads_differently_and_has_one_answer() {
         let problem = Task::Sums.parse("487+275").expect("a sum");
         let documents = FORMATS.map(|format| format.document(&problem));
-        let expected =
-            ["487+275=762", "487+275=[.................]762", "487+275=267", "487+275=[75:12,87:16,42:07]762"];
+        let expected = [
+            "487+275=762",
+            "487+275=[.................]762",
+            "784+572=267",
+            "487+275=267",
+            "487+275=[75:12,87:16,42:07]762",
+        ];
         assert_eq!(documents, expected);
         for (format, document) in FORMATS.into_iter().zip(documents) {
             let completion = document.strip_prefix(&format.prompt(&problem)).expect("the prompt first");

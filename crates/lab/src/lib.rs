@@ -30,7 +30,7 @@ pub use experiment::{
 pub use format::{ALPHABET, Format, WORKING_MARKERS};
 pub use mask::{Mask, MaskReport, MaskRun, remove_mask};
 pub use mended::{WAIT, without_mistakes};
-pub use model_info::LabModelInfo;
+pub use model_info::{KeptModels, LabModelInfo};
 pub use prefixes::{PrefixProblem, PrefixReport, prefix_problems};
 pub use probe::{Change, ChangedWorking, CorrectionReport, HiddenWorking, ProbeReport, WorkingStep, correction, probe};
 pub use routes::{DISTANCES, HeadRoutes, INDUCTION, InductionStep, RoutesReport, routes};

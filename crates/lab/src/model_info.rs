@@ -3,13 +3,65 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tril::{Model, Tokenizer};
+use tril::{ExistingFiles, Model, Tokenizer};
 use tril_model::{Gpt, checkpoint, files};
 
 use crate::{Format, LabError, Task};
 
 /// What the lab knows of a model that it saved, beside the checkpoint's own files.
 const LAB_FILE: &str = "lab.json";
+/// All that it writes.
+const FILES: [&str; 4] = [checkpoint::CONFIG, checkpoint::TOKENIZER, checkpoint::WEIGHTS, LAB_FILE];
+
+/// A directory in which an experiment keeps its models, each as a checkpoint `TASK-FORMAT-SEED`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptModels<'a> {
+    /// The directory.
+    pub dir: &'a Path,
+    /// What becomes of a model that an earlier experiment has left at the place of a new one.
+    pub existing: ExistingFiles,
+}
+
+impl KeptModels<'_> {
+    /// Where a model is kept.
+    fn path(&self, info: &LabModelInfo) -> PathBuf {
+        self.dir.join(format!("{}-{}-{}", info.task.name(), info.format.name(), info.seed))
+    }
+
+    /// Looks whether a model can be kept, so that none is trained for a place that it may not take.
+    ///
+    /// # Errors
+    /// [`LabError::Occupied`] where something stands that is not the lab's, or that is to be kept.
+    pub(crate) fn check(&self, info: &LabModelInfo) -> Result<(), LabError> {
+        let path = self.path(info);
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let names: Vec<_> = match path.read_dir() {
+            Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
+            Err(_) => vec!["no directory".into()],
+        };
+        let is_ours = names.iter().all(|name| FILES.iter().any(|file| name == file)) && path.join(LAB_FILE).is_file();
+        let detail = match self.existing {
+            _ if names.is_empty() => return Ok(()),
+            ExistingFiles::Replace if is_ours => return Ok(()),
+            ExistingFiles::Keep if is_ours => "holds a model of an earlier experiment: --force replaces it",
+            _ => "holds what the lab did not write, and is left alone",
+        };
+        Err(LabError::Occupied { path, detail: detail.into() })
+    }
+
+    /// Saves a model as a checkpoint.
+    pub(crate) fn save(&self, info: &LabModelInfo, gpt: &Gpt, tokenizer: &Tokenizer) -> Result<PathBuf, LabError> {
+        let path = self.path(info);
+        let mut written = checkpoint::model_files(gpt)?;
+        written.push((checkpoint::TOKENIZER, tokenizer.to_json()?.into_bytes()));
+        let text = serde_json::to_string_pretty(info).map_err(|error| LabError::Setting(error.to_string()))?;
+        written.push((LAB_FILE, (text + "\n").into_bytes()));
+        files::write_dir(&path, &written)?;
+        Ok(path)
+    }
+}
 
 /// What a saved model was trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,17 +75,6 @@ pub struct LabModelInfo {
 }
 
 impl LabModelInfo {
-    /// Saves a model as a checkpoint below `out`.
-    pub(crate) fn save(&self, gpt: &Gpt, tokenizer: &Tokenizer, out: &Path) -> Result<PathBuf, LabError> {
-        let dir = out.join(format!("{}-{}-{}", self.task.name(), self.format.name(), self.seed));
-        let mut written = checkpoint::model_files(gpt)?;
-        written.push((checkpoint::TOKENIZER, tokenizer.to_json()?.into_bytes()));
-        let info = serde_json::to_string_pretty(self).map_err(|error| LabError::Setting(error.to_string()))?;
-        written.push((LAB_FILE, (info + "\n").into_bytes()));
-        files::write_dir(&dir, &written)?;
-        Ok(dir)
-    }
-
     /// What the lab knows of a checkpoint that it saved.
     ///
     /// # Errors

@@ -218,7 +218,7 @@ fn working_info(model: &Model) -> Result<LabModelInfo, LabError> {
     let info = LabModelInfo::of(model)?;
     match info.format {
         Format::Worked | Format::Mended | Format::Filler => Ok(info),
-        Format::Direct | Format::Reversed => Err(LabError::Setting(format!(
+        Format::Direct | Format::Reversed | Format::AnswerReversed => Err(LabError::Setting(format!(
             "{}: a model of the format {} writes no working to probe; name one of the format worked or filler",
             model.path().display(),
             info.format.name()

@@ -1,7 +1,6 @@
 //! Self-correction: a model that was trained on mistakes which are taken back, beside one that never saw a mistake. Each is
 //! asked by itself, and made to go on from steps that were given to it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -12,7 +11,9 @@ use tril_model::random::{self, Purpose};
 use crate::experiment::{TrainedModel, request};
 use crate::mended::{SPARE, WAIT, with_last_digit_moved};
 use crate::probe::go_on;
-use crate::{Experiment, Format, LabError, LabObserver, Problem, Task, TaskKind, WORKING_MARKERS, ask, is_right};
+use crate::{
+    Experiment, Format, KeptModels, LabError, LabObserver, Problem, Task, TaskKind, WORKING_MARKERS, ask, is_right,
+};
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -89,12 +90,12 @@ impl WaitExperiment {
     /// At its full size.
     pub fn new() -> Self {
         let full = Experiment::new(TaskKind::Sums);
-        Self { seeds: full.seeds, tokens: full.tokens, problems: 40, recipe: full.recipe }
+        Self { seeds: full.seeds, tokens: 2_000_000, problems: 40, recipe: full.recipe }
     }
 
     /// The same in about a minute.
     pub fn quick() -> Self {
-        Self { seeds: vec![1337], tokens: 1_500_000, ..Self::new() }
+        Self { seeds: vec![1337], tokens: 1_000_000, ..Self::new() }
     }
 
     /// The models to be trained.
@@ -119,13 +120,13 @@ impl Default for WaitExperiment {
 
 /// Trains the models and asks them.
 ///
-/// - out: a directory in which each model is saved as a checkpoint
+/// - out: where each model is saved as a checkpoint
 ///
 /// # Errors
 /// As [`Experiment::run`].
 pub fn wait(
     experiment: &WaitExperiment,
-    out: Option<&Path>,
+    out: Option<KeptModels<'_>>,
     device: &ComputeDevice,
     observer: &mut dyn LabObserver,
 ) -> Result<WaitReport, LabError> {

@@ -33,8 +33,10 @@ pub enum FormatName {
     Direct,
     /// As many dots as the working has characters
     Filler,
-    /// Nothing, and the answer's lowest digit comes first
+    /// Nothing, and the lowest digit of each number comes first
     Reversed,
+    /// Nothing, and the lowest digit of the answer alone comes first; not compared unless it is named
+    AnswerReversed,
     /// The working
     Worked,
 }
@@ -45,6 +47,7 @@ impl From<FormatName> for Format {
             FormatName::Direct => Self::Direct,
             FormatName::Filler => Self::Filler,
             FormatName::Reversed => Self::Reversed,
+            FormatName::AnswerReversed => Self::AnswerReversed,
             FormatName::Worked => Self::Worked,
         }
     }
@@ -55,7 +58,7 @@ pub struct TrainLabArgs {
     /// Fewer tokens, one seed: a first impression in about a minute
     #[arg(long)]
     pub quick: bool,
-    /// Formats to compare [default: all that the task has]
+    /// Formats to compare [default: direct, filler, worked, and for sums reversed]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub formats: Vec<FormatName>,
     /// Runs of each format, with the seeds 1337, 1338 and so on [default: 3]
@@ -70,6 +73,9 @@ pub struct TrainLabArgs {
     /// Keep the models: each becomes a checkpoint in this directory, such as sums-worked-1337
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Replace what an earlier experiment has left there of the same name
+    #[arg(long, requires = "out")]
+    pub force: bool,
     /// Draw the accuracies
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -100,6 +106,9 @@ pub struct WaitLabArgs {
     /// Keep the models: each becomes a checkpoint in this directory, such as sums-mended-1337
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Replace what an earlier experiment has left there of the same name
+    #[arg(long, requires = "out")]
+    pub force: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -5,16 +5,24 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use tril_lab::{PrefixReport, prefix_problems};
+use tril_lab::{PrefixProblem, PrefixReport, prefix_problems};
+use unicode_width::UnicodeWidthChar;
 
 use super::{after_the_end, token_texts, told};
 use crate::args::BatchLabArgs;
+use crate::folded::stdout_width;
 use crate::output::Form;
 use crate::shown::{self, on_one_line, quoted};
 use crate::{open, runs};
 
-/// Columns of a context; a longer one is shown from its end.
+/// Columns of a context, at most; a longer one is shown from its end.
 const CONTEXT: usize = 40;
+/// The least of them. In a narrower terminal, what follows stands below the context.
+const LEAST_CONTEXT: usize = 20;
+/// Columns of what follows.
+const TARGET: usize = 16;
+/// Columns of all the rest of a row.
+const REST: usize = 5 + 2 + TARGET + 1 + 11 + 1 + 9;
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -49,22 +57,18 @@ fn write(output: &BatchOutput, out: &mut impl Write) -> std::io::Result<()> {
     let count = report.problems.len();
     writeln!(out, "{} on {}", shown::path(output.checkpoint.as_ref()), output.device)?;
     writeln!(out, "one row of {} tokens holds {count} problems\n", tokens.len())?;
-    writeln!(
-        out,
-        "{:>3}  {:<CONTEXT$}  {:<16} {:>11} {:>9}",
-        "", "the model sees", "what follows", "probability", "loss"
-    )?;
-    for (index, problem) in report.problems.iter().enumerate() {
-        let target = quoted(&tokens[problem.context]);
+    let columns = stdout_width().map_or(CONTEXT, |width| width.saturating_sub(REST).min(CONTEXT));
+    if columns >= LEAST_CONTEXT {
         writeln!(
             out,
-            "{:>3}  {}  {} {:>11.6} {:>9.5}",
-            index + 1,
-            super::cell(&end_of(&tokens[..problem.context]), CONTEXT),
-            super::cell(&target, 16),
-            problem.probability,
-            problem.loss
+            "{:>3}  {:<columns$}  {:<TARGET$} {:>11} {:>9}",
+            "", "the model sees", "what follows", "probability", "loss"
         )?;
+    } else {
+        writeln!(out, "the model sees\n  what follows, its probability, the loss")?;
+    }
+    for (index, problem) in report.problems.iter().enumerate() {
+        write_row(tokens, index, problem, columns, out)?;
     }
     writeln!(out)?;
     writeln!(out, "mean of the {count} losses, each prefix alone   {:.17}", report.mean_loss)?;
@@ -77,12 +81,51 @@ fn write(output: &BatchOutput, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "time  {one:.2} ms in one pass, {many:.2} ms in {count}: {:.1} times", many / one)
 }
 
-/// The last tokens of a context that fit into its columns.
-fn end_of(tokens: &[String]) -> String {
+fn write_row(
+    tokens: &[String],
+    index: usize,
+    problem: &PrefixProblem,
+    columns: usize,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let PrefixProblem { context, probability, loss, .. } = problem;
+    let (seen, target) = (&tokens[..*context], super::cell(&quoted(&tokens[*context]), TARGET));
+    let number = index + 1;
+    if columns >= LEAST_CONTEXT {
+        let seen = super::cell(&end_of(seen, columns), columns);
+        return writeln!(out, "{number:>3}  {seen}  {target} {probability:>11.6} {loss:>9.5}");
+    }
+    let room = stdout_width().unwrap_or(CONTEXT).saturating_sub(5).min(CONTEXT);
+    writeln!(out, "{number:>3}  {}", end_of(seen, room))?;
+    writeln!(out, "     {} {probability:.6} {loss:.5}", target.trim_end())
+}
+
+/// The end of a context, as much of it as fits into so many columns.
+fn end_of(tokens: &[String], columns: usize) -> String {
     let text = on_one_line(&tokens.concat());
-    let characters: Vec<char> = text.chars().collect();
-    match characters.len() {
-        long if long > CONTEXT => format!("…{}", characters[long + 1 - CONTEXT..].iter().collect::<String>()),
-        _ => text,
+    let width = |character: &char| character.width().unwrap_or(0);
+    if text.chars().map(|character| width(&character)).sum::<usize>() <= columns {
+        return text;
+    }
+    let mut used = 1;
+    let fits = |character: &char| {
+        used += width(character);
+        used <= columns
+    };
+    let end: Vec<char> = text.chars().rev().take_while(fits).collect();
+    std::iter::once('…').chain(end.into_iter().rev()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_shown_from_its_end_whatever_columns_its_characters_take() {
+        let tokens = ["春眠", "不覺", "曉"].map(str::to_owned);
+        assert_eq!(end_of(&tokens, 10), "春眠不覺曉");
+        assert_eq!(end_of(&tokens, 9), "…眠不覺曉");
+        assert_eq!(end_of(&tokens, 8), "…不覺曉");
+        assert_eq!(end_of(&["one".into(), "two".into()], 4), "…two");
     }
 }

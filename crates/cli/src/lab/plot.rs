@@ -5,6 +5,7 @@ use plotters::prelude::*;
 use tril_lab::{Format, LabReport, RunReport, TaskKind};
 
 use super::table::mean;
+use crate::quantity::counted;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (1000, 420);
@@ -18,6 +19,7 @@ fn colour(format: Format) -> RGBColor {
         Format::Direct => RGBColor(213, 94, 0),
         Format::Filler => RGBColor(120, 120, 120),
         Format::Reversed => RGBColor(0, 158, 115),
+        Format::AnswerReversed => RGBColor(230, 159, 0),
         Format::Worked => RGBColor(0, 114, 178),
         Format::Mended => RGBColor(204, 121, 167),
     }
@@ -33,7 +35,8 @@ pub fn render(report: &LabReport) -> Result<String> {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE).map_err(drawing)?;
         let seeds = report.formats[0].runs.len();
-        let title = format!("{}: held-out problems answered rightly, {seeds} seeds a format", report.task.name());
+        let seeds = counted(seeds as u64, "seed");
+        let title = format!("{}: held-out problems answered rightly, {seeds} a format", report.task.name());
         let area = area.titled(&title, (FONT, 20)).map_err(drawing)?;
         let over_training =
             lines(report, |run| run.curve.iter().map(|point| (point.tokens as f64 / 1e6, point.accuracy)).collect());

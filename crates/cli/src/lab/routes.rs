@@ -13,6 +13,7 @@ use tril_prove::OwnText;
 use super::table::mean;
 use super::{after_the_end, bar, cell, routes_plot, token_texts, told};
 use crate::args::RoutesLabArgs;
+use crate::folded::stdout_width;
 use crate::output::Form;
 use crate::shown::{self, quoted};
 use crate::{open, runs};
@@ -89,45 +90,69 @@ fn write(output: &RoutesOutput, out: &mut impl Write) -> IoResult<()> {
     writeln!(out, "{}, a text of {text} tokens", shown::path(output.checkpoint.as_ref()))?;
     writeln!(out, "entropy in bits: 0 looks at one token, {:.1} at all of them evenly", libm::log2(text as f64))?;
     writeln!(out, "the rest in %: weight by distance, and just after the same token before\n")?;
-    write!(out, "{:<14} {:>13}", "", "entropy")?;
-    (0..DISTANCES.len()).try_for_each(|group| write!(out, " {:>6}", distance_name(group)))?;
-    writeln!(out, " {:>10}", "induction")?;
-    for head in &report.heads {
-        let half = head.entropy.len() / 2;
-        let (first, second) = head.entropy.split_at(half);
-        let ends = if half == 0 { String::new() } else { format!("{:.1} → {:.1}", mean(first), mean(second)) };
-        write!(out, "{:<14} {ends:>13}", format!("layer {} head {}", head.layer, head.head))?;
-        head.by_distance.iter().try_for_each(|share| write!(out, " {:>6.1}", 100.0 * share))?;
-        writeln!(out, " {:>10}", format!("{:.1} +{}", 100.0 * head.induction, head.induction_offset))?;
-    }
+    write_heads(report, out)?;
     writeln!(out, "\nentropy: mean of the first and of the second half of the text")?;
-    writeln!(
-        out,
-        "induction: random tokens said twice, weight so many places after the same token before; evenly, {:.1}",
-        100.0 * report.induction_even
-    )?;
+    writeln!(out, "induction: random tokens said twice, weight so many places after the same token")?;
+    writeln!(out, "before; evenly, {:.1}", 100.0 * report.induction_even)?;
     let (layer, head) = (report.induction_layer, report.induction_head);
     if !report.has_induction_head {
         writeln!(out, "\nno head looks there {INDUCTION} times as much as evenly: this model has no induction head;")?;
         writeln!(out, "the one that comes nearest is shown")?;
     }
     writeln!(out, "\nlayer {layer} head {head} where a phrase is said again:")?;
-    writeln!(
-        out,
-        "{:<16} {:<16} {:>9}  {:<16} {:>15}",
-        "at", "should look at", "weight, %", "looks most at", "p of what comes"
-    )?;
-    for step in &report.steps {
-        let token = |position: usize| cell(&quoted(&output.repeated_tokens[position]), 16);
-        let most = if step.most == step.expected { token(step.most) + " ←" } else { token(step.most) + "  " };
-        writeln!(
-            out,
-            "{} {} {:>9.1}  {most} {:>13.4}",
-            token(step.position),
-            token(step.expected),
-            100.0 * step.weight,
-            step.probability
-        )?;
+    write_steps(output, out)
+}
+
+/// A row a head; in a narrow terminal three lines.
+fn write_heads(report: &RoutesReport, out: &mut impl Write) -> IoResult<()> {
+    let is_narrow = is_narrow();
+    if !is_narrow {
+        write!(out, "{:<14} {:>10}", "", "entropy")?;
+        (0..DISTANCES.len()).try_for_each(|group| write!(out, " {:>5}", distance_name(group)))?;
+        writeln!(out, " {:>9}", "induction")?;
+    }
+    for head in &report.heads {
+        let half = head.entropy.len() / 2;
+        let (first, second) = head.entropy.split_at(half);
+        let ends = if half == 0 { String::new() } else { format!("{:.1} → {:.1}", mean(first), mean(second)) };
+        let name = format!("layer {} head {}", head.layer, head.head);
+        let induction = format!("{:.1} +{}", 100.0 * head.induction, head.induction_offset);
+        let shares = head.by_distance.iter().enumerate().map(|(group, share)| (distance_name(group), 100.0 * share));
+        if is_narrow {
+            let shares: Vec<String> = shares.map(|(name, share)| format!("{name}: {share:.1}")).collect();
+            writeln!(out, "{name}\n  entropy {ends}, induction {induction}\n  {}", shares.join(", "))?;
+        } else {
+            let shares: String = shares.map(|(_, share)| format!(" {share:>5.1}")).collect();
+            writeln!(out, "{name:<14} {ends:>10}{shares} {induction:>9}")?;
+        }
     }
     Ok(())
+}
+
+/// A row a token of the second saying; in a narrow terminal two lines.
+fn write_steps(output: &RoutesOutput, out: &mut impl Write) -> IoResult<()> {
+    let is_narrow = is_narrow();
+    if !is_narrow {
+        let [at, should, weight] = ["at", "should look at", "weight, %"];
+        writeln!(out, "{at:<16} {should:<16} {weight:>9}  {:<16} {:>15}", "looks most at", "p of what comes")?;
+    }
+    for step in &output.report.steps {
+        let token = |position: usize| cell(&quoted(&output.repeated_tokens[position]), 16);
+        let (at, should, most) = (token(step.position), token(step.expected), token(step.most));
+        let arrow = if step.most == step.expected { "←" } else { " " };
+        let (weight, p) = (100.0 * step.weight, step.probability);
+        if is_narrow {
+            let [at, should, most] = [at, should, most].map(|token| token.trim_end().to_owned());
+            writeln!(out, "{at} should look at {should}: {weight:.1} %")?;
+            writeln!(out, "  looks most at {most}, p of what comes {p:.4}")?;
+        } else {
+            writeln!(out, "{at} {should} {weight:>9.1}  {most} {arrow}{p:>14.4}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether tables of 80 columns have to take another form.
+fn is_narrow() -> bool {
+    stdout_width().is_some_and(|width| width < 78)
 }

@@ -10,7 +10,7 @@ use tril::StepReport;
 use tril_lab::{CurvePoint, Experiment, Format, LabObserver, TaskKind};
 use tril_model::files;
 
-use super::{plot, table, told};
+use super::{kept, plot, table, told};
 use crate::args::TrainLabArgs;
 use crate::open;
 use crate::output::Form;
@@ -39,7 +39,7 @@ pub fn run(kind: TaskKind, args: &TrainLabArgs) -> Result<ExitCode> {
     open::set_fields(&mut experiment.recipe, &args.set)?;
     let begin = Instant::now();
     let mut progress = Progress::new(&experiment);
-    let report = experiment.run(args.out.as_deref(), &device, &mut progress);
+    let report = experiment.run(kept(args.out.as_deref(), args.force), &device, &mut progress);
     progress.finish();
     let report = report.map_err(told)?;
     if let Some(svg) = &args.svg {

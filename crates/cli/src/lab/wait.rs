@@ -7,9 +7,10 @@ use std::time::Instant;
 use anyhow::Result;
 use tril_lab::{Format, GivenStep, WAIT, WaitExperiment, WaitReport, wait};
 
-use super::told;
 use super::train::{FIRST_SEED, Progress};
+use super::{kept, told};
 use crate::args::WaitLabArgs;
+use crate::folded::stdout_width;
 use crate::open;
 use crate::output::Form;
 use crate::quantity::{counted, grouped};
@@ -28,7 +29,7 @@ pub fn run(args: &WaitLabArgs) -> Result<ExitCode> {
     open::set_fields(&mut experiment.recipe, &args.set)?;
     let begin = Instant::now();
     let mut progress = Progress::new(&experiment.experiment());
-    let report = wait(&experiment, args.out.as_deref(), &device, &mut progress);
+    let report = wait(&experiment, kept(args.out.as_deref(), args.force), &device, &mut progress);
     progress.finish();
     Form::of(args.json).print(&report.map_err(told)?, write)?;
     note!("[{:.0} s on {device}]", begin.elapsed().as_secs_f64());
@@ -43,9 +44,14 @@ fn write(report: &WaitReport, out: &mut impl Write) -> IoResult<()> {
     for (format, example) in examples {
         writeln!(out, "{:<7} {example}", format.name())?;
     }
-    writeln!(out, "\n{:<31} {:>23} {:>23}", "", "worked", "mended")?;
-    let heads = format!("{:>11} {:>11}", format!("\"{WAIT}\""), "right");
-    writeln!(out, "{:<31} {heads} {heads}", "after the question stands")?;
+    let is_narrow = stdout_width().is_some_and(|width| width < 80);
+    if is_narrow {
+        writeln!(out, "\nafter the question stands")?;
+    } else {
+        writeln!(out, "\n{:<31} {:>23} {:>23}", "", "worked", "mended")?;
+        let heads = format!("{:>11} {:>11}", format!("\"{WAIT}\""), "right");
+        writeln!(out, "{:<31} {heads} {heads}", "after the question stands")?;
+    }
     for given in GivenStep::ALL {
         let cells = [Format::Worked, Format::Mended].map(|format| {
             let of = |part: &dyn Fn(&tril_lab::StepCounts) -> usize| {
@@ -53,9 +59,17 @@ fn write(report: &WaitReport, out: &mut impl Write) -> IoResult<()> {
                 let shares = shares.filter(|(other, _)| *other == given);
                 range(&shares.map(|(_, counts)| 100.0 * part(counts) as f64 / counts.asked as f64).collect::<Vec<_>>())
             };
-            format!("{:>11} {:>11}", of(&|counts| counts.waits), of(&|counts| counts.right))
+            [of(&|counts| counts.waits), of(&|counts| counts.right)]
         });
-        writeln!(out, "{:<31} {} {}", name(given), cells[0], cells[1])?;
+        if is_narrow {
+            writeln!(out, "{}", name(given))?;
+            for (format, [waits, right]) in ["worked", "mended"].iter().zip(&cells) {
+                writeln!(out, "  {format}  \"{WAIT}\" {waits}, right {right}")?;
+            }
+        } else {
+            let cells: String = cells.iter().flatten().map(|cell| format!(" {cell:>11}")).collect();
+            writeln!(out, "{:<31}{cells}", name(given))?;
+        }
     }
     writeln!(out, "\nin % of {problems} held-out problems a run: how often the model writes \"{WAIT}\" (as the")?;
     writeln!(out, "next step, where some are given), and how often its answer is right; lowest–highest seed")

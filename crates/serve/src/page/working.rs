@@ -5,15 +5,16 @@ use std::path::Path;
 use serde::Serialize;
 use tril::infer::GeneratedToken;
 use tril::prove::work::pass_flops;
-use tril::{ComputeDevice, HiddenParts, Model, StepReport};
+use tril::{ComputeDevice, ExistingFiles, HiddenParts, Model, StepReport};
 use tril_lab::{
-    CurvePoint, Experiment, Format, LabModelInfo, LabObserver, ProbeReport, TaskKind, WORKING_MARKERS, probe, request,
+    CurvePoint, Experiment, Format, KeptModels, LabModelInfo, LabObserver, ProbeReport, TaskKind, WORKING_MARKERS,
+    probe, request,
 };
 
 use super::PageError;
 
 /// Tokens that a model of sums learns from; with fewer, long sums go wrong.
-const SUMS_TOKENS: u64 = 3_000_000;
+const SUMS_TOKENS: u64 = 1_250_000;
 
 /// A problem, and how a model answered it.
 #[derive(Debug, Clone, Serialize)]
@@ -101,7 +102,8 @@ pub fn train_working(kind: TaskKind, out: &Path, observe: &mut dyn FnMut(u64, u6
     let quick = Experiment::quick(kind);
     let tokens = if kind == TaskKind::Sums { SUMS_TOKENS } else { quick.tokens };
     let experiment = Experiment { formats: vec![Format::Worked], tokens, scorings: 1, held_out: 20, ..quick };
-    let report = experiment.run(Some(out), &device, &mut Watch { steps: 0, observe })?;
+    let kept = KeptModels { dir: out, existing: ExistingFiles::Replace };
+    let report = experiment.run(Some(kept), &device, &mut Watch { steps: 0, observe })?;
     let checkpoint = report.formats.into_iter().flat_map(|format| format.runs).find_map(|run| run.checkpoint);
     Ok(Model::open(checkpoint.ok_or(PageError::NoWorking)?, &device)?)
 }
