@@ -10,6 +10,7 @@ mod worth;
 
 pub use lookup::Lookup;
 pub use model::ModelDrafter;
+pub use worth::position_cost_together;
 
 use crate::InferError;
 use crate::sampler::Counts;
@@ -51,6 +52,9 @@ pub struct Draftable<'a> {
     pub most: usize,
     /// How its tokens are chosen.
     pub options: &'a GenerateOptions,
+    /// What one more position of a sequence costs in a pass over one, as a share of that pass
+    /// ([`crate::LanguageModel::position_cost`]).
+    pub position_cost: f64,
     /// What its penalties look at.
     pub(crate) counts: &'a Counts,
 }

@@ -76,7 +76,16 @@ pub trait LanguageModel: Send + Sync {
     fn reserve(&self, _cache: &mut Self::Cache, positions: usize) -> usize {
         positions
     }
+
+    /// What one more position of a sequence costs in a pass over one position, as a share of that pass. An estimate: it decides
+    /// how many tokens are guessed, and changes none.
+    fn position_cost(&self) -> f64 {
+        POSITION_COST
+    }
 }
+
+/// What is assumed of a model about which nothing is known.
+const POSITION_COST: f64 = 0.15;
 
 impl LanguageModel for Gpt {
     type Cache = KvCache;
@@ -184,6 +193,10 @@ macro_rules! by_pointer {
 
             fn reserve(&self, cache: &mut M::Cache, positions: usize) -> usize {
                 (**self).reserve(cache, positions)
+            }
+
+            fn position_cost(&self) -> f64 {
+                (**self).position_cost()
             }
         }
     )*};

@@ -11,6 +11,7 @@ pub mod profile;
 mod rotary;
 mod step;
 mod weights;
+mod workers;
 
 pub use cpu::{StepModel, instruction_set, is_cpu, supports, with_spin_pool};
 pub use operations::{
@@ -21,3 +22,4 @@ pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use rotary::RotaryTable;
 pub use step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences, StepWeights};
 pub use weights::WeightFormat;
+pub use workers::Workers;
