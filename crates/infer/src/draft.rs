@@ -4,13 +4,15 @@
 //! guess is kept exactly if it is the token that the sampler draws from the checking pass's logits, and the text is the
 //! same with guesses and without: they change the time and nothing else.
 
+mod cost;
 mod lookup;
 mod model;
 mod worth;
 
+pub(crate) use cost::position_cost;
+pub use cost::position_cost_together;
 pub use lookup::Lookup;
 pub use model::ModelDrafter;
-pub use worth::position_cost_together;
 
 use crate::InferError;
 use crate::sampler::Counts;

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use tril_model::{ForwardContext, Gpt, KvCache};
 
 use crate::InferError;
+use crate::draft::position_cost;
 
 /// A model that predicts the next token of a sequence of ids.
 ///
@@ -85,7 +86,7 @@ pub trait LanguageModel: Send + Sync {
 }
 
 /// What is assumed of a model about which nothing is known.
-const POSITION_COST: f64 = 0.15;
+const POSITION_COST: f64 = 0.3;
 
 impl LanguageModel for Gpt {
     type Cache = KvCache;
@@ -146,6 +147,10 @@ impl LanguageModel for Gpt {
     fn reserve(&self, cache: &mut KvCache, positions: usize) -> usize {
         let positions = positions.min(cache.most_room());
         if cache.make_room(positions) { positions } else { 0 }
+    }
+
+    fn position_cost(&self) -> f64 {
+        position_cost(self.config(), self.weights())
     }
 }
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
@@ -27,12 +27,16 @@ pub struct Workers {
     workers: Vec<Worker>,
 }
 
+/// A thread that sleeps for ever once nobody calls it: a pool that a thread has become part of cannot be given back.
 #[derive(Debug)]
 struct Worker {
-    /// None once it is to end.
-    calls: Option<Sender<Call>>,
-    thread: Option<JoinHandle<()>>,
+    /// In its pool.
+    threads: usize,
+    calls: Sender<Call>,
 }
+
+/// Those that nobody has at the moment.
+static IDLE: Mutex<Vec<Worker>> = Mutex::new(Vec::new());
 
 /// What a worker is called for.
 struct Call {
@@ -58,8 +62,16 @@ impl Workers {
     /// # Errors
     /// If the system gives no threads.
     pub fn new(threads: impl IntoIterator<Item = usize>) -> Result<Self, std::io::Error> {
-        let workers: Result<_, _> = threads.into_iter().map(Worker::start).collect();
-        Ok(Self { workers: workers? })
+        // What has been taken goes back if the next one cannot be had.
+        let mut taken = Self { workers: Vec::new() };
+        for threads in threads {
+            let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = idle.iter().position(|worker| worker.threads == threads);
+            let worker = place.map(|place| idle.swap_remove(place));
+            drop(idle);
+            taken.workers.push(worker.map_or_else(|| Worker::start(threads), Ok)?);
+        }
+        Ok(taken)
     }
 
     /// How many there are.
@@ -83,9 +95,7 @@ impl Workers {
         let round = Arc::new(Round { left, caller, panic });
         for (number, worker) in self.workers.iter().enumerate() {
             let call = Call { work, number, round: Arc::clone(&round) };
-            if let Some(calls) = &worker.calls
-                && let Err(SendError(call)) = calls.send(call)
-            {
+            if let Err(SendError(call)) = worker.calls.send(call) {
                 // It has ended, which it does not while it can be called; whatever the reason, its work is done here.
                 call.answer();
             }
@@ -116,23 +126,17 @@ impl Worker {
             }
         };
         let thread = thread::Builder::new().name("tril-worker".into()).spawn(serve);
-        let started = thread.and_then(|thread| match started.recv() {
-            Ok(Ok(())) => Ok(thread),
+        thread.and_then(|_| match started.recv() {
+            Ok(Ok(())) => Ok(Self { threads, calls }),
             Ok(Err(reason)) => Err(std::io::Error::other(reason)),
             Err(_) => Err(std::io::Error::other("a worker ended before it began")),
-        });
-        Ok(Self { calls: Some(calls), thread: Some(started?) })
+        })
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        // All are told before one is waited for.
-        self.workers.iter_mut().for_each(|worker| worker.calls = None);
-        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
-            // A worker passes panics on and has none of its own.
-            let _ = thread.join();
-        }
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner).append(&mut self.workers);
     }
 }
 
@@ -193,6 +197,19 @@ mod tests {
                 assert_eq!(ids.len(), threads.iter().sum::<usize>(), "no thread is in two pools");
             }
         }
+    }
+
+    #[test]
+    fn workers_that_are_given_back_are_taken_again() {
+        // A number of threads that no other test asks for.
+        let id = || {
+            let id = Mutex::new(None);
+            Workers::new([5]).expect("threads").run(|_| *id.lock().expect("no panic") = Some(thread::current().id()));
+            id.into_inner().expect("no panic").expect("it was called")
+        };
+        let first = id();
+        assert!((0..20).all(|_| id() == first));
+        assert!(IDLE.lock().expect("no panic").iter().filter(|worker| worker.threads == 5).count() == 1);
     }
 
     #[test]

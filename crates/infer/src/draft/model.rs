@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::worth::{Worth, position_cost_together};
+use super::cost::position_cost_together;
+use super::worth::Worth;
 use super::{Draftable, Drafter};
 use crate::InferError;
 use crate::batch::PREFILL_CHUNK;

@@ -65,18 +65,10 @@ impl Worth {
     }
 }
 
-/// What one more position of each of some sequences costs, as a share of a pass that has one of each.
-///
-/// - cost: of one more position of one sequence, as a share of a pass over one
-#[must_use]
-pub fn position_cost_together(cost: f64, sequences: usize) -> f64 {
-    let others = sequences.saturating_sub(1) as f64;
-    cost * sequences as f64 / (1.0 + cost * others)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draft::cost::position_cost_together;
 
     #[test]
     fn guesses_that_are_right_grow_in_number_and_wrong_ones_stop() {
