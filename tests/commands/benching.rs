@@ -61,9 +61,11 @@ fn decoding_is_measured_in_tokens_a_second_and_as_a_share_of_reading_memory() {
 #[test]
 fn passes_that_check_guesses_are_measured_by_their_positions_and_say_what_one_more_costs() {
     let test_dir = TestDir::new();
-    for (setting, sequences, held, positions) in
-        [("", 1, 8.0, vec![1, 2, 4, 8]), ("--set model.max_seq_len=40 --batch-size 3", 3, 20.0, vec![1, 2, 4, 8, 16])]
-    {
+    for (setting, sequences, held, positions) in [
+        ("", 1, 8.0, vec![1, 2, 4, 8]),
+        ("--set model.max_seq_len=40 --set model.window=9", 1, 20.0, vec![1, 2, 4, 8]),
+        ("--set model.max_seq_len=40 --set model.window=0 --batch-size 3", 3, 20.0, vec![1, 2, 4, 8, 16]),
+    ] {
         let found = measured(&test_dir, &format!("guesses {BRIEFLY} --device cpu {setting}"));
         assert_eq!([number(&found, "batch_size"), number(&found, "held")], [f64::from(sequences), held], "{found}");
         assert!(number(&found, "repetitions") >= 3.0 && number(&found, "assumed_cost") > 0.0, "{found}");

@@ -203,12 +203,8 @@ fn a_server_of_rounded_weights_has_one_text_in_any_company_and_its_receipts_say_
     assert!(exact["receipt"].get("weights").is_none());
 }
 
-/// Trains a smaller model on the text of the run, so with its tokens.
-const TRAIN_SMALL: &str = "train smoke.toml --data text.txt --out small --set data.validation_fraction=0.1 \
-    --set model.n_layers=1 --set train.steps=5";
-
 #[test]
-fn whoever_guesses_next_tokens_answers_of_32_clients_streams_and_receipts_are_those_without_guesses() {
+fn with_guesses_by_lookup_answers_of_32_clients_streams_and_receipts_are_those_without() {
     let plain = Server::start("--prefix-cache 0");
     let mut requests = requests();
     // Text that repeats itself, which guesses make faster, and a receipt of it.
@@ -222,12 +218,8 @@ fn whoever_guesses_next_tokens_answers_of_32_clients_streams_and_receipts_are_th
     let story = json!({"prompt": "a cat", "seed": 3, "max_tokens": 200, "temperature": 0.1});
     let told = plain.complete(&story);
     let told = text_of(&told);
-    for options in ["--draft lookup", "--draft small", "--draft lookup --draft-tokens 2 --max-batch 2 --threads 1"] {
-        let test_dir = TestDir::with_run();
-        if options.contains("small") {
-            test_dir.stdout(TRAIN_SMALL);
-        }
-        let server = Server::start_in(test_dir, &format!("run {options}"));
+    for options in ["--draft lookup", "--draft lookup --draft-tokens 2 --max-batch 2 --threads 1"] {
+        let server = Server::start(options);
         std::thread::scope(|scope| {
             for client in 0..32 {
                 let (server, requests, answers, story, told) = (&server, &requests, &answers, &story, &told);
@@ -261,6 +253,36 @@ fn whoever_guesses_next_tokens_answers_of_32_clients_streams_and_receipts_are_th
         assert_says(&check(&server, &server.complete(&requests[7])), &["pass"]);
     }
     assert_eq!(plain.metric("tril_draft_tokens_total"), 0.0);
+}
+
+/// Trains a model on the text of the run that is large enough for the run to guess for it.
+const TRAIN_LARGE: &str = "train smoke.toml --data text.txt --out large --set data.validation_fraction=0.1 \
+    --set model.d_model=256 --set train.steps=5";
+
+#[test]
+fn with_guesses_by_a_smaller_model_answers_of_many_clients_are_those_without() {
+    let with_two_models = || {
+        let test_dir = TestDir::with_run();
+        test_dir.stdout(TRAIN_LARGE);
+        test_dir
+    };
+    let requests = requests();
+    let plain = Server::start_in(with_two_models(), "large --prefix-cache 0");
+    let answers: Vec<Value> = requests.iter().map(|request| plain.complete(request)).collect();
+    let server = Server::start_in(with_two_models(), "large --draft run");
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let (server, requests, answers) = (&server, &requests, &answers);
+            scope.spawn(move || {
+                for turn in 0..requests.len() {
+                    let place = (client * 3 + turn * 2) % requests.len();
+                    let answer = server.complete(&requests[place]);
+                    assert_eq!(bits(&answer), bits(&answers[place]), "client {client}: {}", requests[place]);
+                }
+            });
+        }
+    });
+    assert!(server.metric("tril_draft_tokens_total") > 0.0, "{}", server.get("/metrics").body);
 }
 
 #[test]

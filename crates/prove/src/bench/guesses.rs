@@ -68,8 +68,11 @@ pub fn bench_guesses(
     for cache in caches.iter_mut().filter(|_| held > 0) {
         LanguageModel::last_logits(&gpt, &text[..held], Some(cache))?;
     }
-    let fits = |positions: &usize| held + positions <= config.max_seq_len;
-    let counts: Vec<usize> = POSITIONS.into_iter().filter(fits).collect();
+    // A window's cache has room for some.
+    let mut fits = |positions: &usize| {
+        held + positions <= config.max_seq_len && gpt.reserve(&mut caches[0], *positions) == *positions
+    };
+    let counts: Vec<usize> = POSITIONS.into_iter().filter(|positions| fits(positions)).collect();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); counts.len()];
     let begin = Instant::now();
     let mut is_warm = false;
@@ -77,6 +80,10 @@ pub fn bench_guesses(
         for (positions, times) in counts.iter().zip(&mut times) {
             let inputs = text[held..held + positions].repeat(batch_size);
             let lengths = vec![*positions; batch_size];
+            for cache in &mut caches {
+                let room = gpt.reserve(cache, *positions);
+                assert!(room >= *positions, "a cache has room for {room} positions, and not for {positions}");
+            }
             let begin = Instant::now();
             gpt.extend(&inputs, &lengths, &mut caches)?;
             let time = begin.elapsed().as_secs_f64();
