@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# tril's speed, PyTorch's, llama2.c's and llama.cpp's, in turn on the same cores: training and decoding at the shapes of two presets, as the
-# tables in docs/performance.md.
+# tril's speed, PyTorch's, candle's, llama2.c's and llama.cpp's, in turn on the same cores: training and decoding at the shapes of
+# presets, as the tables in docs/performance.md.
 #     python3 -m venv venv && venv/bin/pip install torch numpy
 #     PYTHON=venv/bin/python scripts/compare.sh [char-cpu|micro|baby]...        without a name, char-cpu and baby
 #     LLAMA2C=llama2.c/run.c WITHOUT_TORCH=1 scripts/compare.sh
+#     CANDLE=1 WITHOUT_TORCH=1 scripts/compare.sh char-cpu micro
 #     PYTHON=venv/bin/python LLAMACPP=1 WITHOUT_TORCH=1 scripts/compare.sh        with `pip install xllamacpp`
 # It needs a Rust toolchain (or TRIL) and a Python, for the comparison with PyTorch one that has it; the model there is
 # scripts/torch_baseline.py. Both sides must have the same number of parameters, or it stops; llama2.c, which has SwiGLU, is given
 # about as many.
 # PYTHON       the Python that has PyTorch                                [python3]
-# WITHOUT_TORCH  if not empty, PyTorch is left out, and training with it
+# WITHOUT_TORCH  if not empty, PyTorch is left out, and training with it unless CANDLE is set
+# CANDLE       if not empty, training is compared with candle, Hugging Face's library for Rust; the model there is
+#              scripts/candle_baseline, compiled for this processor
 # LLAMA2C      run.c of github.com/karpathy/llama2.c, to be compiled by gcc; decoding is compared with it too
 # LLAMACPP     if not empty, decoding is compared with llama.cpp (the Python package xllamacpp), which runs tril's own export of a
 #              model of the preset's shape: f32 weights, f32 cache
@@ -46,8 +49,9 @@ case ${SIMD:-} in
     ;;
   *) refuse "SIMD=$SIMD: it is avx2 or empty" ;;
 esac
-[ -z "${WITHOUT_TORCH:-}" ] || [ -n "${LLAMA2C:-}${LLAMACPP:-}" ] ||
-  refuse "without PyTorch, LLAMA2C and LLAMACPP there is nothing to compare with"
+[ -z "${WITHOUT_TORCH:-}" ] || [ -n "${CANDLE:-}${LLAMA2C:-}${LLAMACPP:-}" ] ||
+  refuse "without PyTorch, CANDLE, LLAMA2C and LLAMACPP there is nothing to compare with"
+[ -z "${CANDLE:-}" ] || [ -z "${SIMD:-}" ] || refuse "candle cannot be held to SIMD=$SIMD; leave one of the two out"
 [ -z "${LLAMACPP:-}" ] || "$python" -c 'import xllamacpp' 2>/dev/null ||
   refuse "$python has no xllamacpp; make an environment that has it, and name its Python (PYTHON=venv/bin/python)"
 [ -n "${WITHOUT_TORCH:-}" ] || "$python" -c 'import torch' 2>/dev/null ||
@@ -85,6 +89,12 @@ if [ -n "${LLAMA2C:-}" ]; then
   llama2c=$(cd "$(dirname "$LLAMA2C")" && pwd)/$(basename "$LLAMA2C")
   gcc -Ofast -march="$march" -fopenmp -w -DRUN_C="\"$llama2c\"" -o "$scratch/llama2c" scripts/llama2c_decode.c -lm
 fi
+if [ -n "${CANDLE:-}" ]; then
+  candle_target=${CARGO_TARGET_DIR:-target}/candle
+  RUSTFLAGS="-C target-cpu=native" cargo build --release --locked --manifest-path scripts/candle_baseline/Cargo.toml \
+    --target-dir "$candle_target"
+  candle=$candle_target/release/candle-baseline
+fi
 measure() { # WHOSE PRESET COMMAND...: its last line, which is JSON, joins the rows
   local whose=$1 preset=$2
   shift 2
@@ -118,7 +128,8 @@ for preset in "${presets[@]}"; do
   for turn in $(seq "$turns"); do
     echo "$preset, turn $turn of $turns" >&2
     for what in train decode; do
-      [ "$what" = decode ] || [ -z "${WITHOUT_TORCH:-}" ] || continue
+      [ "$what" = decode ] || [ -z "${WITHOUT_TORCH:-}" ] || [ -n "${CANDLE:-}" ] || continue
+      [ "$what" = train ] || [ -z "${WITHOUT_TORCH:-}" ] || [ -n "${LLAMA2C:-}${LLAMACPP:-}" ] || continue
       flags=()
       # shellcheck disable=SC2206 # flags are words
       [ "$what" = decode ] || flags=(${TORCH_FLAGS:-})
@@ -127,8 +138,11 @@ for preset in "${presets[@]}"; do
       if [ -z "${WITHOUT_TORCH:-}" ]; then
         measure torch "$preset" "$python" "$baseline" "$what" --preset "$preset" --threads "$threads" \
           --seconds "$seconds" --json ${flags[@]+"${flags[@]}"}
-        same_model "$preset"
       fi
+      if [ "$what" = train ] && [ -n "${CANDLE:-}" ]; then
+        RAYON_NUM_THREADS=$threads measure candle "$preset" "$candle" "$preset" "$seconds"
+      fi
+      same_model "$preset"
       if [ "$what" = decode ] && [ -n "${LLAMA2C:-}" ]; then
         case $preset in
           char-cpu) shape=(128 341 4 4 64) ;;
@@ -156,28 +170,30 @@ def machine():
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
-rates, torch, llamacpp = {}, None, ""
+rates, torch, others = {}, None, {}
 for line in open(sys.argv[1]):
     whose, preset, text = line.rstrip("\n").split("\t")
     row = json.loads(text)
     if whose == "torch" and "train_tok_s" in row:
         torch = row
     if whose == "llama.cpp":
-        llamacpp = f", llama.cpp of xllamacpp {row['xllamacpp']}"
+        others[whose] = f", llama.cpp of xllamacpp {row['xllamacpp']}"
+    if whose == "candle":
+        others[whose] = f", candle {row['candle']}"
     for what in ("train", "decode"):
         if f"{what}_tok_s" in row:
             rates.setdefault((preset, what, whose), []).append(row[f"{what}_tok_s"])
 threads = int(sys.argv[2])
 held = f", all sides held to {os.environ['SIMD']}" if os.environ.get("SIMD") else ""
 peer = f", PyTorch {torch['torch']}{', compiled' if torch['compile'] else ''}" if torch else ""
-print(f"{machine()}, {threads} of {os.cpu_count()} cores{held}{peer}{llamacpp}; median tokens/s, in turn on the same cores\n")
+print(f"{machine()}, {threads} of {os.cpu_count()} cores{held}{peer}{''.join(others.values())}; median tokens/s, in turn on the same cores\n")
 print("| shape | what | tril | peer | | ratio of each turn | median ratio |")
 print("|---|---|---:|---|---:|---|---:|")
 words = {"train": "training", "decode": "decoding"}
 for preset in dict.fromkeys(preset for preset, _, _ in rates):
     for what in words:
         ours = rates.get((preset, what, "tril"), [])
-        for whose, name in (("torch", "PyTorch"), ("llama2.c", "llama2.c"), ("llama.cpp", "llama.cpp")):
+        for whose, name in (("torch", "PyTorch"), ("candle", "candle"), ("llama2.c", "llama2.c"), ("llama.cpp", "llama.cpp")):
             theirs = rates.get((preset, what, whose))
             if not theirs:
                 continue

@@ -59,6 +59,31 @@ fn decoding_is_measured_in_tokens_a_second_and_as_a_share_of_reading_memory() {
 }
 
 #[test]
+fn passes_that_check_guesses_are_measured_by_their_positions_and_say_what_one_more_costs() {
+    let test_dir = TestDir::new();
+    for (setting, sequences, held, positions) in [
+        ("", 1, 8.0, vec![1, 2, 4, 8]),
+        ("--set model.max_seq_len=40 --set model.window=9", 1, 20.0, vec![1, 2, 4, 8]),
+        ("--set model.max_seq_len=40 --set model.window=0 --batch-size 3", 3, 20.0, vec![1, 2, 4, 8, 16]),
+    ] {
+        let found = measured(&test_dir, &format!("guesses {BRIEFLY} --device cpu {setting}"));
+        assert_eq!([number(&found, "batch_size"), number(&found, "held")], [f64::from(sequences), held], "{found}");
+        assert!(number(&found, "repetitions") >= 3.0 && number(&found, "assumed_cost") > 0.0, "{found}");
+        let passes = found["passes"].as_array().expect("passes");
+        assert_eq!(passes.iter().map(|pass| number(pass, "positions") as u64).collect::<Vec<_>>(), positions);
+        let first = number(&passes[0], "seconds");
+        assert!(first > 0.0 && passes[0].get("cost").is_none(), "{found}");
+        for pass in &passes[1..] {
+            let [positions, seconds, cost] = ["positions", "seconds", "cost"].map(|field| number(pass, field));
+            assert!((1.0 + cost * (positions - 1.0) - seconds / first).abs() < 1e-9, "{pass}");
+        }
+    }
+    let output = test_dir.stdout(&format!("bench guesses {BRIEFLY} --device cpu --threads 1,2"));
+    assert_says(&output, &["positions", "one more costs", "1 thread,", "2 threads,", "of a pass"]);
+    assert_says(&test_dir.refused(&format!("bench guesses {BRIEFLY} --profile")), &["--profile", "bench decode"]);
+}
+
+#[test]
 fn prefill_is_measured_over_256_tokens_or_as_many_as_the_context_holds() {
     let test_dir = TestDir::new();
     for (setting, expected) in [("", 16.0), ("--set model.max_seq_len=300", 256.0)] {

@@ -202,3 +202,105 @@ fn a_server_of_rounded_weights_has_one_text_in_any_company_and_its_receipts_say_
     }
     assert!(exact["receipt"].get("weights").is_none());
 }
+
+#[test]
+fn with_guesses_by_lookup_answers_of_32_clients_streams_and_receipts_are_those_without() {
+    let plain = Server::start("--prefix-cache 0");
+    let mut requests = requests();
+    // Text that repeats itself, which guesses make faster, and a receipt of it.
+    requests.push(
+        json!({"prompt": "the old", "seed": 8, "max_tokens": 300, "temperature": 0, "logprobs": 2, "receipt": true}),
+    );
+    requests.push(
+        json!({"prompt": ["a cat", "one"], "n": 3, "seed": 9, "max_tokens": 60, "temperature": 0.2, "receipt": true}),
+    );
+    let answers: Vec<Value> = requests.iter().map(|request| plain.complete(request)).collect();
+    let story = json!({"prompt": "a cat", "seed": 3, "max_tokens": 200, "temperature": 0.1});
+    let told = plain.complete(&story);
+    let told = text_of(&told);
+    for options in ["--draft lookup", "--draft lookup --draft-tokens 2 --max-batch 2 --threads 1"] {
+        let server = Server::start(options);
+        std::thread::scope(|scope| {
+            for client in 0..32 {
+                let (server, requests, answers, story, told) = (&server, &requests, &answers, &story, &told);
+                scope.spawn(move || {
+                    for turn in 0..requests.len() {
+                        let place = (client * 3 + turn * 2 + client / 7) % requests.len();
+                        let answer = server.complete(&requests[place]);
+                        assert_eq!(
+                            bits(&answer),
+                            bits(&answers[place]),
+                            "client {client}, {options}: {}",
+                            requests[place]
+                        );
+                        assert_eq!(answer["receipt"], answers[place]["receipt"], "{options}: {}", requests[place]);
+                    }
+                    if client % 8 == 0 {
+                        assert_eq!(&streamed(&server.stream("/v1/completions", story).0, 0), told, "{options}");
+                    }
+                });
+            }
+            // Clients that leave in the middle of what was guessed.
+            for left in 0..20 {
+                let other =
+                    json!({"prompt": "a cat", "seed": left, "max_tokens": 100_000, "temperature": 0, "stream": true});
+                drop(server.begin("/v1/completions", &other));
+            }
+        });
+        let [guesses, kept] =
+            ["tril_draft_tokens_total", "tril_draft_tokens_kept_total"].map(|name| server.metric(name));
+        assert!(kept > 0.0 && kept <= guesses, "{options}: {kept} of {guesses}");
+        assert_says(&check(&server, &server.complete(&requests[7])), &["pass"]);
+    }
+    assert_eq!(plain.metric("tril_draft_tokens_total"), 0.0);
+}
+
+/// Trains a model on the text of the run that is large enough for the run to guess for it.
+const TRAIN_LARGE: &str = "train smoke.toml --data text.txt --out large --set data.validation_fraction=0.1 \
+    --set model.d_model=256 --set train.steps=5";
+
+#[test]
+fn with_guesses_by_a_smaller_model_answers_of_many_clients_are_those_without() {
+    let with_two_models = || {
+        let test_dir = TestDir::with_run();
+        test_dir.stdout(TRAIN_LARGE);
+        test_dir
+    };
+    let requests = requests();
+    let plain = Server::start_in(with_two_models(), "large --prefix-cache 0");
+    let answers: Vec<Value> = requests.iter().map(|request| plain.complete(request)).collect();
+    let server = Server::start_in(with_two_models(), "large --draft run");
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let (server, requests, answers) = (&server, &requests, &answers);
+            scope.spawn(move || {
+                for turn in 0..requests.len() {
+                    let place = (client * 3 + turn * 2) % requests.len();
+                    let answer = server.complete(&requests[place]);
+                    assert_eq!(bits(&answer), bits(&answers[place]), "client {client}: {}", requests[place]);
+                }
+            });
+        }
+    });
+    assert!(server.metric("tril_draft_tokens_total") > 0.0, "{}", server.get("/metrics").body);
+}
+
+#[test]
+fn a_server_refuses_a_draft_that_cannot_guess_for_each_of_its_models_before_it_listens() {
+    let test_dir = TestDir::with_run();
+    test_dir.write("other.txt", "0123456789 ".repeat(200));
+    test_dir.stdout(
+        "train smoke.toml --data other.txt --out digits --set data.validation_fraction=0.1 --set train.steps=5",
+    );
+    assert_says(
+        &test_dir.refused("serve --port 0 run --draft digits"),
+        &["--draft", "digits", "vocabulary is another"],
+    );
+    assert_says(
+        &test_dir.refused("serve --port 0 run digits --draft digits"),
+        &["--draft", "run", "vocabulary is another"],
+    );
+    assert_says(&test_dir.refused("serve --port 0 run --draft nowhere"), &["--draft", "nowhere"]);
+    assert_says(&test_dir.refused("serve --port 0 run --draft-tokens 3"), &["--draft"]);
+    assert_says(&test_dir.refused("serve --port 0 run --draft lookup --draft-tokens 16"), &["--draft-tokens", "16"]);
+}

@@ -384,6 +384,14 @@ pub enum BenchCommand {
         #[command(flatten)]
         options: BenchOptions,
     },
+    /// Passes over 1 to 16 positions of a sequence, as guesses are checked
+    Guesses {
+        /// Sequences that share each pass
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u16>(1..=4096))]
+        batch_size: u16,
+        #[command(flatten)]
+        options: BenchOptions,
+    },
     /// One pass over a prompt of 256 tokens, or of as many as the context holds
     Prefill(BenchOptions),
     /// Turn a text into tokens

@@ -1,6 +1,7 @@
 //! `tril bench`: tokens a second of training and generation on this machine, as a few lines or as JSON.
 
 mod encode;
+mod guesses;
 mod report;
 mod scaling;
 mod subject;
@@ -22,7 +23,7 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
         BenchCommand::Encode(args) => return encode::run(args),
         BenchCommand::Train(options) => (options, Workload::Train),
         BenchCommand::Prefill(options) => (options, Workload::Prefill),
-        BenchCommand::Decode { batch_size, options } => {
+        BenchCommand::Decode { batch_size, options } | BenchCommand::Guesses { batch_size, options } => {
             (options, Workload::Decode { batch_size: (*batch_size).into() })
         }
     };
@@ -43,12 +44,16 @@ pub fn run(command: &BenchCommand) -> Result<ExitCode> {
         }
     }
     let subject = Subject::open(options)?;
-    let measure = if options.profile { bench_with_profile } else { bench };
-    let mut rates = Vec::new();
     let counts: Vec<usize> = match options.threads.len() {
         0 | 1 => vec![rayon::current_num_threads()],
         _ => options.threads.iter().map(|threads| usize::from(*threads)).collect(),
     };
+    if let BenchCommand::Guesses { batch_size, .. } = command {
+        guesses::run((*batch_size).into(), options, &subject, &counts, &device)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let measure = if options.profile { bench_with_profile } else { bench };
+    let mut rates = Vec::new();
     for threads in &counts {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build().context("--threads")?;
         let report = pool.install(|| measure(&subject.shape, workload, options.seconds, device.inner()))?;

@@ -5,12 +5,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
+use tril::Draft;
 use tril_model::memory;
 use tril_serve::{Limits, ServeOptions, ServedModel, Server};
 
 use crate::args::{LimitArgs, ServeArgs};
 use crate::shown::on_one_line;
-use crate::{open, runs, shown};
+use crate::{drafts, open, runs, shown};
 
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let names = ServedModel::names(&args.checkpoints)?;
@@ -30,18 +31,34 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let mut caches: u128 = 0;
     for (name, path) in names.into_iter().zip(&args.checkpoints) {
         let model = ServedModel::open(name, &runs::meant(path)?, args.weights.format(), &device, &limits)?;
-        let each = memory::cache_bytes(model.model().config());
+        let draft = drafts::open(&args.draft, model.model(), limits.max_texts(), &device)?;
+        let guessing = draft.as_ref().and_then(Draft::guessing_model);
+        let each: u128 = [Some(model.model()), guessing]
+            .into_iter()
+            .flatten()
+            .map(|model| memory::cache_bytes(model.config()))
+            .sum();
         caches += each * limits.max_texts() as u128 + limits.prefix_bytes;
         let what = format!("--max-batch {} and --prefix-cache {}", limits.max_batch, args.limits.prefix_cache);
         memory::check(&what, caches)?;
         let template = if model.has_chat_template() { "its own template" } else { "--format" };
         let name = on_one_line(model.name());
+        let guesses = match &draft {
+            None => String::new(),
+            Some(draft) => match draft.guessing_model() {
+                None => ", guesses by lookup".to_owned(),
+                Some(model) => format!(", guesses by {}", shown::path(model.path())),
+            },
+        };
         note!(
-            "[model {name}: {}, sha256 {}, chats by {template}]",
+            "[model {name}: {}, sha256 {}, chats by {template}{guesses}]",
             shown::path(model.model().path()),
             short(model.sha256())
         );
-        models.push(model);
+        models.push(match draft {
+            Some(draft) => model.with_draft(draft),
+            None => model,
+        });
     }
     let address = address(&args.host, server.address());
     server.run(models, || {

@@ -4,10 +4,13 @@
 //! guess is kept exactly if it is the token that the sampler draws from the checking pass's logits, and the text is the
 //! same with guesses and without: they change the time and nothing else.
 
+mod cost;
 mod lookup;
 mod model;
 mod worth;
 
+pub(crate) use cost::position_cost;
+pub use cost::position_cost_together;
 pub use lookup::Lookup;
 pub use model::ModelDrafter;
 
@@ -51,6 +54,9 @@ pub struct Draftable<'a> {
     pub most: usize,
     /// How its tokens are chosen.
     pub options: &'a GenerateOptions,
+    /// What one more position of a sequence costs in a pass over one, as a share of that pass
+    /// ([`crate::LanguageModel::position_cost`]).
+    pub position_cost: f64,
     /// What its penalties look at.
     pub(crate) counts: &'a Counts,
 }

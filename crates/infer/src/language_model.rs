@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use tril_model::{ForwardContext, Gpt, KvCache};
 
 use crate::InferError;
+use crate::draft::position_cost;
 
 /// A model that predicts the next token of a sequence of ids.
 ///
@@ -76,7 +77,16 @@ pub trait LanguageModel: Send + Sync {
     fn reserve(&self, _cache: &mut Self::Cache, positions: usize) -> usize {
         positions
     }
+
+    /// What one more position of a sequence costs in a pass over one position, as a share of that pass. An estimate: it decides
+    /// how many tokens are guessed, and changes none.
+    fn position_cost(&self) -> f64 {
+        POSITION_COST
+    }
 }
+
+/// What is assumed of a model about which nothing is known.
+const POSITION_COST: f64 = 0.3;
 
 impl LanguageModel for Gpt {
     type Cache = KvCache;
@@ -138,6 +148,10 @@ impl LanguageModel for Gpt {
         let positions = positions.min(cache.most_room());
         if cache.make_room(positions) { positions } else { 0 }
     }
+
+    fn position_cost(&self) -> f64 {
+        position_cost(self.config(), self.weights())
+    }
 }
 
 fn numbers(logits: Tensor<2>) -> Result<Vec<f32>, InferError> {
@@ -184,6 +198,10 @@ macro_rules! by_pointer {
 
             fn reserve(&self, cache: &mut M::Cache, positions: usize) -> usize {
                 (**self).reserve(cache, positions)
+            }
+
+            fn position_cost(&self) -> f64 {
+                (**self).position_cost()
             }
         }
     )*};

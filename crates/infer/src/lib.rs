@@ -15,7 +15,7 @@ mod score;
 mod sequence;
 
 pub use batch::{BatchGenerator, NumberedEvent, PREFILL_CHUNK};
-pub use draft::{DraftTally, Draftable, Drafter, Lookup, MAX_GUESSES, ModelDrafter};
+pub use draft::{DraftTally, Draftable, Drafter, Lookup, MAX_GUESSES, ModelDrafter, position_cost_together};
 pub use error::InferError;
 pub use generator::Generator;
 pub use language_model::LanguageModel;

@@ -265,7 +265,15 @@ impl<M: LanguageModel> Sequence<M> {
         let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.context_len()));
         let most = MAX_GUESSES.min(self.left).min(room);
         let Self { tokens, options, counts, .. } = self;
-        (most > 0).then(|| Draftable { number, tokens, position: self.position(), most, options, counts })
+        (most > 0).then(|| Draftable {
+            number,
+            tokens,
+            position: self.position(),
+            most,
+            options,
+            position_cost: model.position_cost(),
+            counts,
+        })
     }
 
     /// Takes what a pass over the last token and some guesses found: the logits after each guess.

@@ -19,6 +19,7 @@ mod rows;
 mod simd;
 mod spin_pool;
 mod split_heads;
+mod squares;
 mod step;
 
 pub use activation::{Elementwise, Gelu, GeluTanh, Relu2, Swiglu};
@@ -33,4 +34,5 @@ pub use rotary::Rotary;
 pub use simd::instruction_set;
 pub use spin_pool::with_spin_pool;
 pub use split_heads::HeadsPart;
+pub use squares::sum_of_squares;
 pub use step::StepModel;

@@ -11,13 +11,15 @@ pub mod profile;
 mod rotary;
 mod step;
 mod weights;
+mod workers;
 
 pub use cpu::{StepModel, instruction_set, is_cpu, supports, with_spin_pool};
 pub use operations::{
     adamw, attention_probs, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2,
-    rms_norm, row_major, split_heads, swiglu,
+    rms_norm, row_major, split_heads, sum_of_squares, swiglu,
 };
 pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use rotary::RotaryTable;
 pub use step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences, StepWeights};
 pub use weights::WeightFormat;
+pub use workers::Workers;

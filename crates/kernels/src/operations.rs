@@ -232,3 +232,11 @@ pub fn muon(
     let [weight, momentum] = timed("optimizer", || cpu::muon(step, tensors, &cpu::constant(gradient), widths));
     (cpu::plain(weight), cpu::plain(momentum))
 }
+
+/// The sum of the squares of all elements, in f64 and in one order, whatever threads there are; none for tensors that are not
+/// f32 on the CPU. (Burn's own sum is in f32 and splits a long tensor over threads.)
+///
+/// - x: `[elements]`
+pub fn sum_of_squares(x: Tensor<1>) -> Option<f64> {
+    cpu::supports(&x).then(|| cpu::sum_of_squares(&cpu::constant(x)))
+}

@@ -1,6 +1,7 @@
 //! How fast a machine trains and generates, and how near that is to what it can do. Random weights and tokens: their
 //! values do not change the time. Nothing is written.
 
+mod guesses;
 mod machine;
 mod profile;
 
@@ -16,6 +17,7 @@ use tril_train::{OptimizerConfig, TrainConfig, Trainer, TrainingText};
 
 use crate::ProveError;
 use crate::work::{pass_flops, step_bytes};
+pub use guesses::{GuessReport, PassTime, bench_guesses};
 pub use profile::{BenchPart, BenchProfile};
 
 /// Names the weights and the tokens.

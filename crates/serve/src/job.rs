@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 use tril::infer::TokenLogprob;
-use tril::{GenerateOptions, GeneratedText, GeneratedToken, Receipt, StopTexts};
+use tril::{Draft, GenerateOptions, GeneratedText, GeneratedToken, Receipt, StopTexts};
 
 use crate::ApiError;
 
@@ -85,6 +85,8 @@ pub enum Command {
     Submit { id: JobId, job: Box<Job>, events: EventSender, reply: oneshot::Sender<Result<(), ApiError>> },
     /// Nobody waits for a job any more.
     Abandon(JobId),
+    /// Has next tokens guessed from now on. Comes before the first job.
+    Guess(Draft),
     /// Ends all jobs where they are, and takes no more.
     Stop,
 }
@@ -117,6 +119,11 @@ impl JobQueue {
         let events = JobEvents { id, receiver, commands: self.commands.clone(), is_done: false };
         answer.await.map_err(|_| gone())??;
         Ok(events)
+    }
+
+    /// Has next tokens guessed. No job may have been submitted yet.
+    pub fn guess(&self, draft: Draft) {
+        let _ = self.commands.send(Command::Guess(draft));
     }
 
     /// Ends all jobs, with what there is of them.

@@ -25,6 +25,10 @@ pub struct ModelMetrics {
     pub cached_tokens: AtomicU64,
     /// Tokens that were made.
     pub tokens: AtomicU64,
+    /// Tokens that were guessed and checked.
+    pub guesses: AtomicU64,
+    /// Those of them that were right.
+    pub kept: AtomicU64,
     /// Texts whose keys and values are kept.
     pub prefixes: AtomicUsize,
     /// From a request's arrival to its first token.
@@ -76,7 +80,7 @@ type Read = fn(&ModelMetrics) -> u64;
 type ReadTimes = fn(&ModelMetrics) -> &Histogram;
 
 /// All numbers: name, kind, what it is, where it is.
-const NUMBERS: [(&str, &str, &str, Read); 10] = [
+const NUMBERS: [(&str, &str, &str, Read); 12] = [
     ("tril_requests_total", "counter", "Requests that were taken on.", |m| m.requests.load(Ordering::Relaxed)),
     ("tril_requests_refused_total", "counter", "Requests turned away by a full queue.", |m| {
         m.refused.load(Ordering::Relaxed)
@@ -96,6 +100,10 @@ const NUMBERS: [(&str, &str, &str, Read); 10] = [
         m.cached_tokens.load(Ordering::Relaxed)
     }),
     ("tril_tokens_total", "counter", "Tokens that were made.", |m| m.tokens.load(Ordering::Relaxed)),
+    ("tril_draft_tokens_total", "counter", "Tokens that were guessed and checked.", |m| {
+        m.guesses.load(Ordering::Relaxed)
+    }),
+    ("tril_draft_tokens_kept_total", "counter", "Guessed tokens that were right.", |m| m.kept.load(Ordering::Relaxed)),
     ("tril_prefixes_kept", "gauge", "Texts whose keys and values are kept.", |m| {
         m.prefixes.load(Ordering::Relaxed) as u64
     }),

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tril::model::checkpoint::WEIGHTS;
 use tril::train::RunDir;
-use tril::{ComputeDevice, Model, WeightFormat};
+use tril::{ComputeDevice, Draft, Model, WeightFormat};
 
 use crate::chat_template::ChatTemplate;
 use crate::job::JobQueue;
@@ -78,6 +78,15 @@ impl ServedModel {
         thread.map_err(ServeError::Start)?;
         let created = modified(model.path());
         Ok(Self { name, model, device: device.clone(), sha256, created, template, queue, metrics })
+    }
+
+    /// Has next tokens guessed, so that one pass checks several of them. It changes the time, never an answer.
+    ///
+    /// - draft: for this model
+    #[must_use]
+    pub fn with_draft(self, draft: Draft) -> Self {
+        self.queue.guess(draft);
+        self
     }
 
     /// What clients call it.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tril::infer::PromptScorer;
 use tril::model::{Gpt, memory};
 use tril::{
-    ComputeDevice, FinishReason, GeneratedText, Model, ReceiptRecorder, RequestError, TextEvent, TextEventKind,
-    TextGenerator,
+    ComputeDevice, Draft, DraftTally, FinishReason, GeneratedText, Model, ReceiptRecorder, RequestError, TextEvent,
+    TextEventKind, TextGenerator,
 };
 
 use crate::ApiError;
@@ -41,6 +41,10 @@ pub struct Worker {
     metrics: Arc<ModelMetrics>,
     commands: Receiver<Command>,
     generator: TextGenerator,
+    /// What guesses next tokens, if anything does.
+    draft: Option<Draft>,
+    /// How the generator's guesses had fared when they were last counted.
+    counted: DraftTally,
     prefixes: PrefixStore<Arc<Gpt>>,
     jobs: BTreeMap<JobId, ActiveJob>,
     /// Jobs of which some text has not begun, in turn.
@@ -98,7 +102,9 @@ impl Worker {
     ) -> Self {
         let prefixes = PrefixStore::new(limits.prefix_bytes, memory::cache_bytes(model.config()));
         Self {
-            generator: generator(&model),
+            generator: generator(&model, None),
+            draft: None,
+            counted: DraftTally::default(),
             prefixes,
             model,
             sha256,
@@ -124,9 +130,15 @@ impl Worker {
             self.scoring.clear();
             self.running.clear();
             self.paused.clear();
-            self.generator = generator(&self.model);
+            self.begin_anew();
             self.count();
         }
+    }
+
+    /// A generator without a text.
+    fn begin_anew(&mut self) {
+        self.generator = generator(&self.model, self.draft.as_ref());
+        self.counted = DraftTally::default();
     }
 
     fn serve(&mut self) {
@@ -193,6 +205,10 @@ impl Worker {
                     self.metrics.abandoned.fetch_add(1, Ordering::Relaxed);
                     self.drop_texts(id);
                 }
+            }
+            Command::Guess(draft) => {
+                self.draft = Some(draft);
+                self.begin_anew();
             }
             Command::Stop => {
                 self.is_stopping = true;
@@ -362,16 +378,24 @@ impl Worker {
         }
     }
 
-    fn count(&self) {
-        let ModelMetrics { running, waiting, paused, prefixes, .. } = &*self.metrics;
+    fn count(&mut self) {
+        let ModelMetrics { running, waiting, paused, prefixes, guesses, kept, .. } = &*self.metrics;
         running.store(self.running.len() + self.scoring.len(), Ordering::Relaxed);
         waiting.store(self.waiting.len(), Ordering::Relaxed);
         paused.store(self.paused.len(), Ordering::Relaxed);
         prefixes.store(self.prefixes.len(), Ordering::Relaxed);
+        let tally = self.generator.draft_tally();
+        guesses.fetch_add(tally.guesses - self.counted.guesses, Ordering::Relaxed);
+        kept.fetch_add(tally.kept - self.counted.kept, Ordering::Relaxed);
+        self.counted = tally;
     }
 }
 
 /// The worker decides how many go together.
-fn generator(model: &Model) -> TextGenerator {
-    model.generator().with_batch_size(std::num::NonZeroUsize::MAX)
+fn generator(model: &Model, draft: Option<&Draft>) -> TextGenerator {
+    let generator = model.generator().with_batch_size(std::num::NonZeroUsize::MAX);
+    match draft {
+        Some(draft) => generator.with_draft(draft),
+        None => generator,
+    }
 }

@@ -92,7 +92,7 @@ pub enum TrainError {
     Device(#[source] BoxError),
     /// The system gives no threads to work with.
     #[error("cannot start threads: {0}")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
+    Threads(#[source] std::io::Error),
     /// Building, loading or saving the model failed.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,7 +1,7 @@
 //! What a step tells of itself, the mean loss and the norm of the gradient, and clipping by that norm.
 
-use burn::tensor::{DType, Tensor};
-use tril_kernels::is_cpu;
+use burn::tensor::Tensor;
+use tril_kernels::{is_cpu, sum_of_squares};
 use tril_model::parameters::NamedGradients;
 
 use crate::TrainError;
@@ -103,29 +103,12 @@ impl LossAndNorm {
 /// # Errors
 /// [`TrainError::Device`].
 pub fn global_norm(gradients: &NamedGradients) -> Result<f64, TrainError> {
-    let mut sum = 0.0;
-    for gradient in gradients.values() {
-        sum += sum_of_squares(gradient)?;
-    }
-    Ok(sum.sqrt())
-}
-
-/// In f64 and in one order: Burn's own sum is in f32 and splits a long tensor over threads.
-///
-/// - gradient: `[number of elements]`
-fn sum_of_squares(gradient: &Tensor<1>) -> Result<f64, TrainError> {
-    let data = gradient.clone().into_data_dtype(DType::F32);
-    let values = data.as_slice::<f32>().map_err(|error| TrainError::device(format!("{error:?}")))?;
-    let square = |value: &f32| f64::from(*value) * f64::from(*value);
-    // Eight running sums, so that the compiler can keep them in one register.
-    let mut sums = [0.0; 8];
-    let (eights, rest) = values.as_chunks::<8>();
-    for eight in eights {
-        for (sum, value) in sums.iter_mut().zip(eight) {
-            *sum += square(value);
-        }
-    }
-    Ok(sums.iter().sum::<f64>() + rest.iter().map(square).sum::<f64>())
+    let of = |gradient: &Tensor<1>| {
+        let sum = sum_of_squares(gradient.clone());
+        sum.ok_or_else(|| TrainError::device("a gradient is not of f32 numbers on the CPU"))
+    };
+    let squares = gradients.values().map(of).collect::<Result<Vec<f64>, TrainError>>()?;
+    Ok(squares.iter().fold(0.0, |sum, square| sum + square).sqrt())
 }
 
 #[cfg(test)]

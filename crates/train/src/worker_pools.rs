@@ -7,9 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use tril_kernels::is_cpu;
 use tril_kernels::profile::note;
+use tril_kernels::{Workers, is_cpu};
 
 use crate::TrainError;
 
@@ -21,7 +20,8 @@ use crate::TrainError;
 /// holds a lock of the first would wait for itself.
 #[derive(Debug)]
 pub struct WorkerPools {
-    pools: Vec<ThreadPool>,
+    /// None where one thread does all pieces: whoever asks for them.
+    workers: Option<Workers>,
 }
 
 impl WorkerPools {
@@ -33,9 +33,8 @@ impl WorkerPools {
     pub fn new(device: &Device, pieces: usize) -> Result<Self, TrainError> {
         let threads = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
         let count = threads.min(pieces.max(1));
-        let pool = |index| ThreadPoolBuilder::new().num_threads((threads + index) / count).build();
-        let pools: Result<Vec<ThreadPool>, rayon::ThreadPoolBuildError> = (0..count).map(pool).collect();
-        Ok(Self { pools: pools? })
+        let workers = (count > 1).then(|| Workers::new((0..count).map(|index| (threads + index) / count)));
+        Ok(Self { workers: workers.transpose().map_err(TrainError::Threads)? })
     }
 
     /// The results of all pieces, in their order.
@@ -53,14 +52,14 @@ impl WorkerPools {
         add: impl Fn(&mut A, T) + Send,
     ) -> A {
         let mut sum = Sum { total, next: 0, waiting: BTreeMap::new(), add };
-        if pieces <= 1 || self.pools.len() == 1 {
+        let Some(workers) = self.workers.as_ref().filter(|_| pieces > 1) else {
             (0..pieces).for_each(|piece| sum.take(piece, work(piece)));
             return sum.total;
-        }
+        };
         let (next, sum) = (AtomicUsize::new(0), Mutex::new(sum));
         // A worker takes the next piece as soon as it is free; what is added in which order does not depend on it.
         let (begin, busy) = (Instant::now(), Mutex::new(Duration::ZERO));
-        let worker = || {
+        workers.run(|_| {
             loop {
                 let piece = next.fetch_add(1, Ordering::Relaxed);
                 if piece >= pieces {
@@ -69,17 +68,11 @@ impl WorkerPools {
                 let begin = Instant::now();
                 let result = work(piece);
                 *busy.lock().unwrap_or_else(PoisonError::into_inner) += begin.elapsed();
-                // Poisoned only if another worker panicked, which the scope passes on.
+                // Poisoned only if another worker panicked, which is passed on.
                 sum.lock().unwrap_or_else(PoisonError::into_inner).take(piece, result);
             }
-        };
-        let worker = &worker;
-        std::thread::scope(|scope| {
-            for pool in &self.pools {
-                scope.spawn(move || pool.install(worker));
-            }
         });
-        let all = begin.elapsed() * u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
+        let all = begin.elapsed() * u32::try_from(workers.len()).unwrap_or(u32::MAX);
         note("waiting for pieces", all.saturating_sub(*busy.lock().unwrap_or_else(PoisonError::into_inner)));
         sum.into_inner().unwrap_or_else(PoisonError::into_inner).total
     }
@@ -110,7 +103,7 @@ mod tests {
     #[test]
     fn pieces_are_added_in_their_order_whichever_is_done_first() {
         for threads in [1, 2, 3] {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             let pools = pool.install(|| WorkerPools::new(&Device::flex(), 20)).expect("threads");
             for pieces in [0, 1, 2, 7, 20] {
                 let work = |piece: usize| {

@@ -7,7 +7,7 @@ use clap::Args;
 use tril::ChatFormat;
 
 use super::values::{at_least_one, whole};
-use super::{ComputeArgs, WeightsArgs};
+use super::{ComputeArgs, DraftArgs, WeightsArgs};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -39,6 +39,8 @@ pub struct ServeArgs {
     pub weights: WeightsArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::cost::position_cost_together;
 use super::worth::Worth;
 use super::{Draftable, Drafter};
 use crate::InferError;
@@ -103,7 +104,10 @@ impl Text {
         self.learn(sequence);
         let Some((by, next)) = self.find() else { return Vec::new() };
         self.by = by;
-        let count = self.worth[by].guesses(together, 0.0).min(most).min(sequence.most);
+        let count = self.worth[by]
+            .guesses(position_cost_together(sequence.position_cost, together))
+            .min(most)
+            .min(sequence.most);
         let mut guesses = Vec::with_capacity(count);
         for place in next..next + count {
             // What is repeated may go on within the guesses.
@@ -149,7 +153,8 @@ mod tests {
         let options = GenerateOptions::default();
         let counts = Counts::new(&[], 1000, &SamplerConfig::default()).expect("nothing to count");
         let tokens = &text[first..];
-        let asked = Draftable { number: 0, tokens, position: text.len(), most, options: &options, counts: &counts };
+        let (position, options, counts, position_cost) = (text.len(), &options, &counts, 0.15);
+        let asked = Draftable { number: 0, tokens, position, most, options, position_cost, counts };
         lookup.guess(&[asked]).expect("no device").remove(0)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cost::position_cost_together;
 use super::worth::Worth;
 use super::{Draftable, Drafter};
 use crate::InferError;
@@ -59,7 +60,10 @@ impl<D: LanguageModel> ModelDrafter<D> {
         let begin = self.model.context_limit().map_or(first, |limit| context_start(first, position, limit));
         let fresh = |worth| Text { start: begin, cache: self.model.new_cache(), unsure: (begin, Vec::new()), worth };
         let mut text = self.texts.remove(&number).unwrap_or_else(|| fresh(Worth::default()));
-        let count = text.worth.guesses(together, self.guess_cost).min(self.most.unwrap_or(usize::MAX));
+        let count = text
+            .worth
+            .guesses(position_cost_together(sequence.position_cost, together) + self.guess_cost)
+            .min(self.most.unwrap_or(usize::MAX));
         let count = count.min(sequence.most);
         if count == 0 {
             self.texts.insert(number, text);

@@ -2,10 +2,6 @@
 
 use super::MAX_GUESSES;
 
-/// What one more position of one sequence is taken to cost in a pass, as a share of a pass over one position. An assumption:
-/// it decides how many guesses are made, and nothing else.
-const POSITION_COST: f64 = 0.15;
-
 /// How much of what was seen counts still after another pass.
 const MEMORY: f64 = 0.9;
 
@@ -38,15 +34,13 @@ impl Worth {
     /// How many guesses the next pass should check. The guess at place n is of use if the n − 1 before it are right too, so
     /// guesses are made as long as that is more probable than what they cost.
     ///
-    /// - together: sequences that share the pass
-    /// - guess_cost: what making a guess costs, as a share of a pass over one position
-    pub fn guesses(&mut self, together: usize, guess_cost: f64) -> usize {
+    /// - cost: of making a guess and of checking it, as a share of a pass that checks none
+    pub fn guesses(&mut self, cost: f64) -> usize {
         if self.pause > 0 {
             self.pause -= 1;
             return 0;
         }
         let share = self.right / self.seen;
-        let cost = cost(together) + guess_cost;
         if cost >= 1.0 {
             return 0;
         }
@@ -71,27 +65,22 @@ impl Worth {
     }
 }
 
-/// What one more position of each of some sequences costs, as a share of a pass that has one of each.
-fn cost(together: usize) -> f64 {
-    let others = together.saturating_sub(1) as f64;
-    POSITION_COST * together as f64 / (1.0 + POSITION_COST * others)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draft::cost::position_cost_together;
 
     #[test]
     fn guesses_that_are_right_grow_in_number_and_wrong_ones_stop() {
         let mut worth = Worth::default();
         for _ in 0..30 {
-            let offered = worth.guesses(1, 0.0);
+            let offered = worth.guesses(0.15);
             worth.judged(offered, offered);
         }
-        assert_eq!(worth.guesses(1, 0.0), MAX_GUESSES);
+        assert_eq!(worth.guesses(0.15), MAX_GUESSES);
         let mut offered = Vec::new();
         for _ in 0..400 {
-            let guesses = worth.guesses(1, 0.0);
+            let guesses = worth.guesses(0.15);
             offered.push(guesses);
             if guesses > 0 {
                 worth.judged(guesses, 0);
@@ -101,7 +90,7 @@ mod tests {
         assert!(late <= 4, "{late} guesses in 200 passes of a text that cannot be guessed: {offered:?}");
         // And it comes back.
         let mut passes = 0;
-        while worth.guesses(1, 0.0) < 4 {
+        while worth.guesses(0.15) < 4 {
             worth.judged(1, 1);
             passes += 1;
             assert!(passes < 200);
@@ -113,9 +102,9 @@ mod tests {
         let of = |together| {
             let mut worth = Worth::default();
             worth.judged(10, 8);
-            worth.guesses(together, 0.0)
+            worth.guesses(position_cost_together(0.15, together))
         };
         assert!(of(1) > of(4) && of(4) > of(16), "{} {} {}", of(1), of(4), of(16));
-        assert_eq!(Worth::default().guesses(1, 1.0), 0, "a guess that costs a pass");
+        assert_eq!(Worth::default().guesses(1.15), 0, "a guess that costs a pass");
     }
 }

@@ -20,6 +20,11 @@ pub fn adamw(step: &AdamWStep, tensors: [FlexTensor; 3], gradient: &FlexTensor) 
         let gradient = gradient.storage::<f32>();
         let lengths = [weight.len(), first.len(), second.len()];
         assert!(lengths.iter().all(|len| *len == gradient.len()), "a parameter, its moments and its gradient differ");
+        if gradient.len() <= CHUNK {
+            // Whoever is in no pool would wait for one.
+            vectorized(Update { step, weight, first, second, gradient });
+            return tensors;
+        }
         let chunks = weight.par_chunks_mut(CHUNK).zip(first.par_chunks_mut(CHUNK));
         let chunks = chunks.zip(second.par_chunks_mut(CHUNK)).zip(gradient.par_chunks(CHUNK));
         chunks.for_each(|(((weight, first), second), gradient)| {
