@@ -1,7 +1,7 @@
 //! The `[train]`, `[optimizer]` and `[lora]` sections of a recipe.
 
 use serde::{Deserialize, Serialize};
-use tril_model::memory::KeptActivations;
+use tril_model::memory::{KeptActivations, KeptWeights};
 
 use crate::TrainError;
 
@@ -35,6 +35,9 @@ pub struct TrainConfig {
     pub checkpoint_interval: u64,
     /// Evaluations without a new best after which the run ends before its last step; 0 never ends it so.
     pub patience: u64,
+    /// How much of the average of weights each step keeps, in [0, 1); it is the average that is measured, saved and sampled.
+    /// 0 has none, and the weights themselves are.
+    pub ema_decay: f64,
     /// Whether the activations of one block alone are kept for the backward pass, which computes each block again: less
     /// memory for about a third more time, and on the CPU the same bits.
     pub gradient_checkpointing: bool,
@@ -56,6 +59,7 @@ impl Default for TrainConfig {
             eval_tokens: 1_000_000,
             checkpoint_interval: 500,
             patience: 0,
+            ema_decay: 0.0,
             gradient_checkpointing: false,
             fetch_interval: 10,
         }
@@ -188,6 +192,16 @@ impl TrainConfig {
         if self.eval_tokens == 0 { tokens } else { tokens.min(self.eval_tokens + 1) }
     }
 
+    /// Whether an average of weights takes the place of the weights that are trained.
+    pub fn averages_weights(&self) -> bool {
+        self.ema_decay > 0.0
+    }
+
+    /// Which copies of weights are kept.
+    pub fn kept_weights(&self) -> KeptWeights {
+        if self.averages_weights() { KeptWeights::WithAverage } else { KeptWeights::Trained }
+    }
+
     /// What a pass keeps for its backward pass.
     pub fn kept_activations(&self) -> KeptActivations {
         if self.gradient_checkpointing { KeptActivations::OfOneBlock } else { KeptActivations::All }
@@ -219,7 +233,8 @@ impl TrainConfig {
                 self.micro_batches, self.batch_size
             )));
         }
-        within("train.dropout", self.dropout, 0.0..1.0)
+        within("train.dropout", self.dropout, 0.0..1.0)?;
+        within("train.ema_decay", self.ema_decay, 0.0..1.0)
     }
 }
 

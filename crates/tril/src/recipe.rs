@@ -222,11 +222,18 @@ impl Recipe {
     /// [`ModelError::Memory`].
     pub fn check_memory(&self) -> Result<(), ModelError> {
         let TrainConfig { batch_size, micro_batches, seq_len, .. } = self.train;
-        let rows = batch_size / micro_batches.max(1);
         let what = format!(
             "a training step with train.batch_size = {batch_size}, train.micro_batches = {micro_batches}, train.seq_len = {seq_len} and the sizes in [model]"
         );
-        memory::check(&what, memory::training_bytes(&self.model, self.train.kept_activations(), rows, seq_len))
+        memory::check(&what, self.training_bytes())
+    }
+
+    /// The least memory that a training step takes, in bytes; the model is resolved.
+    pub(crate) fn training_bytes(&self) -> u128 {
+        let TrainConfig { batch_size, micro_batches, seq_len, .. } = self.train;
+        let rows = batch_size / micro_batches.max(1);
+        let (weights, activations) = (self.train.kept_weights(), self.train.kept_activations());
+        memory::training_bytes(&self.model, weights, activations, rows, seq_len)
     }
 
     /// What is allowed and seldom meant: settings of which one undoes another, each in a sentence.

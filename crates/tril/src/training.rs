@@ -9,7 +9,7 @@ use tril_model::{Gpt, checkpoint};
 use tril_text::{TextBounds, Tokenizer};
 use tril_train::{
     Evaluation, OpaqueFiles, RunDir, StepReport, TrainError, TrainObserver, TrainOutcome, TrainProgress, TrainState,
-    Trainer, TrainingRun, TrainingText, learning_rate,
+    Trainer, TrainingRun, TrainingText, learning_rate, load_raw_model,
 };
 
 use crate::beginning::{
@@ -221,6 +221,10 @@ impl Training {
         }
         let TrainState { optimizer, factors, progress } =
             RunDir::load(&from, &gpt, recipe.optimizer.kind, &recipe.lora, device.inner())?;
+        let (gpt, average) = match load_raw_model(&from, &gpt, &stored.train, device.inner())? {
+            Some(raw) => (raw, Some(gpt)),
+            None => (gpt, None),
+        };
         // What texts end with may have been learnt before this run's text.
         let origin = dir.opaque().origin.as_deref().map(Origin::from_json);
         let known_bounds = match (&origin, &dir.opaque().generation) {
@@ -251,6 +255,9 @@ impl Training {
         let mut trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
         if let Some(factors) = factors {
             trainer = trainer.with_factors(factors)?;
+        }
+        if let Some(average) = average {
+            trainer = trainer.with_average(average);
         }
         if let Some(new) = &changes.dir {
             dir = dir.branch(&from, &progress, new, replace)?;
