@@ -330,6 +330,15 @@ impl RunDir {
         self.index.write(&self.path)
     }
 
+    /// What a checkpoint says of where the weights of its run come from; none where they began as fresh ones.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] where the file cannot be read.
+    pub fn origin(from: &Path) -> Result<Option<Vec<u8>>, TrainError> {
+        let path = from.join(ORIGIN);
+        Ok(path.exists().then(|| files::read(&path)).transpose()?)
+    }
+
     /// How far a checkpoint has come.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_data::{Corpus, DataError, DocumentFormat, FileGlob, TextEvent, TextSource};
+use tril_data::{Corpus, DataError, DocumentFormat, FileGlob, HeldOut, TextEvent, TextSource};
 use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::{TokenizerConfig, text_from_bytes};
 use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
@@ -102,14 +102,23 @@ pub struct DataConfig {
     pub field: String,
     /// For documents in one text: what stands between them; empty where each file is one.
     pub separator: String,
-    /// Share of the text, at its end, that is held out: above 0, below 1.
+    /// Share of the text, at its end or before what tests, that the loss is measured on: above 0, below 1.
     pub validation_fraction: f64,
+    /// Share of the text, at its very end, that training never reads: from 0, below 1 together with the other.
+    pub test_fraction: f64,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
         let none = String::new;
-        Self { source: "tales".into(), glob: none(), field: none(), separator: none(), validation_fraction: 0.1 }
+        Self {
+            source: "tales".into(),
+            glob: none(),
+            field: none(),
+            separator: none(),
+            validation_fraction: 0.1,
+            test_fraction: 0.0,
+        }
     }
 }
 
@@ -120,6 +129,11 @@ impl DataConfig {
     /// [`DataError::TwoFormats`].
     pub fn format(&self) -> Result<DocumentFormat, DataError> {
         DocumentFormat::new(&self.field, &self.separator)
+    }
+
+    /// The shares that are not trained on.
+    pub fn held_out(&self) -> HeldOut {
+        HeldOut { validation: self.validation_fraction, test: self.test_fraction }
     }
 
     /// Opens the text, in memory.
@@ -136,7 +150,7 @@ impl DataConfig {
     /// As [`TextSource::open`].
     pub fn open_source(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextSource<'static>, DataError> {
         let glob = FileGlob::new(&self.glob)?;
-        TextSource::open(&self.source, &self.format()?, glob.as_ref(), self.validation_fraction, watch)
+        TextSource::open(&self.source, &self.format()?, glob.as_ref(), self.held_out(), watch)
     }
 }
 

@@ -199,6 +199,12 @@ impl Training {
                 "lora.…: a run cannot change which factors it trains; --from begins a new run from its weights".into(),
             );
         }
+        if recipe.data.test_fraction != stored.data.test_fraction {
+            return refuse(
+                "data.test_fraction: a run cannot change what it keeps for a test, because it may have been chosen by it; begin a new run"
+                    .into(),
+            );
+        }
         let gpt = checkpoint::load_model(&from, device.inner())?;
         if stored.model != *gpt.config() {
             return refuse(format!(
@@ -242,7 +248,7 @@ impl Training {
             ));
         }
         let source = recipe.data.open_source(watch).map_err(|source| Error::TextMoved { source })?;
-        let text = source.encode(&tokenizer, recipe.data.validation_fraction, watch)?;
+        let text = source.encode(&tokenizer, recipe.data.held_out(), watch)?;
         let training = training_text(&text, &recipe)?;
         if training.key() != progress.text_key {
             return Err(TrainError::OtherText.into());
