@@ -10,7 +10,15 @@ use crate::commands::test_dir::{TRAIN, TestDir, Tree, assert_says, checkpoint, c
 use crate::support::*;
 
 fn train_config(ema_decay: f64) -> TrainConfig {
-    TrainConfig { steps: 30, batch_size: 6, seq_len: 9, micro_batches: 3, dropout: 0.1, ema_decay, ..Default::default() }
+    TrainConfig {
+        steps: 30,
+        batch_size: 6,
+        seq_len: 9,
+        micro_batches: 3,
+        dropout: 0.1,
+        ema_decay,
+        ..Default::default()
+    }
 }
 
 fn trainer(train: TrainConfig, kind: OptimizerKind, device: &Device) -> Trainer {
@@ -148,10 +156,7 @@ fn a_run_goes_on_without_its_average_from_the_weights_and_with_one_from_where_th
     assert!(file(&plain, "with", "raw.safetensors") == file(&plain, "without", "model.safetensors"));
     assert!(file(&plain, "with", "model.safetensors") != file(&plain, "without", "model.safetensors"));
     // A copy of the run has all of its files.
-    assert_eq!(
-        timeless_metrics(&averaged_run.path("without")).len(),
-        timeless_metrics(&plain.path("without")).len()
-    );
+    assert_eq!(timeless_metrics(&averaged_run.path("without")).len(), timeless_metrics(&plain.path("without")).len());
 }
 
 #[test]

@@ -64,7 +64,10 @@ fn a_dry_run_and_a_run_say_what_is_kept_for_a_test() {
 #[test]
 fn a_part_that_nobody_held_out_is_refused_and_so_is_another_text() {
     let test_dir = TestDir::with_run();
-    assert_says(&test_dir.refused("eval run --split test"), &["step-000006", "nothing for a test", "test_fraction=0.05"]);
+    assert_says(
+        &test_dir.refused("eval run --split test"),
+        &["step-000006", "nothing for a test", "test_fraction=0.05"],
+    );
     assert_says(&test_dir.refused("eval run"), &["FILE", "required"]);
     assert_says(&test_dir.refused("eval run --split train"), &["train", "validation, test"]);
     assert_says(&test_dir.refused("eval run --split test --glob *.md"), &["--split", "--glob"]);
@@ -93,6 +96,7 @@ fn fractions_that_leave_nothing_to_train_on_are_refused_and_a_run_keeps_its_test
     ] {
         assert_says(&test_dir.refused(&format!("{TRAIN} --force {fractions}")), &words);
     }
-    let message = test_dir.refused("train --resume run --set data.test_fraction=0.05 --set data.validation_fraction=0.05");
+    let message =
+        test_dir.refused("train --resume run --set data.test_fraction=0.05 --set data.validation_fraction=0.05");
     assert_says(&message, &["data.test_fraction", "begin a new run"]);
 }

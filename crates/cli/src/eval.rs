@@ -50,8 +50,8 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     if ids.len() > 1 && predicted_bytes == 0 {
         bail!("{name}: no token of this checkpoint spells any of it, so there is nothing to measure");
     }
-    let evaluation = evaluate(gpt, &ids, predicted_bytes, gpt.config().max_seq_len, BATCH_SIZE)
-        .with_context(|| name.clone())?;
+    let evaluation =
+        evaluate(gpt, &ids, predicted_bytes, gpt.config().max_seq_len, BATCH_SIZE).with_context(|| name.clone())?;
     if !evaluation.loss.is_finite() {
         let loss = evaluation.loss;
         bail!("{}: the loss is {loss}: its weights are damaged or its training diverged; use another", path.display());

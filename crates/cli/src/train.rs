@@ -288,7 +288,11 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
 /// What a run's text has that it does not read, for the end of a line; nothing where there is none.
 fn kept_for_test(recipe: &Recipe) -> String {
     let fraction = recipe.data.test_fraction;
-    if fraction == 0.0 { String::new() } else { format!(", the last {} % kept for a test", (1e5 * fraction).round() / 1e3) }
+    if fraction == 0.0 {
+        String::new()
+    } else {
+        format!(", the last {} % kept for a test", (1e5 * fraction).round() / 1e3)
+    }
 }
 
 /// A new run.

@@ -211,8 +211,7 @@ impl Cuts {
                 return Ok(end);
             }
             let cut = cut_at(lengths, n_chars, fraction);
-            let too_short =
-                || DataError::TooShortToSplit { name: name.to_owned(), chars: n_chars, fraction: part };
+            let too_short = || DataError::TooShortToSplit { name: name.to_owned(), chars: n_chars, fraction: part };
             if cut == 0 || cut >= end { Err(too_short()) } else { Ok(cut) }
         };
         let test = cut(test_fraction, test_fraction, n_chars)?;

@@ -141,12 +141,18 @@ fn fractions_and_texts_that_leave_a_side_empty_are_refused() {
 fn the_end_of_a_text_tests_what_stands_before_it_validates_and_the_rest_trains_as_without_a_test() {
     let halves = HeldOut { validation: 0.05, test: 0.05 };
     let text: String = ('a'..='z').cycle().take(1013).collect();
-    for texts in [vec![text.as_str()], vec![&text[..950], &text[950..]], vec![&text[..400], &text[400..960], &text[960..]]] {
+    for texts in
+        [vec![text.as_str()], vec![&text[..950], &text[950..]], vec![&text[..400], &text[400..960], &text[960..]]]
+    {
         let corpus = corpus(&texts);
         let (tested, whole) = (Split::new(&corpus, halves).unwrap(), Split::new(&corpus, 0.1).unwrap());
         assert_eq!(tested.train, whole.train);
         assert_eq!(joined(&tested.validation) + &joined(&tested.test), joined(&whole.validation));
-        assert_eq!(tested.test, Split::new(&corpus, 0.05).unwrap().validation, "the cut does not depend on what validates");
+        assert_eq!(
+            tested.test,
+            Split::new(&corpus, 0.05).unwrap().validation,
+            "the cut does not depend on what validates"
+        );
         assert!(whole.test.is_empty() && !joined(&tested.validation).is_empty());
     }
     // One document that is cut twice.
