@@ -67,6 +67,7 @@ fn a_run_that_cannot_be_is_refused_with_the_field_its_value_and_its_range() {
         ("train.dropout=1.0", &["train.dropout = 1", "less than 1"]),
         ("train.dropout=-0.1", &["train.dropout = -0.1", "at least 0"]),
         ("train.dropout=nan", &["train.dropout = NaN"]),
+        ("train.eval_seq_len=17", &["train.eval_seq_len = 17", "max_seq_len = 16"]),
         ("train.ema_decay=1", &["train.ema_decay = 1", "less than 1"]),
         ("train.ema_decay=-0.1", &["train.ema_decay = -0.1", "at least 0"]),
         ("optimizer.learning_rate=-1", &["optimizer.learning_rate = -1", "positive"]),

@@ -100,3 +100,20 @@ fn fractions_that_leave_nothing_to_train_on_are_refused_and_a_run_keeps_its_test
         test_dir.refused("train --resume run --set data.test_fraction=0.05 --set data.validation_fraction=0.05");
     assert_says(&message, &["data.test_fraction", "begin a new run"]);
 }
+
+#[test]
+fn a_loss_is_measured_in_windows_of_its_own_length_as_eval_measures_it() {
+    let test_dir = TestDir::new();
+    let measured_by_training = |more: &str| {
+        test_dir.stdout(&format!("{TRAIN} --force --set model.max_seq_len=48 {more}"));
+        column(&metrics(&test_dir.path("run")), "evaluation", "loss").pop().expect("an evaluation")
+    };
+    let windows_of_training = measured_by_training("");
+    let by_eval = || loss(&measured(&test_dir, "run/step-000006 --split validation"));
+    assert!((windows_of_training - by_eval()).abs() > 1e-5, "windows of 16 and of 48 differ");
+    let hashes = |run: &str| super::bits::sha256(&test_dir.path(run).join("step-000006/model.safetensors"));
+    let before = hashes("run");
+    let own_windows = measured_by_training("--set train.eval_seq_len=48");
+    assert!((own_windows / by_eval() - 1.0).abs() < 1e-6, "{own_windows}");
+    assert_eq!(hashes("run"), before, "what is learnt does not depend on it");
+}

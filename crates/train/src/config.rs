@@ -31,6 +31,8 @@ pub struct TrainConfig {
     /// So many tokens of the validation text are measured, from its beginning; 0 for all of them. At most
     /// [`MAX_EVAL_TOKENS`].
     pub eval_tokens: usize,
+    /// Tokens of the windows that these are measured in, each of which starts with an empty context; 0 takes `seq_len`.
+    pub eval_seq_len: usize,
     /// Steps between checkpoints; the last step always makes one, and so does every new best.
     pub checkpoint_interval: u64,
     /// Evaluations without a new best after which the run ends before its last step; 0 never ends it so.
@@ -57,6 +59,7 @@ impl Default for TrainConfig {
             seed: 1337,
             eval_interval: 250,
             eval_tokens: 1_000_000,
+            eval_seq_len: 0,
             checkpoint_interval: 500,
             patience: 0,
             ema_decay: 0.0,
@@ -190,6 +193,16 @@ impl TrainConfig {
     /// How many tokens of a validation text of `tokens` are read to be measured: the first predicts and is not predicted.
     pub fn evaluated(&self, tokens: usize) -> usize {
         if self.eval_tokens == 0 { tokens } else { tokens.min(self.eval_tokens + 1) }
+    }
+
+    /// Tokens of the windows that a loss is measured in.
+    pub fn measured_seq_len(&self) -> usize {
+        if self.eval_seq_len == 0 { self.seq_len } else { self.eval_seq_len }
+    }
+
+    /// Rows that are measured at a time, so that they hold about as many tokens as a training batch.
+    pub fn measured_rows(&self) -> usize {
+        (self.batch_size * self.seq_len).div_ceil(self.measured_seq_len()).min(self.batch_size)
     }
 
     /// Whether an average of weights takes the place of the weights that are trained.

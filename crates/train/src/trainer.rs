@@ -83,6 +83,12 @@ impl Trainer {
                 train.seq_len
             )));
         }
+        if train.eval_seq_len > limit {
+            return Err(TrainError::Config(format!(
+                "train.eval_seq_len = {} is longer than model.max_seq_len = {limit}: lower the first or raise the second",
+                train.eval_seq_len
+            )));
+        }
         let pools = WorkerPools::new(&gpt.device(), train.micro_batches)?;
         let device = gpt.device().autodiff();
         let average = train.averages_weights().then(|| WeightAverage::new(gpt.clone(), train.ema_decay));

@@ -13,11 +13,12 @@ use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
 pub const DEFAULT_RECIPE: &str = "tales";
 
 /// Names and texts of the recipes that the program carries.
-pub const SHIPPED_RECIPES: [(&str, &str); 7] = [
+pub const SHIPPED_RECIPES: [(&str, &str); 8] = [
     ("tales", include_str!("../configs/tales.toml")),
     ("shakespeare_char", include_str!("../configs/shakespeare_char.toml")),
     ("shakespeare_fast", include_str!("../configs/shakespeare_fast.toml")),
     ("shakespeare_best", include_str!("../configs/shakespeare_best.toml")),
+    ("shakespeare_record", include_str!("../configs/shakespeare_record.toml")),
     ("baby", include_str!("../configs/baby.toml")),
     ("llama_tiny", include_str!("../configs/llama_tiny.toml")),
     ("smoke", include_str!("../configs/smoke.toml")),
