@@ -26,6 +26,7 @@
 //! | `chatting` | what `chat` answers, what its commands change, what it says about mistakes |
 //! | `endless` | `sample` past the end of the context, and without an end of its own |
 //! | `evaluation` | what `eval` measures |
+//! | `held_out` | `eval --split`: the parts of a run's text that it was not trained on |
 //! | `scoring` | what `score` shows of each token, in each of its forms |
 //! | `proving` | what `prove` shows, and what it does not |
 //! | `costing` | what `cost` counts, and that the routes agree |
@@ -57,6 +58,7 @@ mod fine_tuning;
 mod foreign;
 mod grading;
 mod guessing;
+mod held_out;
 mod helping;
 mod hiding;
 mod hostile;

@@ -7,6 +7,7 @@
 //! | `faults` | each proof can fail: mistakes planted in a twin of the model, one at a time, are found and located |
 //! | `properties` | random small configs pass the proofs; `PROPTEST_CASES=5000` tries more of them |
 //! | `generation` | the generator: cache or not, overflow, greedy, draws |
+//! | `averaging` | the average of weights is what is measured and saved; training is as without it, and resumes to the last bit |
 //! | `batches` | sequences that grow together are what they are alone; going on from what is remembered |
 //! | `scores` | a token's probability, rank and entropy are those of the logits before it |
 //! | `costs` | the routes that `tril cost` compares agree, and are counted pass by pass |
@@ -36,6 +37,7 @@
 #![allow(clippy::disallowed_methods, reason = "what a test expects hangs on no last bit")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests say what they skip")]
 
+mod averaging;
 mod bad_input;
 mod batches;
 mod checkpoints;

@@ -5,6 +5,7 @@ mod check;
 mod data;
 mod draft;
 mod encode;
+mod eval;
 mod exchange;
 mod fine_tune;
 mod lab;
@@ -27,6 +28,7 @@ pub use check::{ProveArgs, VerifyArgs};
 pub use data::{CacheArgs, DataCommand, FetchArgs, ListArgs, StatsArgs};
 pub use draft::{DraftArgs, DraftSource};
 pub use encode::EncodeBenchArgs;
+pub use eval::{EvalArgs, SplitPart};
 pub use exchange::{ExportArgs, FormatArg, ImportArgs, InfoArgs};
 pub use fine_tune::{FineTuneArgs, LogFormat, TrainOutputArgs};
 pub use lab::{BatchLabArgs, LabCommand, MaskLabArgs, ProbeLabArgs, RoutesLabArgs, TrainLabArgs, WaitLabArgs};
@@ -301,25 +303,6 @@ pub struct SampleArgs {
     pub draft: DraftArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// The directory of a run (its best checkpoint) or of a checkpoint
-    #[arg(value_name = "CHECKPOINT")]
-    pub checkpoint: PathBuf,
-    /// A text file, or a directory of them, each a document; - reads standard input; or the name of a corpus
-    #[arg(value_name = "FILE|DIR|NAME")]
-    pub file: PathBuf,
-    #[command(flatten)]
-    pub documents: DocumentArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub weights: WeightsArgs,
-    #[command(flatten)]
-    pub compute: ComputeArgs,
 }
 
 #[derive(Debug, Args)]

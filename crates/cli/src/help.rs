@@ -66,7 +66,10 @@ const EXAMPLES: [(&str, &str); 23] = [
   tril serve runs/tales runs/notes --port 9000 --format 'Q: {}\\nA:'
   tril serve runs/tales --host 0.0.0.0 --api-key-file key.txt",
     ),
-    ("eval", "  tril eval runs/tales chapter.txt\n  tril eval runs/tales - --json < chapter.txt"),
+    (
+        "eval",
+        "  tril eval runs/tales chapter.txt\n  tril eval runs/tales --split validation\n  tril eval runs/tales - --json < chapter.txt",
+    ),
     ("score", "  tril score runs/tales chapter.txt\n  tril score runs/tales chapter.txt --html page.html"),
     (
         "lab",

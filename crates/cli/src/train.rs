@@ -254,8 +254,9 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
     writeln!(lines, "device   {device}")?;
     writeln!(
         lines,
-        "text     {}: {train_tokens} tokens to train on, {validation_tokens} to validate on",
-        on_one_line(&text)
+        "text     {}: {train_tokens} tokens to train on, {validation_tokens} to validate on{}",
+        on_one_line(&text),
+        kept_for_test(&recipe)
     )?;
     match args.fine_tune.from {
         Some(_) => writeln!(lines, "tokens   {}, as the model has them", model.vocab_size)?,
@@ -282,6 +283,16 @@ fn rehearse(args: &TrainArgs, device: &ComputeDevice) -> Result<ExitCode> {
     writeln!(lines, "run      {} (nothing is written there yet)", shown::path(&out))?;
     lines.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a run's text has that it does not read, for the end of a line; nothing where there is none.
+fn kept_for_test(recipe: &Recipe) -> String {
+    let fraction = recipe.data.test_fraction;
+    if fraction == 0.0 {
+        String::new()
+    } else {
+        format!(", the last {} % kept for a test", (1e5 * fraction).round() / 1e3)
+    }
 }
 
 /// A new run.
@@ -366,9 +377,10 @@ fn introduce(training: &Training, device: &ComputeDevice) -> Result<()> {
     let limit =
         if measured < held_out { format!(" (the first {} are measured)", train.eval_tokens) } else { String::new() };
     note!(
-        "text     {}: {} tokens to train on, {held_out} to validate on{limit}",
+        "text     {}: {} tokens to train on, {held_out} to validate on{limit}{}",
         on_one_line(&text.name),
         text.train.ids.len(),
+        kept_for_test(recipe),
     );
     match training.origin() {
         Some(_) => note!("tokens   {}, as the model has them", model.vocab_size),

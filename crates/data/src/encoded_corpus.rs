@@ -4,7 +4,7 @@ use tril_text::Tokenizer;
 
 use crate::corpus::Corpus;
 use crate::error::DataError;
-use crate::split::{Encoded, Split, encode_held_out, encode_side};
+use crate::split::{Encoded, HeldOut, Split, encode_held_out, encode_side};
 
 /// A corpus in two sides, as ids.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +13,7 @@ pub struct EncodedCorpus {
     pub name: String,
     /// What is trained on.
     pub train: Encoded,
-    /// What is held out.
+    /// What is held out to measure the loss on; not what is kept for a test, which is nowhere here.
     pub validation: Encoded,
     /// The loss of the process that wrote the held-out text, where it is known.
     pub floor: Option<LossFloor>,
@@ -29,13 +29,13 @@ pub struct LossFloor {
 }
 
 impl EncodedCorpus {
-    /// Splits and encodes a corpus.
+    /// Splits a corpus and encodes what trains and what validates.
     ///
     /// # Errors
     ///
     /// As [`Split::new`] and [`encode_side`].
-    pub fn new(corpus: &Corpus, tokenizer: &Tokenizer, validation_fraction: f64) -> Result<Self, DataError> {
-        let split = Split::new(corpus, validation_fraction)?;
+    pub fn new(corpus: &Corpus, tokenizer: &Tokenizer, held_out: impl Into<HeldOut>) -> Result<Self, DataError> {
+        let split = Split::new(corpus, held_out)?;
         let stories: Option<Vec<(f64, f64)>> =
             split.validation.iter().map(|piece| Some((piece.nats?, piece.text.chars().count() as f64))).collect();
         Ok(Self {

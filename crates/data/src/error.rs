@@ -149,16 +149,24 @@ pub enum DataError {
         /// The value as given.
         fraction: f64,
     },
-    /// One side of the split would have no text.
+    /// The test fraction is none, or leaves nothing to train on.
     #[error(
-        "corpus `{name}`: {chars} characters are too few to keep a validation fraction of {fraction}; give more text"
+        "test_fraction = {test_fraction}: must be 0 or above, and less than 1 together with validation_fraction = {fraction}; 0.05 of each leaves 0.9 to train on"
     )]
+    TestFraction {
+        /// The value as given.
+        test_fraction: f64,
+        /// The validation fraction beside it.
+        fraction: f64,
+    },
+    /// One part of the split would have no text.
+    #[error("corpus `{name}`: {chars} characters are too few to hold out a fraction of {fraction}; give more text")]
     TooShortToSplit {
         /// Name of the corpus.
         name: String,
         /// Length of the corpus in characters.
         chars: usize,
-        /// The validation fraction asked for.
+        /// The fraction asked for.
         fraction: f64,
     },
 }

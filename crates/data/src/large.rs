@@ -19,7 +19,7 @@ use crate::format::DocumentFormat;
 use crate::known::hex;
 use crate::oddities::Oddities;
 use crate::sample::{PAIR_SAMPLE_BYTES, stripes, within};
-use crate::split::{Piece, located};
+use crate::split::{HeldOut, Piece, located};
 use crate::stats::{StatsCounter, TextStats};
 use crate::tally::{SpeltBytes, Tally};
 use crate::token_cache::{self, TOKENS, TokenFile};
@@ -64,7 +64,7 @@ pub struct LargeText {
     has_documents: bool,
     pub(crate) skipped: Vec<String>,
     survey: Survey,
-    fraction: f64,
+    held_out: HeldOut,
     cache: CacheDir,
     pair_sample: usize,
 }
@@ -81,17 +81,17 @@ pub(crate) struct LargeFiles {
 impl LargeText {
     /// Reads the files once, unless that has been done before.
     ///
-    /// - fraction: the share that is held out
+    /// - held_out: the shares that are held out
     pub(crate) fn open(
         files: LargeFiles,
-        fraction: f64,
+        held_out: HeldOut,
         cache: CacheDir,
         watch: &mut dyn FnMut(TextEvent),
     ) -> Result<Self, DataError> {
         let LargeFiles { name, files, format, has_documents, skipped } = files;
-        let survey = Survey::of(&name, &files, &format, fraction, &cache.tokens(), watch)?;
+        let survey = Survey::of(&name, &files, &format, held_out, &cache.tokens(), watch)?;
         let pair_sample = PAIR_SAMPLE_BYTES;
-        Ok(Self { name, files, format, has_documents, skipped, survey, fraction, cache, pair_sample })
+        Ok(Self { name, files, format, has_documents, skipped, survey, held_out, cache, pair_sample })
     }
 
     pub(crate) fn documents(&self) -> usize {
@@ -171,7 +171,7 @@ impl LargeText {
         Ok(tokenizer)
     }
 
-    /// The text in two sides, as the whole of it in memory would give them; from the cache where they are there.
+    /// What trains and what validates, as the whole of it in memory would give them; from the cache where they are there.
     pub(crate) fn encode(
         &self,
         tokenizer: &Tokenizer,
@@ -179,11 +179,11 @@ impl LargeText {
     ) -> Result<EncodedCorpus, DataError> {
         if self.format == DocumentFormat::Files && !tokenizer.can_be_cut() {
             watch(TextEvent::Note("this tokenizer reads a text whole, so all of it is in memory".to_owned()));
-            return EncodedCorpus::new(&self.in_memory()?, tokenizer, self.fraction);
+            return EncodedCorpus::new(&self.in_memory()?, tokenizer, self.held_out);
         }
         let (json, end) = (tokenizer.to_json()?, tokenizer.end_of_text());
-        let (has_documents, fraction) = (self.has_documents, self.fraction);
-        let key = self.key(&format!("tokens {} {end:?} {has_documents} {fraction:?} 1", hex(&Sha256::digest(&json))));
+        let (has_documents, fractions) = (self.has_documents, survey::fractions(self.held_out));
+        let key = self.key(&format!("tokens {} {end:?} {has_documents} {fractions} 1", hex(&Sha256::digest(&json))));
         let path = self.cache.tokens().join(format!("{key}.{TOKENS}"));
         if let Some(kept) = token_cache::open(&path) {
             return Ok(EncodedCorpus { name: self.name.clone(), ..kept });
@@ -235,12 +235,11 @@ impl LargeText {
         file.finish(&self.name, self.survey.bytes, train, validation)
     }
 
-    /// A part by sides: whole, or in two where the cut is within it.
+    /// A part by sides: whole, or divided where a cut is within it. What is kept for a test is left out.
     ///
     /// - place: the character that the part begins at, and afterwards that it ends at
     fn cut<'a>(&self, part: &'a TextPart, number: usize, place: &mut usize, sides: &mut Vec<SidePart<'a>>) {
-        let (text, cut) = (part.text.as_str(), self.survey.cut);
-        let chars = text.chars().count();
+        let chars = part.text.chars().count();
         let ends = part.ends && self.has_documents;
         let mut push = |text: &'a str, trains: bool, ends: bool| {
             // What stands nowhere in the training text cannot be learnt, and would only be measured.
@@ -249,14 +248,20 @@ impl LargeText {
         };
         let (begin, end) = (*place, *place + chars);
         *place = end;
-        if end <= cut {
-            push(text, true, ends);
-        } else if begin >= cut {
-            push(text, false, ends);
-        } else {
-            let at = text.char_indices().nth(cut - begin).map_or(text.len(), |(at, _)| at);
-            push(&text[..at], true, false);
-            push(&text[at..], false, ends);
+        let mut rest = Some((part.text.as_str(), begin));
+        for (limit, trains) in [(self.survey.cut, true), (self.survey.test_cut, false)] {
+            rest = match rest {
+                Some((text, _)) if end <= limit => {
+                    push(text, trains, ends);
+                    None
+                }
+                Some((text, begin)) if begin < limit => {
+                    let at = text.char_indices().nth(limit - begin).map_or(text.len(), |(at, _)| at);
+                    push(&text[..at], trains, false);
+                    Some((&text[at..], limit))
+                }
+                rest => rest,
+            };
         }
     }
 

@@ -49,7 +49,7 @@ pub use large::{LargeText, TextEvent, TextStage};
 pub use oddities::Oddities;
 pub use read::read_text;
 pub use sample::{PAIR_SAMPLE_BYTES, pair_sample};
-pub use split::{Encoded, Piece, Split, encode_side};
+pub use split::{Encoded, HeldOut, Piece, Split, encode_side};
 pub use stats::{ScriptCount, TextStats};
 pub use tally::SPELT_KEPT;
 pub use text_source::{LARGE_BYTES, LARGE_VARIABLE, TextSource};

@@ -7,13 +7,31 @@ use crate::error::DataError;
 use crate::tally::{SpeltBytes, Tally};
 use crate::token_ids::TokenIds;
 
-/// A corpus in two parts; train ++ validation is the corpus text.
+/// The shares of a text that are not trained on: its end tests, and what stands before that validates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOut {
+    /// What the loss is measured on while training, from 0 to below 1.
+    pub validation: f64,
+    /// What nothing is measured on before all choices are made, likewise; less than 1 together.
+    pub test: f64,
+}
+
+/// A share that validates, and nothing that tests.
+impl From<f64> for HeldOut {
+    fn from(validation: f64) -> Self {
+        Self { validation, test: 0.0 }
+    }
+}
+
+/// A corpus in three parts; train ++ validation ++ test is the corpus text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split<'a> {
     /// The first part.
     pub train: Vec<Piece<'a>>,
-    /// The rest; empty only where a validation fraction of 0 was asked for.
+    /// What follows; empty only where a validation fraction of 0 was asked for.
     pub validation: Vec<Piece<'a>>,
+    /// The rest; empty only where a test fraction of 0 was asked for.
+    pub test: Vec<Piece<'a>>,
 }
 
 /// A document, or the part of a divided document that is on one side.
@@ -111,39 +129,47 @@ fn encode_pieces(tokenizer: &Tokenizer, pieces: &[Piece], keeps: SpeltBytes) -> 
 }
 
 impl<'a> Split<'a> {
-    /// Divides the corpus into its first part, to train on, and the rest, to validate on.
+    /// Divides the corpus into its first part, to train on, what follows, to validate on, and its end, to test on.
     ///
-    /// The cut is before character ⌊(1 − fraction) · n_chars⌋ of the corpus text, which is nanoGPT's rule.
+    /// The cuts are before character ⌊(1 − fraction) · n_chars⌋ of the corpus text, which is nanoGPT's rule, with the
+    /// fraction that is held out in all, and with that which tests.
     /// If documents border on each other within 1 % of the text from there, the cut is at the nearest such border and
-    /// divides none. With a fraction of 0 everything trains.
+    /// divides none. With a fraction of 0 there is no such part.
     ///
     /// # Errors
     ///
-    /// `ValidationFraction` if `fraction` is not in 0..1; `TooShortToSplit` if a side would be empty.
-    pub fn new(corpus: &'a Corpus, fraction: f64) -> Result<Self, DataError> {
+    /// `ValidationFraction`, `TestFraction` if a fraction is not in 0..1, or both are not together; `TooShortToSplit` if a
+    /// part would be empty.
+    pub fn new(corpus: &'a Corpus, held_out: impl Into<HeldOut>) -> Result<Self, DataError> {
         let lengths: Vec<usize> = corpus.documents.iter().map(|document| document.text.chars().count()).collect();
-        let cut = checked_cut(&corpus.name, &lengths, fraction)?;
-        let mut split = Self { train: Vec::new(), validation: Vec::new() };
+        let cuts = Cuts::new(&corpus.name, &lengths, held_out.into())?;
+        let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
         let mut begin = 0;
         for (document, length) in corpus.documents.iter().zip(lengths) {
-            let whole = Piece::whole(document, corpus.has_documents);
             let end = begin + length;
-            if end <= cut {
-                split.train.push(whole);
-            } else if begin >= cut {
-                split.validation.push(whole);
-            } else {
-                let (first, last) = divide(whole, cut - begin);
-                split.train.push(first);
-                split.validation.push(last);
+            let mut rest = Some((Piece::whole(document, corpus.has_documents), begin));
+            let parts = [(&mut train, cuts.validation), (&mut validation, cuts.test), (&mut test, usize::MAX)];
+            for (part, limit) in parts {
+                rest = match rest {
+                    Some((piece, _)) if end <= limit => {
+                        part.push(piece);
+                        None
+                    }
+                    Some((piece, begin)) if begin < limit => {
+                        let (first, last) = divide(piece, limit - begin);
+                        part.push(first);
+                        Some((last, limit))
+                    }
+                    rest => rest,
+                };
             }
             begin = end;
         }
         // What stands nowhere in the training text cannot be learnt, and would only be measured.
-        if !split.train.iter().any(|piece| piece.ends_document) {
-            split.validation.iter_mut().for_each(|piece| piece.ends_document = false);
+        if !train.iter().any(|piece: &Piece| piece.ends_document) {
+            validation.iter_mut().chain(&mut test).for_each(|piece: &mut Piece| piece.ends_document = false);
         }
-        Ok(split)
+        Ok(Self { train, validation, test })
     }
 }
 
@@ -155,21 +181,42 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The character before which a text of documents of these lengths is cut.
-///
-/// # Errors
-///
-/// As [`Split::new`].
-pub(crate) fn checked_cut(name: &str, lengths: &[usize], fraction: f64) -> Result<usize, DataError> {
-    if !(0.0..1.0).contains(&fraction) {
-        return Err(DataError::ValidationFraction { fraction });
+/// The characters before which a text is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cuts {
+    /// Where the part begins that validates.
+    pub validation: usize,
+    /// Where the part begins that tests; the end of the text where nothing does.
+    pub test: usize,
+}
+
+impl Cuts {
+    /// Of a text of documents of these lengths.
+    ///
+    /// # Errors
+    ///
+    /// As [`Split::new`].
+    pub fn new(name: &str, lengths: &[usize], held_out: HeldOut) -> Result<Self, DataError> {
+        let HeldOut { validation: fraction, test: test_fraction } = held_out;
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(DataError::ValidationFraction { fraction });
+        }
+        let in_all = fraction + test_fraction;
+        if test_fraction.is_nan() || test_fraction < 0.0 || in_all >= 1.0 {
+            return Err(DataError::TestFraction { test_fraction, fraction });
+        }
+        let n_chars = lengths.iter().sum();
+        let cut = |part: f64, fraction: f64, end: usize| {
+            if part == 0.0 {
+                return Ok(end);
+            }
+            let cut = cut_at(lengths, n_chars, fraction);
+            let too_short = || DataError::TooShortToSplit { name: name.to_owned(), chars: n_chars, fraction: part };
+            if cut == 0 || cut >= end { Err(too_short()) } else { Ok(cut) }
+        };
+        let test = cut(test_fraction, test_fraction, n_chars)?;
+        Ok(Self { validation: cut(fraction, in_all, test)?, test })
     }
-    let n_chars = lengths.iter().sum();
-    let cut = if fraction == 0.0 { n_chars } else { cut_at(lengths, n_chars, fraction) };
-    if fraction > 0.0 && (cut == 0 || cut == n_chars) {
-        return Err(DataError::TooShortToSplit { name: name.to_owned(), chars: n_chars, fraction });
-    }
-    Ok(cut)
 }
 
 /// The character before which the text is cut: Python's `int(n * share)`, or the nearest border between documents if

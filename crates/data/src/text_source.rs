@@ -18,7 +18,7 @@ use crate::large::{LargeFiles, LargeText, TextEvent};
 use crate::oddities::Oddities;
 use crate::read::{BEGINNING, is_binary, is_marked, is_packed_or_foreign};
 use crate::sample::{PAIR_SAMPLE_BYTES, pair_sample};
-use crate::split::{Encoded, encode_side};
+use crate::split::{Encoded, HeldOut, encode_side};
 use crate::stats::TextStats;
 
 /// From this length of its files on a text is read in parts and kept as tokens; a shorter one is encoded in a few seconds.
@@ -45,7 +45,7 @@ impl TextSource<'_> {
     /// Opens a text as [`Corpus::open_as`] does, and leaves one on the disk that is large; that one is read once here.
     ///
     /// - glob: of a directory, which files
-    /// - fraction: the share that is to be held out
+    /// - held_out: the shares that are to be held out
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl TextSource<'_> {
         source: &str,
         format: &DocumentFormat,
         glob: Option<&FileGlob>,
-        fraction: f64,
+        held_out: impl Into<HeldOut>,
         watch: &mut dyn FnMut(TextEvent),
     ) -> Result<TextSource<'static>, DataError> {
         let asked = std::env::var(LARGE_VARIABLE).ok().and_then(|bytes| bytes.parse().ok());
@@ -66,7 +66,7 @@ impl TextSource<'_> {
                 if let Some(known) = known {
                     files.name = known.name;
                 }
-                let large = LargeText::open(files, fraction, CacheDir::of_user()?, watch)?;
+                let large = LargeText::open(files, held_out.into(), CacheDir::of_user()?, watch)?;
                 return Ok(TextSource::Large(Box::new(large)));
             }
         }
@@ -190,7 +190,7 @@ impl TextSource<'_> {
 
     /// Splits and encodes it; a large text once, and then its tokens are kept.
     ///
-    /// - fraction: the share that is held out: that which the text was opened with
+    /// - held_out: the shares that are held out: those which the text was opened with
     ///
     /// # Errors
     ///
@@ -198,11 +198,11 @@ impl TextSource<'_> {
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
-        fraction: f64,
+        held_out: impl Into<HeldOut>,
         watch: &mut dyn FnMut(TextEvent),
     ) -> Result<EncodedCorpus, DataError> {
         match self {
-            Self::Memory(corpus) => EncodedCorpus::new(corpus, tokenizer, fraction),
+            Self::Memory(corpus) => EncodedCorpus::new(corpus, tokenizer, held_out),
             Self::Large(text) => text.encode(tokenizer, watch),
         }
     }

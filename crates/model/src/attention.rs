@@ -7,7 +7,6 @@ use tril_kernels::{causal_attention, split_heads};
 
 use crate::block_matrix::BlockMatrixKind;
 use crate::builder::{ParamBuilder, apply};
-use crate::dropout::Site;
 use crate::forward_context::{LayerContext, RowGroup};
 use crate::norm::Norm;
 use crate::observer::{AttentionProbs, Observation};
@@ -132,7 +131,7 @@ impl Attention {
             return unmasked_attention(q, k, v);
         }
         let dropout = ctx.dropout.map(|dropout| {
-            dropout.factors([rows, self.n_heads, seq_len, k_len], ctx.index, Site::Attention, &q.device())
+            dropout.attention_factors([rows, self.n_heads, seq_len, k_len], self.window, ctx.index, &q.device())
         });
         causal_attention(q, k, v, self.window, dropout)
     }

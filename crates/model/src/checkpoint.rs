@@ -44,12 +44,19 @@ pub fn load_model(dir: &Path, device: &Device) -> Result<Gpt, ModelError> {
     let sizes = "its sizes, for the weights, and max_seq_len or window, for the cache of one sequence";
     memory::check(sizes, 4 * memory::parameter_count(&config) + memory::cache_bytes(&config))
         .map_err(|error| ModelError::corrupt(&dir.join(CONFIG), error))?;
-    let path = dir.join(WEIGHTS);
-    let mut source = FileSource { path: path.clone(), tensors: read_tensors(&path)? };
+    load_weights(&dir.join(WEIGHTS), config, device)
+}
+
+/// Reads the parameters of a model of this config from a file.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_weights(path: &Path, config: GptConfig, device: &Device) -> Result<Gpt, ModelError> {
+    let mut source = FileSource { path: path.to_owned(), tensors: read_tensors(path)? };
     let model = Gpt::from_source(config, &mut source, device)?;
     if let Some(name) = source.tensors.keys().next() {
         let detail = format!("it holds `{name}`, which the model of {CONFIG} does not have");
-        return Err(ModelError::corrupt(&path, detail));
+        return Err(ModelError::corrupt(path, detail));
     }
     Ok(model)
 }

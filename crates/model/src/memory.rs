@@ -111,12 +111,27 @@ pub enum KeptActivations {
     OfOneBlock,
 }
 
+/// Which copies of weights training keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptWeights {
+    /// Those that are trained.
+    Trained,
+    /// Their average too.
+    WithAverage,
+}
+
 /// The least that training takes: weights, gradients, two moments and a copy to save, and what a forward pass over the
 /// rows of one piece of a batch keeps for the backward pass.
 ///
 /// - rows: sequences that are in memory at once
 /// - seq_len: their length
-pub fn training_bytes(config: &GptConfig, kept: KeptActivations, rows: usize, seq_len: usize) -> u128 {
+pub fn training_bytes(
+    config: &GptConfig,
+    weights: KeptWeights,
+    kept: KeptActivations,
+    rows: usize,
+    seq_len: usize,
+) -> u128 {
     let size = |size: usize| size as u128;
     let (layers, d_model) = (size(config.n_layers), size(config.d_model));
     let layer = 6 * d_model + 2 * size(config.d_ff);
@@ -125,7 +140,12 @@ pub fn training_bytes(config: &GptConfig, kept: KeptActivations, rows: usize, se
         KeptActivations::OfOneBlock => layers * d_model + layer,
     };
     let position = blocks + 2 * size(config.vocab_size);
-    F32 * (5 * parameter_count(config) + size(rows) * size(seq_len) * position)
+    // An average is kept, and written beside the weights when both are saved.
+    let copies = match weights {
+        KeptWeights::Trained => 5,
+        KeptWeights::WithAverage => 7,
+    };
+    F32 * (copies * parameter_count(config) + size(rows) * size(seq_len) * position)
 }
 
 #[cfg(test)]
@@ -161,7 +181,7 @@ mod tests {
         let sizes = GptConfig { vocab_size: size, n_layers: size, n_heads: 1, d_model, ..GptConfig::default() };
         let config = GptConfig { max_seq_len: size, ..sizes }.resolve().expect("each is allowed");
         let training = [KeptActivations::All, KeptActivations::OfOneBlock];
-        let training = training.map(|kept| training_bytes(&config, kept, usize::MAX, size));
+        let training = training.map(|kept| training_bytes(&config, KeptWeights::WithAverage, kept, usize::MAX, size));
         for bytes in [parameter_count(&config), cache_bytes(&config)].into_iter().chain(training) {
             let message = check("model.…", bytes).expect_err("too much").to_string();
             assert!(message.contains("model.…") && message.contains("GiB"), "{message}");

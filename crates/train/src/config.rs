@@ -1,7 +1,7 @@
 //! The `[train]`, `[optimizer]` and `[lora]` sections of a recipe.
 
 use serde::{Deserialize, Serialize};
-use tril_model::memory::KeptActivations;
+use tril_model::memory::{KeptActivations, KeptWeights};
 
 use crate::TrainError;
 
@@ -31,10 +31,15 @@ pub struct TrainConfig {
     /// So many tokens of the validation text are measured, from its beginning; 0 for all of them. At most
     /// [`MAX_EVAL_TOKENS`].
     pub eval_tokens: usize,
+    /// Tokens of the windows that these are measured in, each of which starts with an empty context; 0 takes `seq_len`.
+    pub eval_seq_len: usize,
     /// Steps between checkpoints; the last step always makes one, and so does every new best.
     pub checkpoint_interval: u64,
     /// Evaluations without a new best after which the run ends before its last step; 0 never ends it so.
     pub patience: u64,
+    /// How much of the average of weights each step keeps, in [0, 1); it is the average that is measured, saved and sampled.
+    /// 0 has none, and the weights themselves are.
+    pub ema_decay: f64,
     /// Whether the activations of one block alone are kept for the backward pass, which computes each block again: less
     /// memory for about a third more time, and on the CPU the same bits.
     pub gradient_checkpointing: bool,
@@ -54,8 +59,10 @@ impl Default for TrainConfig {
             seed: 1337,
             eval_interval: 250,
             eval_tokens: 1_000_000,
+            eval_seq_len: 0,
             checkpoint_interval: 500,
             patience: 0,
+            ema_decay: 0.0,
             gradient_checkpointing: false,
             fetch_interval: 10,
         }
@@ -188,6 +195,26 @@ impl TrainConfig {
         if self.eval_tokens == 0 { tokens } else { tokens.min(self.eval_tokens + 1) }
     }
 
+    /// Tokens of the windows that a loss is measured in.
+    pub fn measured_seq_len(&self) -> usize {
+        if self.eval_seq_len == 0 { self.seq_len } else { self.eval_seq_len }
+    }
+
+    /// Rows that are measured at a time, so that they hold about as many tokens as a training batch.
+    pub fn measured_rows(&self) -> usize {
+        (self.batch_size * self.seq_len).div_ceil(self.measured_seq_len()).min(self.batch_size)
+    }
+
+    /// Whether an average of weights takes the place of the weights that are trained.
+    pub fn averages_weights(&self) -> bool {
+        self.ema_decay > 0.0
+    }
+
+    /// Which copies of weights are kept.
+    pub fn kept_weights(&self) -> KeptWeights {
+        if self.averages_weights() { KeptWeights::WithAverage } else { KeptWeights::Trained }
+    }
+
     /// What a pass keeps for its backward pass.
     pub fn kept_activations(&self) -> KeptActivations {
         if self.gradient_checkpointing { KeptActivations::OfOneBlock } else { KeptActivations::All }
@@ -219,7 +246,8 @@ impl TrainConfig {
                 self.micro_batches, self.batch_size
             )));
         }
-        within("train.dropout", self.dropout, 0.0..1.0)
+        within("train.dropout", self.dropout, 0.0..1.0)?;
+        within("train.ema_decay", self.ema_decay, 0.0..1.0)
     }
 }
 

@@ -19,6 +19,7 @@ mod run;
 mod run_dir;
 mod schedule;
 mod trainer;
+mod weight_average;
 mod worker_pools;
 
 pub use batches::{TrainBatch, TrainingText};
@@ -30,7 +31,8 @@ pub use lora::LowRankFactors;
 pub use metrics::{MetricsFile, MetricsRecord, read_metrics};
 pub use metrics_log::{MetricsFormat, MetricsLog};
 pub use run::{TrainObserver, TrainOutcome, TrainingRun, train};
-pub use run_dir::{BestCheckpoint, OpaqueFiles, RunDir, TrainProgress, TrainState};
+pub use run_dir::{BestCheckpoint, OpaqueFiles, RunDir, TrainProgress, TrainState, load_raw_model};
 pub use schedule::learning_rate;
 pub use trainer::{StepReport, Trainer};
+pub use weight_average::WeightAverage;
 pub use worker_pools::WorkerPools;

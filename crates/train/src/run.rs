@@ -177,8 +177,8 @@ impl TrainingRun {
     }
 
     fn evaluate(&self) -> Result<Evaluation, TrainError> {
-        let TrainConfig { batch_size, seq_len, .. } = self.config;
-        evaluate(&self.trainer.model(), &self.validation, self.validation_bytes, seq_len, batch_size)
+        let (seq_len, rows) = (self.config.measured_seq_len(), self.config.measured_rows());
+        evaluate(&self.trainer.model(), &self.validation, self.validation_bytes, seq_len, rows)
     }
 
     /// Whether the last evaluations found no new best, too many in a row.

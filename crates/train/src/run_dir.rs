@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use tril_model::{ModelError, checkpoint, files, tensor_file};
+use tril_model::{Gpt, ModelError, checkpoint, files, parameters, tensor_file};
 
 use crate::metrics::lines_to;
 use crate::metrics_log;
 use crate::optimizer::Optimizer;
-use crate::{LoraConfig, LowRankFactors, OptimizerKind, TrainError, Trainer};
+use crate::{LoraConfig, LowRankFactors, OptimizerKind, TrainConfig, TrainError, Trainer};
 use index::{Index, checkpoint_name, is_checkpoint, is_partial, step_of};
 use lock::Lock;
 
@@ -27,24 +27,27 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// Low-rank factors and the matrices that they are added to, beside the merged model in a checkpoint.
 const FACTORS: &str = "lora.safetensors";
+/// The weights that are trained, beside their average in a checkpoint.
+const RAW_WEIGHTS: &str = "raw.safetensors";
 /// Where the weights of a run come from that did not begin with fresh ones.
 const ORIGIN: &str = "from.json";
 /// [`TrainProgress`], beside the model in a checkpoint.
 const PROGRESS: &str = "train.json";
 /// All files of a checkpoint. The one by which it is known is the last, so that it goes last when they are removed.
-const CHECKPOINT_FILES: [&str; 9] = [
+const CHECKPOINT_FILES: [&str; 10] = [
     checkpoint::CONFIG,
     checkpoint::TOKENIZER,
     checkpoint::GENERATION,
     checkpoint::WEIGHTS,
     OPTIMIZER,
     FACTORS,
+    RAW_WEIGHTS,
     ORIGIN,
     RECIPE,
     PROGRESS,
 ];
 /// Those of them that a checkpoint may lack.
-const OPTIONAL_FILES: [&str; 3] = [checkpoint::GENERATION, FACTORS, ORIGIN];
+const OPTIONAL_FILES: [&str; 4] = [checkpoint::GENERATION, FACTORS, RAW_WEIGHTS, ORIGIN];
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -307,6 +310,9 @@ impl RunDir {
         if let Some(factors) = trainer.factors() {
             files.push((FACTORS, tensor_file::tensors_to_bytes(&factors.tensors())?));
         }
+        if trainer.has_average() {
+            files.push((RAW_WEIGHTS, tensor_file::tensors_to_bytes(&parameters::list(&trainer.raw_model()))?));
+        }
         files.extend(origin.map(|origin| (ORIGIN, origin)));
         files.push((RECIPE, self.recipe.clone().into_bytes()));
         files.push((PROGRESS, to_json(PROGRESS, progress)?));
@@ -324,6 +330,15 @@ impl RunDir {
         self.index.write(&self.path)
     }
 
+    /// What a checkpoint says of where the weights of its run come from; none where they began as fresh ones.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] where the file cannot be read.
+    pub fn origin(from: &Path) -> Result<Option<Vec<u8>>, TrainError> {
+        let path = from.join(ORIGIN);
+        Ok(path.exists().then(|| files::read(&path)).transpose()?)
+    }
+
     /// How far a checkpoint has come.
     ///
     /// # Errors
@@ -339,7 +354,7 @@ impl RunDir {
     /// [`TrainError::Model`] where a file is missing or damaged.
     pub fn load(
         from: &Path,
-        gpt: &tril_model::Gpt,
+        gpt: &Gpt,
         kind: OptimizerKind,
         lora: &LoraConfig,
         device: &Device,
@@ -364,6 +379,27 @@ impl RunDir {
         let optimizer = optimizer.map_err(|error| ModelError::corrupt(&path, error))?;
         Ok(TrainState { optimizer, factors, progress })
     }
+}
+
+/// The model with the weights that are trained, of a checkpoint whose model is their average; none where it is not.
+///
+/// - gpt: the model of the checkpoint
+/// - config: the settings that it was trained with
+///
+/// # Errors
+/// [`TrainError::Model`] where the file is missing or damaged.
+pub fn load_raw_model(
+    from: &Path,
+    gpt: &Gpt,
+    config: &TrainConfig,
+    device: &Device,
+) -> Result<Option<Gpt>, TrainError> {
+    if !config.averages_weights() {
+        return Ok(None);
+    }
+    let path = from.join(RAW_WEIGHTS);
+    require(&path)?;
+    Ok(Some(checkpoint::load_weights(&path, gpt.config().clone(), device)?))
 }
 
 /// Takes the lock of a run, and removes what a killed process has left half-written in it.

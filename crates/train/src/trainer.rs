@@ -12,6 +12,7 @@ use tril_model::{Dropout, ForwardContext, Gpt, WeightFormat};
 use crate::gradient_norm::LossAndNorm;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
+use crate::weight_average::WeightAverage;
 use crate::worker_pools::WorkerPools;
 use crate::{LowRankFactors, OptimizerConfig, OptimizerKind, TrainBatch, TrainConfig, TrainError, TrainingText};
 
@@ -34,6 +35,8 @@ pub struct Trainer {
     gpt: Option<Gpt>,
     /// Trained in place of the model's parameters where they are there; the model has the merged matrices.
     factors: Option<LowRankFactors>,
+    /// Measured, saved and sampled in place of the weights where there is one.
+    average: Option<WeightAverage>,
     optimizer: Optimizer,
     step: u64,
     train: TrainConfig,
@@ -53,7 +56,8 @@ struct UnreadStep {
 }
 
 impl Trainer {
-    /// A trainer that has taken `step` steps; `gpt` is on a device without gradients.
+    /// A trainer that has taken `step` steps; `gpt` is on a device without gradients. An average of weights, where `train`
+    /// asks for one, begins at these.
     ///
     /// # Errors
     /// [`TrainError::Config`].
@@ -79,11 +83,18 @@ impl Trainer {
                 train.seq_len
             )));
         }
+        if train.eval_seq_len > limit {
+            return Err(TrainError::Config(format!(
+                "train.eval_seq_len = {} is longer than model.max_seq_len = {limit}: lower the first or raise the second",
+                train.eval_seq_len
+            )));
+        }
         let pools = WorkerPools::new(&gpt.device(), train.micro_batches)?;
         let device = gpt.device().autodiff();
+        let average = train.averages_weights().then(|| WeightAverage::new(gpt.clone(), train.ema_decay));
         let gpt = Some(gpt.train());
         let unread = Vec::new();
-        Ok(Self { gpt, factors: None, optimizer, step, train, optimizer_config, device, pools, unread })
+        Ok(Self { gpt, factors: None, average, optimizer, step, train, optimizer_config, device, pools, unread })
     }
 
     /// The same, training low-rank factors alone; the model's matrices become those that the factors merge to.
@@ -96,8 +107,23 @@ impl Trainer {
                 "optimizer.kind = \"muon\": low-rank factors are trained by AdamW; set optimizer.kind=adamw, or lora.rank=0 to train all parameters".into(),
             ));
         }
+        if self.train.averages_weights() {
+            let decay = self.train.ema_decay;
+            return Err(TrainError::Config(format!(
+                "train.ema_decay = {decay}: an average of merged matrices is no product of low-rank factors; set train.ema_decay=0, or lora.rank=0 to train all parameters"
+            )));
+        }
         let gpt = self.gpt.map(|gpt| factors.merge_into(gpt));
         Ok(Self { gpt, factors: Some(factors), ..self })
+    }
+
+    /// The same, going on with an average that has come so far.
+    ///
+    /// - average: a model without gradients; left aside where the recipe asks for no average
+    #[must_use]
+    pub fn with_average(self, average: Gpt) -> Self {
+        let average = self.average.map(|_| WeightAverage::new(average, self.train.ema_decay));
+        Self { average, ..self }
     }
 
     /// Low-rank factors, where they are what is trained.
@@ -115,13 +141,23 @@ impl Trainer {
         self.step
     }
 
-    /// The model as it stands, without gradients.
+    /// The model as it stands, without gradients: the average of weights where there is one.
     pub fn model(&self) -> Gpt {
+        self.average.as_ref().map_or_else(|| self.raw_model(), WeightAverage::model)
+    }
+
+    /// The model with the weights that are trained, without gradients.
+    pub fn raw_model(&self) -> Gpt {
         self.gpt().valid()
     }
 
     fn gpt(&self) -> &Gpt {
         self.gpt.as_ref().expect("the optimizer has given the model back")
+    }
+
+    /// Whether [`Trainer::model`] has other weights than those that are trained.
+    pub fn has_average(&self) -> bool {
+        self.average.is_some()
     }
 
     /// The optimizer's state.
@@ -203,6 +239,10 @@ impl Trainer {
         } else {
             let stepped = |gpt| self.optimizer.step(gpt, gradients, steps, config, &self.pools);
             self.gpt = self.gpt.take().map(stepped);
+        }
+        if let Some(mut average) = self.average.take() {
+            timed("average of weights", || average.update(&self.raw_model(), step.step));
+            self.average = Some(average);
         }
         self.step = step.step;
     }

@@ -51,7 +51,7 @@ impl Advice {
         // What is true of the beginning of a large text is about true of it all.
         let corpus = &if stats.bytes > SAMPLE_BYTES { corpus.beginning(SAMPLE_BYTES) } else { corpus.clone() };
         let scale = (stats.bytes as f64 / corpus.text_len() as f64).max(1.0);
-        let split = Split::new(corpus, recipe.data.validation_fraction)?;
+        let split = Split::new(corpus, recipe.data.held_out())?;
         let built = Tokenizer::build(&tokenizer, &corpus.texts())?;
         let Encoded { ids, bytes, .. } = encode_side(&built, &split.train)?;
         let (tokens, held_out) = (ids.len(), encode_side(&built, &split.validation)?.ids.len());

@@ -37,7 +37,7 @@ impl Beginning {
     ) -> Result<Self, Error> {
         check_fresh(&recipe.lora)?;
         let tokenizer = source.tokenizer(&recipe.tokenizer, watch)?;
-        let text = source.encode(&tokenizer, recipe.data.validation_fraction, watch)?;
+        let text = source.encode(&tokenizer, recipe.data.held_out(), watch)?;
         let (asked, tokens) = (recipe.model.vocab_size, tokenizer.vocab_size());
         if asked != 0 && asked != tokens {
             return Err(Error::VocabSize { asked, tokens });

@@ -83,7 +83,7 @@ fn train(device: &ComputeDevice) -> Result<(Vec<f64>, Gpt, Vec<u32>), Error> {
     recipe.set_all(&CHANGES)?;
     let corpus = Corpus::open(&recipe.data.source)?;
     let tokenizer = Tokenizer::build(&recipe.tokenizer, &corpus.texts())?;
-    let text = EncodedCorpus::new(&corpus, &tokenizer, recipe.data.validation_fraction)?;
+    let text = EncodedCorpus::new(&corpus, &tokenizer, recipe.data.held_out())?;
     let config = GptConfig { vocab_size: tokenizer.vocab_size(), ..recipe.model }.resolve()?;
     let gpt = Gpt::new(config, recipe.train.seed, device.inner())?;
     let steps = recipe.train.steps;

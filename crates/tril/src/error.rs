@@ -115,6 +115,14 @@ pub enum Error {
         /// What is wrong with the old place.
         source: DataError,
     },
+    /// A part of its text that a model is to be measured on was not held out, or nobody knows which it was.
+    #[error("{}: {detail}", path.display())]
+    NotHeldOut {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Why not, and what to do.
+        detail: String,
+    },
     /// Something else stands where a directory or a file is to be written.
     #[error("{}: there is something there already, and only what was written by such a command is replaced; name another place", path.display())]
     Occupied {

@@ -234,7 +234,7 @@ impl<'a> FineTuning<'a> {
     fn beginning(&self, source: &TextSource, watch: &mut dyn FnMut(TextEvent)) -> Result<Beginning, Error> {
         let tokenizer =
             tokenizer_for_training(self.model.tokenizer(), self.model.tokenizer().end_of_text(), self.model.path())?;
-        let text = source.encode(&tokenizer, self.recipe(0)?.data.validation_fraction, watch)?;
+        let text = source.encode(&tokenizer, self.recipe(0)?.data.held_out(), watch)?;
         let recipe = self.recipe(text.train.ids.len())?;
         let bounds = bounds(&tokenizer, &text, self.model.tokenizer().end_of_text())?;
         Beginning::from_parts(recipe, self.model.gpt().as_ref().clone(), text, tokenizer, bounds)

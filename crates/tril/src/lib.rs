@@ -49,6 +49,7 @@ mod error;
 mod exchange;
 mod fine_tuning;
 mod generate;
+mod held_out;
 mod kept_samples;
 mod known_hashes;
 mod loaded_model;
@@ -79,6 +80,7 @@ pub use fine_tuning::{FineTuning, Origin};
 pub use generate::{
     Completion, CutCharacter, GenerateRequest, GeneratedText, RequestError, TextEvent, TextEventKind, TextGenerator,
 };
+pub use held_out::{HeldOutPart, HeldOutText};
 pub use known_hashes::{HashCheck, KnownHashes, KnownHashesError, RecipeCheck};
 pub use loaded_model::Model;
 pub use model_info::{CacheSize, ExportFit, Hashes, ModelInfo, ParameterCount, StepSize, TokenizerInfo, TrainingInfo};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_data::{Corpus, DataError, DocumentFormat, FileGlob, TextEvent, TextSource};
+use tril_data::{Corpus, DataError, DocumentFormat, FileGlob, HeldOut, TextEvent, TextSource};
 use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::{TokenizerConfig, text_from_bytes};
 use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
@@ -13,11 +13,12 @@ use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
 pub const DEFAULT_RECIPE: &str = "tales";
 
 /// Names and texts of the recipes that the program carries.
-pub const SHIPPED_RECIPES: [(&str, &str); 7] = [
+pub const SHIPPED_RECIPES: [(&str, &str); 8] = [
     ("tales", include_str!("../configs/tales.toml")),
     ("shakespeare_char", include_str!("../configs/shakespeare_char.toml")),
     ("shakespeare_fast", include_str!("../configs/shakespeare_fast.toml")),
     ("shakespeare_best", include_str!("../configs/shakespeare_best.toml")),
+    ("shakespeare_record", include_str!("../configs/shakespeare_record.toml")),
     ("baby", include_str!("../configs/baby.toml")),
     ("llama_tiny", include_str!("../configs/llama_tiny.toml")),
     ("smoke", include_str!("../configs/smoke.toml")),
@@ -102,14 +103,23 @@ pub struct DataConfig {
     pub field: String,
     /// For documents in one text: what stands between them; empty where each file is one.
     pub separator: String,
-    /// Share of the text, at its end, that is held out: above 0, below 1.
+    /// Share of the text, at its end or before what tests, that the loss is measured on: above 0, below 1.
     pub validation_fraction: f64,
+    /// Share of the text, at its very end, that training never reads: from 0, below 1 together with the other.
+    pub test_fraction: f64,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
         let none = String::new;
-        Self { source: "tales".into(), glob: none(), field: none(), separator: none(), validation_fraction: 0.1 }
+        Self {
+            source: "tales".into(),
+            glob: none(),
+            field: none(),
+            separator: none(),
+            validation_fraction: 0.1,
+            test_fraction: 0.0,
+        }
     }
 }
 
@@ -120,6 +130,11 @@ impl DataConfig {
     /// [`DataError::TwoFormats`].
     pub fn format(&self) -> Result<DocumentFormat, DataError> {
         DocumentFormat::new(&self.field, &self.separator)
+    }
+
+    /// The shares that are not trained on.
+    pub fn held_out(&self) -> HeldOut {
+        HeldOut { validation: self.validation_fraction, test: self.test_fraction }
     }
 
     /// Opens the text, in memory.
@@ -136,7 +151,7 @@ impl DataConfig {
     /// As [`TextSource::open`].
     pub fn open_source(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextSource<'static>, DataError> {
         let glob = FileGlob::new(&self.glob)?;
-        TextSource::open(&self.source, &self.format()?, glob.as_ref(), self.validation_fraction, watch)
+        TextSource::open(&self.source, &self.format()?, glob.as_ref(), self.held_out(), watch)
     }
 }
 
@@ -222,11 +237,18 @@ impl Recipe {
     /// [`ModelError::Memory`].
     pub fn check_memory(&self) -> Result<(), ModelError> {
         let TrainConfig { batch_size, micro_batches, seq_len, .. } = self.train;
-        let rows = batch_size / micro_batches.max(1);
         let what = format!(
             "a training step with train.batch_size = {batch_size}, train.micro_batches = {micro_batches}, train.seq_len = {seq_len} and the sizes in [model]"
         );
-        memory::check(&what, memory::training_bytes(&self.model, self.train.kept_activations(), rows, seq_len))
+        memory::check(&what, self.training_bytes())
+    }
+
+    /// The least memory that a training step takes, in bytes; the model is resolved.
+    pub(crate) fn training_bytes(&self) -> u128 {
+        let TrainConfig { batch_size, micro_batches, seq_len, .. } = self.train;
+        let rows = batch_size / micro_batches.max(1);
+        let (weights, activations) = (self.train.kept_weights(), self.train.kept_activations());
+        memory::training_bytes(&self.model, weights, activations, rows, seq_len)
     }
 
     /// What is allowed and seldom meant: settings of which one undoes another, each in a sentence.

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use burn::module::Module;
 use tril_data::{TextEvent, TextSource};
-use tril_model::memory;
 use tril_train::TrainConfig;
 
 use crate::beginning::Beginning;
@@ -70,14 +69,13 @@ impl Rehearsal {
         let trained_params = beginning.trainer.num_trained();
         let seconds_per_step = time_steps(&mut beginning)?;
         let Beginning { recipe, text, .. } = beginning;
-        let TrainConfig { steps, batch_size, micro_batches, seq_len, eval_interval, .. } = recipe.train;
+        let TrainConfig { steps, batch_size, seq_len, eval_interval, .. } = recipe.train;
         let (train_tokens, validation_tokens) = (text.train.ids.len(), text.validation.ids.len());
         let evaluated = recipe.train.evaluated(validation_tokens);
         let per_step = (batch_size * seq_len) as f64;
         let evaluations = steps.div_ceil(eval_interval) as f64;
         let of_evaluation = EVALUATION * seconds_per_step / per_step * evaluated as f64;
-        let kept = recipe.train.kept_activations();
-        let bytes = memory::training_bytes(&recipe.model, kept, batch_size / micro_batches, seq_len);
+        let bytes = recipe.training_bytes();
         Ok(Self {
             text: text.name,
             train_tokens,

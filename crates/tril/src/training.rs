@@ -9,7 +9,7 @@ use tril_model::{Gpt, checkpoint};
 use tril_text::{TextBounds, Tokenizer};
 use tril_train::{
     Evaluation, OpaqueFiles, RunDir, StepReport, TrainError, TrainObserver, TrainOutcome, TrainProgress, TrainState,
-    Trainer, TrainingRun, TrainingText, learning_rate,
+    Trainer, TrainingRun, TrainingText, learning_rate, load_raw_model,
 };
 
 use crate::beginning::{
@@ -199,6 +199,12 @@ impl Training {
                 "lora.…: a run cannot change which factors it trains; --from begins a new run from its weights".into(),
             );
         }
+        if recipe.data.test_fraction != stored.data.test_fraction {
+            return refuse(
+                "data.test_fraction: a run cannot change what it keeps for a test, because it may have been chosen by it; begin a new run"
+                    .into(),
+            );
+        }
         let gpt = checkpoint::load_model(&from, device.inner())?;
         if stored.model != *gpt.config() {
             return refuse(format!(
@@ -221,6 +227,10 @@ impl Training {
         }
         let TrainState { optimizer, factors, progress } =
             RunDir::load(&from, &gpt, recipe.optimizer.kind, &recipe.lora, device.inner())?;
+        let (gpt, average) = match load_raw_model(&from, &gpt, &stored.train, device.inner())? {
+            Some(raw) => (raw, Some(gpt)),
+            None => (gpt, None),
+        };
         // What texts end with may have been learnt before this run's text.
         let origin = dir.opaque().origin.as_deref().map(Origin::from_json);
         let known_bounds = match (&origin, &dir.opaque().generation) {
@@ -238,7 +248,7 @@ impl Training {
             ));
         }
         let source = recipe.data.open_source(watch).map_err(|source| Error::TextMoved { source })?;
-        let text = source.encode(&tokenizer, recipe.data.validation_fraction, watch)?;
+        let text = source.encode(&tokenizer, recipe.data.held_out(), watch)?;
         let training = training_text(&text, &recipe)?;
         if training.key() != progress.text_key {
             return Err(TrainError::OtherText.into());
@@ -251,6 +261,9 @@ impl Training {
         let mut trainer = Trainer::new(gpt, optimizer, progress.step, recipe.train.clone(), recipe.optimizer.clone())?;
         if let Some(factors) = factors {
             trainer = trainer.with_factors(factors)?;
+        }
+        if let Some(average) = average {
+            trainer = trainer.with_average(average);
         }
         if let Some(new) = &changes.dir {
             dir = dir.branch(&from, &progress, new, replace)?;

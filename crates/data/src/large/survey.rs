@@ -16,7 +16,7 @@ use crate::error::DataError;
 use crate::format::DocumentFormat;
 use crate::known::hex;
 use crate::oddities::Oddities;
-use crate::split::checked_cut;
+use crate::split::{Cuts, HeldOut};
 use crate::token_cache;
 
 /// A file that was changed so shortly before it was read may be changed again without a new time.
@@ -29,8 +29,11 @@ pub(super) struct Survey {
     pub bytes: usize,
     /// How many documents there are.
     pub documents: usize,
-    /// The character before which the text is cut.
+    /// The character at which what validates begins.
     pub cut: usize,
+    /// The character at which what tests begins; absent from what earlier releases have kept, where nothing did.
+    #[serde(default = "nowhere")]
+    pub test_cut: usize,
     /// Whether the first document ends before the cut.
     pub one_ends_before_cut: bool,
     /// Of the texts, with a byte that no text has at the end of each document.
@@ -70,6 +73,17 @@ fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Beyond the end of any text.
+fn nowhere() -> usize {
+    usize::MAX
+}
+
+/// The shares as they enter the names of what is kept: as in earlier releases, where nothing tests.
+pub(super) fn fractions(held_out: HeldOut) -> String {
+    let HeldOut { validation, test } = held_out;
+    if test == 0.0 { format!("{validation:?}") } else { format!("{validation:?}+{test:?}") }
+}
+
 impl Survey {
     /// Finds what is kept of these files, or reads them and keeps it.
     ///
@@ -78,7 +92,7 @@ impl Survey {
         name: &str,
         files: &[PathBuf],
         format: &DocumentFormat,
-        fraction: f64,
+        held_out: HeldOut,
         memos: &Path,
         watch: &mut dyn FnMut(TextEvent),
     ) -> Result<Self, DataError> {
@@ -90,13 +104,13 @@ impl Survey {
             key.update(path.as_os_str().as_encoded_bytes());
             key.update([0]);
         }
-        key.update(format!("{format:?} {fraction:?} 1"));
+        key.update(format!("{format:?} {} 1", fractions(held_out)));
         let memo = memos.join(format!("{}.text", &hex(&key.finalize())[..32]));
         if let Some(survey) = recall(&memo, &stamped) {
             return Ok(survey);
         }
         let total = stamped.iter().map(|(_, stamp)| stamp.bytes).sum();
-        let survey = Self::read(name, files, format, fraction, total, watch)?;
+        let survey = Self::read(name, files, format, held_out, total, watch)?;
         for (path, (_, before)) in files.iter().zip(&stamped) {
             if Stamp::of(path)? != *before {
                 return Err(DataError::Changing { path: path.clone() });
@@ -111,7 +125,7 @@ impl Survey {
         name: &str,
         files: &[PathBuf],
         format: &DocumentFormat,
-        fraction: f64,
+        held_out: HeldOut,
         total: u64,
         watch: &mut dyn FnMut(TextEvent),
     ) -> Result<Self, DataError> {
@@ -148,10 +162,10 @@ impl Survey {
             }
             watch(TextEvent::Progress { stage: TextStage::Reading, done: bytes as u64, total });
         }
-        let cut = checked_cut(name, &lengths, fraction)?;
+        let Cuts { validation: cut, test: test_cut } = Cuts::new(name, &lengths, held_out)?;
         let one_ends_before_cut = lengths.first().is_some_and(|length| *length <= cut);
         let (documents, sha256) = (lengths.len(), hex(&hash.finalize()));
-        Ok(Self { bytes, documents, cut, one_ends_before_cut, sha256, alphabet: alphabet.text(), odd })
+        Ok(Self { bytes, documents, cut, test_cut, one_ends_before_cut, sha256, alphabet: alphabet.text(), odd })
     }
 }
 

@@ -21,7 +21,7 @@ fn long_text() -> String {
     (0..9000).map(line).collect()
 }
 
-fn open(path: &Path, format: &DocumentFormat, cache: &Path, fraction: f64) -> LargeText {
+fn open(path: &Path, format: &DocumentFormat, cache: &Path, held_out: impl Into<HeldOut>) -> LargeText {
     let files = LargeFiles {
         name: "text".into(),
         files: vec![path.to_owned()],
@@ -29,7 +29,7 @@ fn open(path: &Path, format: &DocumentFormat, cache: &Path, fraction: f64) -> La
         has_documents: *format != DocumentFormat::Files,
         skipped: Vec::new(),
     };
-    LargeText::open(files, fraction, CacheDir::at(cache), &mut |_| ()).expect("sound")
+    LargeText::open(files, held_out.into(), CacheDir::at(cache), &mut |_| ()).expect("sound")
 }
 
 #[test]
@@ -42,7 +42,15 @@ fn a_text_in_parts_has_the_tokens_of_the_text_in_memory() {
     let separated = |separator: &str| DocumentFormat::new("", separator).expect("one");
     for format in [DocumentFormat::Files, separated("\n\n"), separated("--")] {
         let corpus = Corpus { name: "text".into(), ..Corpus::open_path(&path, &format, None).expect("sound") };
-        for (kind, fraction) in [(TokenizerKind::Char, 0.1), (TokenizerKind::Byte, 0.5), (TokenizerKind::Bpe, 0.013)] {
+        let with_test = HeldOut { validation: 0.07, test: 0.03 };
+        let kinds = [
+            (TokenizerKind::Char, 0.1.into()),
+            (TokenizerKind::Char, with_test),
+            (TokenizerKind::Byte, 0.5.into()),
+            (TokenizerKind::Byte, HeldOut { validation: 0.0, test: 0.4 }),
+            (TokenizerKind::Bpe, 0.013.into()),
+        ];
+        for (kind, fraction) in kinds {
             let config = TokenizerConfig { kind, vocab_size: 600, end_of_text: true, ..TokenizerConfig::default() };
             let expected = Tokenizer::build(&config, &corpus.texts()).expect("built");
             let large = open(&path, &format, &cache, fraction);

@@ -1,7 +1,7 @@
 //! Which text trains and which validates.
 
 use crate::shared::{ENGLISH, build, config, shared_path};
-use tril_data::{Corpus, DataError, Document, Piece, Split, encode_side};
+use tril_data::{Corpus, DataError, Document, HeldOut, Piece, Split, encode_side};
 use tril_text::{Position, Tokenizer, TokenizerConfig, TokenizerKind};
 
 fn corpus(texts: &[&str]) -> Corpus {
@@ -58,7 +58,7 @@ fn a_border_between_documents_within_a_hundredth_is_preferred() {
 #[test]
 fn a_split_at_a_border_keeps_documents_whole() {
     let corpus = corpus(&["a".repeat(895).as_str(), "b".repeat(105).as_str()]);
-    let Split { train, validation } = Split::new(&corpus, 0.1).unwrap();
+    let Split { train, validation, .. } = Split::new(&corpus, 0.1).unwrap();
     assert_eq!((train.len(), validation.len()), (1, 1));
     assert!(train[0].ends_document && validation[0].ends_document);
     assert_eq!((train[0].nats, validation[0].nats), (Some(0.5), Some(1.5)));
@@ -68,7 +68,7 @@ fn a_split_at_a_border_keeps_documents_whole() {
 #[test]
 fn a_divided_document_ends_once_and_loses_its_probability() {
     let corpus = corpus(&["0123456789\nabcdefghij", "ABCDEFGHI"]);
-    let Split { train, validation } = Split::new(&corpus, 0.5).unwrap();
+    let Split { train, validation, .. } = Split::new(&corpus, 0.5).unwrap();
     assert_eq!((joined(&train).as_str(), joined(&validation).as_str()), ("0123456789\nabcd", "efghijABCDEFGHI"));
     assert_eq!(validation[0].start, Position { line: 2, column: 5 });
     let ends: Vec<bool> = train.iter().chain(&validation).map(|piece| piece.ends_document).collect();
@@ -89,7 +89,7 @@ fn a_divided_document_ends_once_and_loses_its_probability() {
 #[test]
 fn documents_end_in_both_parts_once_one_ends_where_the_model_learns() {
     let corpus = corpus(&["ab", "0123456789\nabcdefghij", "ABCDEFGHI"]);
-    let Split { train, validation } = Split::new(&corpus, 0.5).unwrap();
+    let Split { train, validation, .. } = Split::new(&corpus, 0.5).unwrap();
     assert_eq!((joined(&train).as_str(), joined(&validation).as_str()), ("ab0123456789\nabc", "defghijABCDEFGHI"));
     let config = TokenizerConfig { end_of_text: true, ..config(TokenizerKind::Char) };
     let tokenizer = Tokenizer::build(&config, &corpus.texts()).unwrap();
@@ -135,4 +135,43 @@ fn fractions_and_texts_that_leave_a_side_empty_are_refused() {
         let error = Split::new(&corpus(&[text]), fraction).unwrap_err();
         assert!(matches!(error, DataError::TooShortToSplit { .. }), "{error:?}");
     }
+}
+
+#[test]
+fn the_end_of_a_text_tests_what_stands_before_it_validates_and_the_rest_trains_as_without_a_test() {
+    let halves = HeldOut { validation: 0.05, test: 0.05 };
+    let text: String = ('a'..='z').cycle().take(1013).collect();
+    for texts in
+        [vec![text.as_str()], vec![&text[..950], &text[950..]], vec![&text[..400], &text[400..960], &text[960..]]]
+    {
+        let corpus = corpus(&texts);
+        let (tested, whole) = (Split::new(&corpus, halves).unwrap(), Split::new(&corpus, 0.1).unwrap());
+        assert_eq!(tested.train, whole.train);
+        assert_eq!(joined(&tested.validation) + &joined(&tested.test), joined(&whole.validation));
+        assert_eq!(
+            tested.test,
+            Split::new(&corpus, 0.05).unwrap().validation,
+            "the cut does not depend on what validates"
+        );
+        assert!(whole.test.is_empty() && !joined(&tested.validation).is_empty());
+    }
+    // One document that is cut twice.
+    let corpus = corpus(&["0123456789"]);
+    let split = Split::new(&corpus, HeldOut { validation: 0.3, test: 0.2 }).unwrap();
+    assert_eq!([&split.train, &split.validation, &split.test].map(|part| joined(part)), ["01234", "567", "89"]);
+    assert_eq!(split.test[0].start, Position { line: 1, column: 9 });
+}
+
+#[test]
+fn test_fractions_that_leave_nothing_are_refused() {
+    let fractions = |validation, test| Split::new(&corpus(&["0123456789"]), HeldOut { validation, test }).map(|_| ());
+    for (validation, test) in [(0.1, -0.1), (0.5, 0.5), (0.1, 1.0), (0.1, f64::NAN), (0.0, 1.0)] {
+        let error = fractions(validation, test).unwrap_err();
+        assert!(matches!(error, DataError::TestFraction { .. }), "{error:?}");
+    }
+    for (validation, test) in [(0.1, 0.01), (0.01, 0.1)] {
+        assert!(fractions(validation, test).is_ok(), "a cut is rounded down, so a part of a text has a character");
+    }
+    let error = Split::new(&corpus(&["xy"]), HeldOut { validation: 0.1, test: 0.1 }).unwrap_err();
+    assert!(matches!(error, DataError::TooShortToSplit { .. }), "{error:?}");
 }

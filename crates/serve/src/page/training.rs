@@ -129,7 +129,7 @@ fn floor(run: &Path) -> Option<f64> {
     let checkpoint = RunDir::find_checkpoint(run).ok()?;
     let tokenizer = Tokenizer::open(&checkpoint.join(checkpoint::TOKENIZER)).ok()?;
     let corpus = Corpus::open(&recipe.data.source).ok()?;
-    let split = Split::new(&corpus, recipe.data.validation_fraction).ok()?;
+    let split = Split::new(&corpus, recipe.data.held_out()).ok()?;
     let held_out = encode_side(&tokenizer, &split.validation).ok()?;
     let predicted = held_out.ids.len().checked_sub(1).filter(|tokens| *tokens > 0)?;
     Some(held_out.nats? / predicted as f64)
