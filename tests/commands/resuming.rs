@@ -96,9 +96,9 @@ mod signals {
         names.into_iter().any(|name| name.to_string_lossy().ends_with(".partial"))
     }
 
-    /// [`LONG`] with Muon, whose momentum is still rising when it is killed.
+    /// [`LONG`] with Muon, whose momentum is still rising when it is killed, and with an average of weights.
     const LONG_MUON: &str = " --set optimizer.kind=muon --set optimizer.decay=linear --set optimizer.decay_start=70 \
-        --set model.zero_init_outputs=true --set model.tied_head=false";
+        --set model.zero_init_outputs=true --set model.tied_head=false --set train.ema_decay=0.95";
 
     #[test]
     fn a_run_by_muon_that_is_killed_and_resumed_on_other_threads_ends_in_the_same_hashes() {
