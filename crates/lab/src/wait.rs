@@ -91,7 +91,9 @@ impl WaitExperiment {
     /// At its full size.
     pub fn new() -> Self {
         let Experiment { seeds, mut recipe, .. } = Experiment::new(TaskKind::Sums);
+        // What these models were tried with: their texts are longer, and their tokens more.
         recipe.model.rope_theta = GptConfig::default().rope_theta;
+        recipe.train.batch_size = 16;
         Self { seeds, tokens: 3_000_000, problems: 40, recipe }
     }
 
