@@ -69,6 +69,8 @@ fn routes_are_a_table_json_and_a_picture() {
     let found = json(&test_dir.stdout(&format!("{call} --json")));
     assert_eq!(found["heads"].as_array().map(Vec::len), Some(4));
     assert_says(&test_dir.refused("lab routes run --phrase c"), &["1 token"]);
+    let long = format!("lab routes run --phrase {}", "cat".repeat(9));
+    assert_says(&test_dir.refused(&long), &["the phrase has 27 tokens", "said twice"]);
     assert_says(&test_dir.refused("lab routes run --svg no/where.svg"), &["there is no directory"]);
 }
 

@@ -87,6 +87,13 @@ pub fn routes(gpt: &Gpt, begin: Option<u32>, ids: &[u32], phrase: &[u32]) -> Res
     if phrase.len() < 2 {
         return Err(LabError::Setting(format!("the phrase has {} token: say at least 2", phrase.len())));
     }
+    let (twice, limit) = (usize::from(begin.is_some()) + 2 * phrase.len(), gpt.config().max_seq_len);
+    if twice > limit {
+        return Err(LabError::Setting(format!(
+            "the phrase has {} tokens, and said twice it takes {twice}: this model's context has {limit}",
+            phrase.len()
+        )));
+    }
     let scores = induction_scores(gpt, begin)?;
     let bests: Vec<(usize, f64)> = scores.heads.iter().map(best_offset).collect();
     let heads: Vec<HeadRoutes> =

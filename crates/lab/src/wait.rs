@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rand::RngExt;
 use serde::Serialize;
 use tril::{ComputeDevice, Recipe, TextEventKind, TextGenerator};
+use tril_model::GptConfig;
 use tril_model::random::{self, Purpose};
 
 use crate::experiment::{TrainedModel, request};
@@ -89,13 +90,16 @@ pub struct StepCounts {
 impl WaitExperiment {
     /// At its full size.
     pub fn new() -> Self {
-        let full = Experiment::new(TaskKind::Sums);
-        Self { seeds: full.seeds, tokens: 2_000_000, problems: 40, recipe: full.recipe }
+        let Experiment { seeds, mut recipe, .. } = Experiment::new(TaskKind::Sums);
+        // What these models were tried with: their texts are longer, and their tokens more.
+        recipe.model.rope_theta = GptConfig::default().rope_theta;
+        recipe.train.batch_size = 16;
+        Self { seeds, tokens: 3_000_000, problems: 40, recipe }
     }
 
     /// The same in about a minute.
     pub fn quick() -> Self {
-        Self { seeds: vec![1337], tokens: 1_000_000, ..Self::new() }
+        Self { seeds: vec![1337], tokens: 1_500_000, ..Self::new() }
     }
 
     /// The models to be trained.

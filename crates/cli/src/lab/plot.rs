@@ -40,15 +40,23 @@ pub fn render(report: &LabReport) -> Result<String> {
         let area = area.titled(&title, (FONT, 20)).map_err(drawing)?;
         let over_training =
             lines(report, |run| run.curve.iter().map(|point| (point.tokens as f64 / 1e6, point.accuracy)).collect());
+        // Where few lines pass.
+        let early = SeriesLabelPosition::UpperLeft;
         match report.task {
-            TaskKind::Parity => diagram(&area, "over training", "million tokens learnt from", &over_training)?,
+            TaskKind::Parity => diagram(&area, "over training", "million tokens learnt from", &over_training, early)?,
             TaskKind::Sums => {
                 let by_length = lines(report, |run| {
                     run.lengths.iter().map(|score| (score.length as f64, score.accuracy())).collect()
                 });
                 let (left, right) = area.split_horizontally(SIZE.0 / 2);
-                diagram(&left, "at the end", "digits of each number", &by_length)?;
-                diagram(&right, "over training, mean of the lengths", "million tokens learnt from", &over_training)?;
+                diagram(&left, "at the end", "digits of each number", &by_length, SeriesLabelPosition::MiddleRight)?;
+                diagram(
+                    &right,
+                    "over training, mean of the lengths",
+                    "million tokens learnt from",
+                    &over_training,
+                    early,
+                )?;
             }
         }
         area.present().map_err(drawing)?;
@@ -78,6 +86,7 @@ fn diagram(
     title: &str,
     x_name: &str,
     lines: &[Line],
+    legend: SeriesLabelPosition,
 ) -> Result<()> {
     let xs: Vec<f64> = lines.iter().flat_map(|(_, line)| line.iter().map(|(x, _)| *x)).collect();
     let (low, high) = (xs.iter().copied().fold(f64::INFINITY, f64::min), xs.iter().copied().fold(0.0, f64::max));
@@ -95,6 +104,10 @@ fn diagram(
         .x_desc(x_name)
         .x_labels(6)
         .y_labels(6)
+        .x_label_formatter(&|x| {
+            let text = format!("{x:.3}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        })
         .y_label_formatter(&|share| format!("{:.0} %", 100.0 * share))
         .label_style((FONT, 15))
         .draw()
@@ -113,7 +126,7 @@ fn diagram(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::MiddleLeft)
+        .position(legend)
         .background_style(WHITE.mix(0.8))
         .label_font((FONT, 15))
         .draw()

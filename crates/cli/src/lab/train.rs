@@ -12,6 +12,7 @@ use tril_model::files;
 
 use super::{kept, plot, table, told};
 use crate::args::TrainLabArgs;
+use crate::folded::{fold, stderr_width};
 use crate::open;
 use crate::output::Form;
 use crate::shown;
@@ -85,7 +86,7 @@ impl Progress {
         let Some(accuracy) = self.accuracy else { return };
         let line = format!("{}: {:.1} % of the held-out problems", self.name, 100.0 * accuracy);
         match &self.bar {
-            Some(bar) => bar.println(plain(&line)),
+            Some(bar) => bar.println(fold(&plain(&line), stderr_width())),
             None => note!("{line}"),
         }
     }

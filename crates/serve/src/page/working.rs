@@ -14,7 +14,7 @@ use tril_lab::{
 use super::PageError;
 
 /// Tokens that a model of sums learns from; with fewer, long sums go wrong.
-const SUMS_TOKENS: u64 = 1_250_000;
+const SUMS_TOKENS: u64 = 1_000_000;
 
 /// A problem, and how a model answered it.
 #[derive(Debug, Clone, Serialize)]
