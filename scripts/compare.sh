@@ -11,8 +11,8 @@
 # about as many.
 # PYTHON       the Python that has PyTorch                                [python3]
 # WITHOUT_TORCH  if not empty, PyTorch is left out, and training with it unless CANDLE is set
-# CANDLE       if not empty, training is compared with candle, Hugging Face's library for Rust; the model there is
-#              scripts/candle_baseline, compiled for this processor
+# CANDLE       if not empty, training is compared with candle, Hugging Face's library for Rust, on so many threads (it is faster on
+#              one than on two); the model there is scripts/candle_baseline, compiled for this processor
 # LLAMA2C      run.c of github.com/karpathy/llama2.c, to be compiled by gcc; decoding is compared with it too
 # LLAMACPP     if not empty, decoding is compared with llama.cpp (the Python package xllamacpp), which runs tril's own export of a
 #              model of the preset's shape: f32 weights, f32 cache
@@ -41,6 +41,7 @@ for preset in "${presets[@]}"; do
 done
 case $turns in '' | *[!0-9]* | 0) refuse "TURNS=$turns: it must be a whole number above 0" ;; esac
 case ${THREADS:-1} in *[!0-9]* | 0) refuse "THREADS=$THREADS: it must be a whole number above 0" ;; esac
+case ${CANDLE:-1} in *[!0-9]* | 0) refuse "CANDLE=$CANDLE: it must be a whole number of threads above 0" ;; esac
 case ${SIMD:-} in
   '') march=native ;;
   avx2)
@@ -140,7 +141,7 @@ for preset in "${presets[@]}"; do
           --seconds "$seconds" --json ${flags[@]+"${flags[@]}"}
       fi
       if [ "$what" = train ] && [ -n "${CANDLE:-}" ]; then
-        RAYON_NUM_THREADS=$threads measure candle "$preset" "$candle" "$preset" "$seconds"
+        RAYON_NUM_THREADS=$CANDLE measure candle "$preset" "$candle" "$preset" "$seconds"
       fi
       same_model "$preset"
       if [ "$what" = decode ] && [ -n "${LLAMA2C:-}" ]; then

@@ -238,7 +238,7 @@ mod tests {
                 });
             });
             let panic = catch_unwind(run).expect_err("a panic");
-            assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("the second one")));
+            assert!(panic.downcast_ref::<&str>().is_some_and(|text| text.contains("the second one")));
             assert_eq!(done.load(Ordering::Relaxed), 2);
             workers.run(|_| {
                 done.fetch_add(1, Ordering::Relaxed);
