@@ -424,7 +424,7 @@ mod tests {
             assert!(bare.iter().all(|line| grouped.iter().any(|field| line.starts_with(field))), "{bare:?}");
             count += 1;
         }
-        assert_eq!(count, 7);
+        assert_eq!(count, 8);
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Progress {
         let Some(accuracy) = self.accuracy else { return };
         let line = format!("{}: {:.1} % of the held-out problems", self.name, 100.0 * accuracy);
         match &self.bar {
-            Some(bar) => bar.println(fold(&plain(&line), stderr_width())),
+            // A line that fills the terminal is cut by the bar.
+            Some(bar) => bar.println(fold(&plain(&line), stderr_width().map(|width| width - 1))),
             None => note!("{line}"),
         }
     }
