@@ -29,7 +29,7 @@ impl WeightAverage {
         self.gpt.as_ref().expect("an update has given the model back").clone()
     }
 
-    /// Follows the weights after step number `step` (from 1): average + (weight − average) · (1 − [`kept_share`]).
+    /// Follows the weights after step number `step` (from 1): average + (weight − average) · (1 − `kept_share`).
     ///
     /// - gpt: of the same shape, without gradients
     pub fn update(&mut self, gpt: &Gpt, step: u64) {
