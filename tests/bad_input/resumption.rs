@@ -20,6 +20,14 @@ fn what_to_do_where_there_is_no_run_to_resume_is_said() {
 }
 
 #[test]
+fn who_names_a_checkpoint_that_a_run_no_longer_keeps_is_told_those_that_it_does() {
+    let test_dir = TestDir::with_run();
+    for command in ["train --resume run/step-000003", "sample run/step-000003", "eval run/step-000003 text.txt"] {
+        assert_says(&test_dir.refused(command), &["run/step-000003", "run keeps run/step-000006"]);
+    }
+}
+
+#[test]
 fn a_run_without_a_checkpoint_yet_cannot_be_resumed_but_begun_anew() {
     let test_dir = TestDir::with_run();
     fs::remove_dir_all(test_dir.path("run/step-000006")).expect("removed");

@@ -26,7 +26,7 @@ const STABLE: [(&str, &str); 15] = [
 ];
 
 /// Commands whose screens tell times, speeds or devices.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "verify run receipt.json",
     "score run line.txt",
     "cost run --max-tokens 24",
@@ -42,6 +42,7 @@ const OTHERS: [&str; 17] = [
     "bench decode --seconds 0.1",
     "train smoke.toml --data text.txt --out dry --dry-run --set data.validation_fraction=0.1",
     "sample run -n 20 --num-samples 3",
+    "sample run -n 300 --ignore-eos",
     "--version",
     "completions tcsh",
 ];

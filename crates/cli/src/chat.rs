@@ -125,9 +125,9 @@ impl Conversation {
     ) -> Result<()> {
         let stop = Arc::clone(&self.stop);
         stop.store(false, Ordering::Relaxed);
+        let mut out = text_writer();
         let made = make(&mut self.chat, &mut |piece| {
             if !piece.is_empty() {
-                let mut out = text_writer();
                 write!(out, "{piece}")?;
                 out.flush()?;
             }
@@ -139,7 +139,8 @@ impl Conversation {
             Err(ChatError::Shown(error)) => return Err(error.into()),
             made => made?,
         };
-        writeln!(std::io::stdout())?;
+        writeln!(out)?;
+        drop(out);
         if report.dropped > 0
             && let Some(limit) = self.context.take()
         {

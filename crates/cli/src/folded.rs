@@ -82,10 +82,12 @@ fn is_command(line: &str) -> bool {
     COMMANDS.iter().any(|command| line.starts_with(command))
 }
 
-/// Whether a line goes on with the sentence of the one before it; a note between brackets is over with the second of them.
+/// Whether a line goes on with the sentence of the one before it; one that begins with a word and a colon does not, and a note
+/// between brackets is over with the second of them.
 fn continues(before: &str, line: &str) -> bool {
     let text = line.trim();
-    let is_prose = text.starts_with(char::is_lowercase) && label_end(text).is_none() && !is_command(text);
+    let is_named = text.split(' ').next().is_some_and(|word| word.ends_with(':'));
+    let is_prose = text.starts_with(char::is_lowercase) && !is_named && label_end(text).is_none() && !is_command(text);
     is_prose && !before.trim_end().ends_with(']')
 }
 
@@ -232,6 +234,8 @@ mod tests {
         let prose = "Not shown: anything about cases that were not tried, another text, and whether\nthe predictions are good.\n";
         let folded = "Not shown: anything about cases that\nwere not tried, another text, and\nwhether the predictions are good.\n";
         assert_eq!(fold(prose, Some(38)), folded);
+        let named = "stated, not checked: tril, on cpu, x86_64-linux\ndemanded: the same bits\n";
+        assert!(fold(named, Some(40)).ends_with("\ndemanded: the same bits\n"));
         let examples = "  tril train --from runs/tales  # another run's weights\n  tril train --resume runs/notes\n";
         assert!(fold(examples, Some(40)).ends_with("\n  tril train --resume runs/notes\n"));
         let table = "one and a cell that is very long, too long   1\ntwo   2\n";

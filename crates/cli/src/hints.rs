@@ -64,7 +64,7 @@ fn of_runs() -> String {
 
 fn hint_of_model(error: &ModelError) -> Option<String> {
     match error {
-        ModelError::Missing { .. } => Some(of_runs()),
+        ModelError::Missing { path, .. } => Some(crate::runs::kept_beside(path).unwrap_or_else(of_runs)),
         ModelError::Memory { what, .. } if what == tril::formats::CACHE_SIZES => {
             Some("tril import --max-seq-len N keeps a context of N tokens".into())
         }
@@ -80,7 +80,8 @@ fn hint_of_training(error: &TrainError) -> Option<String> {
         )),
         // A checkpoint that stands outside a run can be no new run's directory.
         TrainError::NoRun { path, .. } if !path.join(checkpoint::WEIGHTS).exists() => {
-            Some(format!("tril train --out {} begins one", crate::open::quoted(path)))
+            let begins = || format!("tril train --out {} begins one", crate::open::quoted(path));
+            Some(crate::runs::kept_beside(path).unwrap_or_else(begins))
         }
         TrainError::LaterCheckpoint { .. } => {
             Some("--out DIR goes on in a new run and leaves this one as it is, --force removes what is later".into())

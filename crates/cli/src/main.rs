@@ -48,6 +48,7 @@ mod style;
 mod trace;
 mod train;
 mod verify;
+mod wrapped;
 
 use std::process::ExitCode;
 

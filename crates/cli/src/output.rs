@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::folded::Folded;
 use crate::shown::{TextWriter, json};
+use crate::wrapped::Wrapped;
 
 /// The exit code of a check where nothing is wrong and not everything is known to be right.
 pub const UNDECIDED: u8 = 3;
@@ -53,7 +54,7 @@ pub fn line_writer() -> TextWriter<Folded<StdoutLock<'static>>> {
 }
 
 /// Where a model's own text goes: to a terminal as it may be seen there, elsewhere as it is.
-pub fn text_writer() -> TextWriter<StdoutLock<'static>> {
-    let out = std::io::stdout().lock();
-    if out.is_terminal() { TextWriter::plain(out) } else { TextWriter::raw(out) }
+pub fn text_writer() -> TextWriter<Wrapped<StdoutLock<'static>>> {
+    let out = Wrapped::stdout();
+    if std::io::stdout().is_terminal() { TextWriter::plain(out) } else { TextWriter::raw(out) }
 }

@@ -127,6 +127,13 @@ pub fn runs_in(dir: &Path) -> Vec<PathBuf> {
     runs
 }
 
+/// The checkpoints that a run keeps, for a message to somebody who names one of it that is not there.
+pub fn kept_beside(path: &Path) -> Option<String> {
+    let run = path.parent().filter(|run| !path.exists() && holds_a_model(run))?;
+    let kept = runs_in(run);
+    (!kept.is_empty()).then(|| format!("{} keeps {}, its best and its last", quoted(run), listed(&kept)))
+}
+
 /// The runs under `runs/`, for a message to somebody who names none of them.
 pub fn known() -> Option<String> {
     let runs = runs_in(Path::new(RUNS));

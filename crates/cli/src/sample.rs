@@ -29,6 +29,7 @@ use crate::output::text_writer;
 use crate::progress::token_counter;
 use crate::shown::json;
 use crate::trace::Traces;
+use crate::wrapped::Wrapped;
 use crate::{drafts, interrupt, open, runs};
 use in_order::InOrder;
 use prompts::Prompt;
@@ -189,7 +190,7 @@ fn request(prompt: &Prompt, model: &Model, (stop, hidden): &(StopTexts, HiddenPa
 /// How texts are shown.
 enum Presenter<'a> {
     /// One after another, with a rule between them.
-    Texts(InOrder<StdoutLock<'static>>),
+    Texts(InOrder<Wrapped<StdoutLock<'static>>>),
     /// The steps of each.
     Traces { out: Box<dyn Write>, traces: Traces<'a> },
     /// An object a line, in their order.

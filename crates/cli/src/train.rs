@@ -26,6 +26,7 @@ use crate::preparing::preparing;
 use crate::progress::Progress;
 use crate::shown::{self, TextWriter, on_one_line};
 use crate::style::{BEST, PROMPT, on_stdout};
+use crate::wrapped::Wrapped;
 use crate::{data, interrupt, open, quantity, runs};
 use log::Log;
 
@@ -67,7 +68,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         TrainOutcome::Finished { evaluation, best } | TrainOutcome::NoProgress { evaluation, best, .. } => {
             let seconds = begin.elapsed().as_secs_f64();
             if !is_done {
-                let mut out = TextWriter::plain(std::io::stdout().lock());
+                let mut out = TextWriter::plain(Wrapped::stdout());
                 writeln!(out, "\n--- a sample of the trained model")?;
                 write_sample(&training, &stop, &mut out)?;
                 writeln!(out, "\n---\n")?;

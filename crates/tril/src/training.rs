@@ -392,10 +392,11 @@ fn doubt_of_schedule(stored: &Recipe, recipe: &Recipe, step: u64) -> Option<Stri
     let is_by_length = stored.optimizer == recipe.optimizer && old != new;
     is_by_length.then(|| {
         format!(
-            "with train.steps = {} in place of {} the decay ends later, so the learning rate of step {} is {new:.3e} and not {old:.3e}; optimizer.decay_steps = {1} keeps the schedule",
+            "with train.steps = {} in place of {} the decay ends later, so the learning rate of step {} is {new:.3e} in place of {}; optimizer.decay_steps = {1} keeps the schedule",
             recipe.train.steps,
             stored.train.steps,
-            step + 1
+            step + 1,
+            if old == 0.0 { "0".to_owned() } else { format!("{old:.3e}") }
         )
     })
 }
