@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn a_script_without_spaces_breaks_at_any_character_but_before_what_closes() {
         assert_eq!(wrapped("明月幾時有把酒，問青天。", 15, 1), "明月幾時有把\n酒，問青天。");
-        assert_eq!(wrapped("他說「明月」abc", 8, 1), "他說\n「明月」\nabc");
+        assert_eq!(wrapped("他說「明月」abc", 8, 1), "他說「明\n月」abc");
+        assert_eq!(wrapped("他說「明月」abc", 7, 1), "他說\n「明\n月」abc", "nor after what opens");
     }
 
     #[test]
