@@ -104,7 +104,7 @@ fn info_tells_of_a_run_of_a_directory_and_of_a_file() {
     assert_says(&told, &["exports to  hf: yes", "gguf: yes", "llama2c: no", "\nsha256      ", "\noptimizer   "]);
     assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
     test_dir.stdout("export run model.gguf --format gguf --dtype bf16");
-    assert_says(&test_dir.stdout("info model.gguf"), &["stored as   llama", "BF16", "F32", "in no run's"]);
+    assert_says(&test_dir.stdout("info model.gguf"), &["stored as   llama", "BF16", "F32", "no record of a run"]);
     let gpt2 = test_dir.stdout(&format!("info {}", fixture("gpt2")));
     assert_says(&gpt2, &["stored as   gpt2", "F16", "position embedding", "gguf: yes"]);
     let json: Value = serde_json::from_str(&test_dir.stdout("info run --json")).expect("JSON");

@@ -105,7 +105,7 @@ fn tokenizer(info: &TokenizerInfo) -> String {
 }
 
 fn trained(info: Option<&TrainingInfo>) -> String {
-    let Some(info) = info else { return "unknown: it is in no run's directory".to_owned() };
+    let Some(info) = info else { return "unknown: it holds no record of a run".to_owned() };
     let loss = match (info.best_loss, info.best_step) {
         (Some(loss), Some(step)) => format!("; validation loss {loss:.4} nats a token after step {step}"),
         _ => String::new(),

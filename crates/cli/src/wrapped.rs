@@ -9,8 +9,8 @@ use crate::folded::stdout_width;
 
 /// What no line of a script without spaces begins with.
 const CLOSING: &str = "、。，．；：！？）」』】》〉〕…—·’”";
-/// What no such line ends with.
-const OPENING: &str = "（「『【《〈〔‘“";
+/// What no such line ends with: brackets, and what joins pictures into one.
+const OPENING: &str = "（「『【《〈〔‘“\u{200d}";
 /// Columns from one tabulator stop to the next.
 const TAB: usize = 8;
 
@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(wrapped("明月幾時有把酒，問青天。", 15, 1), "明月幾時有把\n酒，問青天。");
         assert_eq!(wrapped("他說「明月」abc", 8, 1), "他說「明\n月」abc");
         assert_eq!(wrapped("他說「明月」abc", 7, 1), "他說\n「明\n月」abc", "nor after what opens");
+        assert_eq!(wrapped("家👩\u{200d}👧", 5, 1), "家\n👩\u{200d}👧", "nor within a picture of two");
     }
 
     #[test]
