@@ -110,6 +110,13 @@ fn no_line_is_wider_than_the_terminal_and_screens_are_those_that_are_kept() {
 }
 
 #[test]
+fn an_object_stays_one_line_wherever_the_terminal_breaks_it() {
+    let Screen { broken, .. } = screen(&with_run(), "sample run -p a -n 20 --jsonl", 40);
+    assert!(broken[0].starts_with(r#"{"prompt":"a","text":""#), "{broken:?}");
+    assert_eq!(broken[0].chars().count(), 40 + 2, "{broken:?}");
+}
+
+#[test]
 fn a_line_that_is_too_wide_is_found() {
     let echo = |text: &str, columns| {
         let mut command = std::process::Command::new("printf");

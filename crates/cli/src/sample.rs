@@ -230,13 +230,12 @@ impl<'a> Presenter<'a> {
             };
             return Ok(Self::Traces { out, traces: Traces::new(model.tokenizer(), model.config()) });
         }
-        let out = text_writer();
         if args.jsonl {
-            let out: Box<dyn Write> = Box::new(out);
+            let out: Box<dyn Write> = Box::new(std::io::stdout().lock());
             let (texts, complete) = (vec![String::new(); requests.len()], vec![None; requests.len()]);
             return Ok(Self::Objects { out, texts, complete, current: 0, hides: !args.hide.is_empty() });
         }
-        InOrder::new(requests.iter().map(GenerateRequest::shown_prompt).collect(), out).map(Self::Texts)
+        InOrder::new(requests.iter().map(GenerateRequest::shown_prompt).collect(), text_writer()).map(Self::Texts)
     }
 
     fn show(&mut self, event: &TextEvent, request: &'a GenerateRequest, prompt: &Prompt) -> Result<()> {

@@ -13,6 +13,12 @@ pub enum DataError {
     /// A file cannot be read or is not UTF-8.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A file is a picture, a program or the like.
+    #[error("{}: no text, by the bytes that it begins with, but a picture, a program or the like; give a text in UTF-8, or leave it out", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+    },
     /// A packed file cannot be unpacked.
     #[error("{}: cannot be unpacked as {format}: {reason}; get the file anew, or unpack it yourself", path.display())]
     Compressed {

@@ -42,12 +42,28 @@ pub(crate) fn is_binary(beginning: &[u8]) -> bool {
     beginning.iter().any(|byte| is_control(*byte)) || (zeros_at(0) && zeros_at(1))
 }
 
+/// Whether a file shows at once that it is no text; what cannot be read is left to who reads it.
+pub(crate) fn begins_as_binary(path: &Path) -> bool {
+    let Ok(beginning) = beginning_of(path) else { return false };
+    // A character may be cut at the end of what was read.
+    let is_utf8 = std::str::from_utf8(&beginning).map_or_else(|error| error.error_len().is_none(), |_| true);
+    !is_utf8 && !is_marked(&beginning) && is_binary(&beginning)
+}
+
+pub(crate) fn beginning_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut beginning = Vec::new();
+    File::open(path)?.take(BEGINNING as u64).read_to_end(&mut beginning)?;
+    Ok(beginning)
+}
+
 /// As [`read_text`] of a file of a directory; none where it is no text at all.
 pub(crate) fn read_text_among_others(path: &Path) -> Result<Option<String>, DataError> {
     let (bytes, path) = read_bytes(path)?;
     let is_binary = is_binary(&bytes[..bytes.len().min(BEGINNING)]);
     match text_from_bytes(bytes, &path) {
-        Err(TextError::NotUtf8 { .. } | TextError::OtherEncoding { .. }) if is_binary => Ok(None),
+        Err(TextError::NotUtf8 { .. } | TextError::CutOff { .. } | TextError::OtherEncoding { .. }) if is_binary => {
+            Ok(None)
+        }
         read => Ok(Some(read?)),
     }
 }
@@ -57,8 +73,12 @@ pub(crate) fn read_text_among_others(path: &Path) -> Result<Option<String>, Data
 ///
 /// # Errors
 ///
-/// `Unreadable`, `Compressed`, `NotUtf8`, `OtherEncoding`.
+/// `Unreadable`, `NoText`, `Compressed`, `NotUtf8`, `CutOff`, `OtherEncoding`.
 pub fn read_text(path: &Path) -> Result<String, DataError> {
+    // A pipe is read once.
+    if path.is_file() && begins_as_binary(path) {
+        return Err(DataError::NoText { path: path.to_path_buf() });
+    }
     let (bytes, path) = read_bytes(path)?;
     Ok(text_from_bytes(bytes, &path)?)
 }

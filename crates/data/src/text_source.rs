@@ -1,8 +1,7 @@
 //! The text of a run: in memory where it is small, and else left on the disk. Both give the same tokens.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
@@ -16,7 +15,7 @@ use crate::format::DocumentFormat;
 use crate::known::find_text;
 use crate::large::{LargeFiles, LargeText, TextEvent};
 use crate::oddities::Oddities;
-use crate::read::{BEGINNING, is_binary, is_marked, is_packed_or_foreign};
+use crate::read::{beginning_of, begins_as_binary, is_packed_or_foreign};
 use crate::sample::{PAIR_SAMPLE_BYTES, pair_sample};
 use crate::split::{Encoded, HeldOut, encode_side};
 use crate::stats::TextStats;
@@ -248,24 +247,10 @@ fn large_files(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>, la
     (is_large && !files.is_empty()).then(|| LargeFiles { name: name_of(path), files, format, has_documents, skipped })
 }
 
-/// Whether a file is UTF-8 as it lies there, and no single array of JSON.
+/// Whether a file is a text in UTF-8 as it lies there, and no single array of JSON.
 fn can_be_read_in_parts(path: &PathBuf, format: &DocumentFormat) -> bool {
     let Ok(beginning) = beginning_of(path) else { return false };
     let is_array = matches!(format, DocumentFormat::JsonLines { .. })
         && beginning.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'[');
-    !is_array && !is_packed_or_foreign(&beginning)
-}
-
-/// Whether a file shows at once that it is no text; what cannot be read is left to who reads it.
-fn begins_as_binary(path: &PathBuf) -> bool {
-    let Ok(beginning) = beginning_of(path) else { return false };
-    // A character may be cut at the end of what was read.
-    let is_utf8 = std::str::from_utf8(&beginning).map_or_else(|error| error.error_len().is_none(), |_| true);
-    !is_utf8 && !is_marked(&beginning) && is_binary(&beginning)
-}
-
-fn beginning_of(path: &PathBuf) -> std::io::Result<Vec<u8>> {
-    let mut beginning = Vec::new();
-    File::open(path)?.take(BEGINNING as u64).read_to_end(&mut beginning)?;
-    Ok(beginning)
+    !is_array && !is_packed_or_foreign(&beginning) && !begins_as_binary(path)
 }

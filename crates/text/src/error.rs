@@ -26,6 +26,18 @@ pub enum TextError {
         /// Offset of the first byte that is not UTF-8, counted from 0.
         offset: usize,
     },
+    /// A text in UTF-8 ends within a character, as a file does that was cut by its bytes.
+    #[error(
+        "{}: ends within a character, at byte {offset}: is it whole? `iconv -c -f UTF-8 -t UTF-8` leaves out what is left \
+         of the character",
+        path.display()
+    )]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the first byte of that character, counted from 0.
+        offset: usize,
+    },
     /// A text is not in UTF-8, and what it is in is known.
     #[error("{}: {what}; convert it (`iconv -f {from} -t UTF-8`) or leave it out", path.display())]
     OtherEncoding {
@@ -144,6 +156,7 @@ impl TextError {
     pub fn encoding_fault(&self) -> String {
         match self {
             Self::NotUtf8 { offset, .. } => format!("not UTF-8 text at byte {offset}"),
+            Self::CutOff { offset, .. } => format!("ends within a character, at byte {offset}"),
             Self::OtherEncoding { what, .. } => what.clone(),
             other => other.to_string(),
         }

@@ -14,7 +14,7 @@ const ZERO_IN: usize = 4;
 ///
 /// # Errors
 ///
-/// `NotUtf8`; `OtherEncoding` for UTF-32, for UTF-16 without a mark, and for UTF-16 that is cut off or damaged.
+/// `NotUtf8`; `CutOff`; `OtherEncoding` for UTF-32, for UTF-16 without a mark, and for UTF-16 that is cut off or damaged.
 pub fn text_from_bytes(bytes: Vec<u8>, path: &Path) -> Result<String, TextError> {
     let other = |what: &str, from: &'static str| TextError::OtherEncoding {
         path: path.to_path_buf(),
@@ -36,8 +36,14 @@ pub fn text_from_bytes(bytes: Vec<u8>, path: &Path) -> Result<String, TextError>
         let from = if bytes.first() == Some(&0) { "UTF-16BE" } else { "UTF-16LE" };
         return Err(other("UTF-16 without a byte-order mark, as it seems", from));
     }
-    let mut text = String::from_utf8(bytes)
-        .map_err(|error| TextError::NotUtf8 { path: path.to_path_buf(), offset: error.utf8_error().valid_up_to() })?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let (path, fault) = (path.to_path_buf(), error.utf8_error());
+        let offset = fault.valid_up_to();
+        match fault.error_len() {
+            None => TextError::CutOff { path, offset },
+            Some(_) => TextError::NotUtf8 { path, offset },
+        }
+    })?;
     if text.as_bytes().starts_with(UTF8_MARK) {
         text.drain(..UTF8_MARK.len());
     }
@@ -94,7 +100,8 @@ mod tests {
             (b"\xFF\xFEa\0\x00\xD8b\0", "a.txt: UTF-16 that is damaged at byte 4; "),
             (b"h\0e\0l\0l\0o\0", "`iconv -f UTF-16LE -t UTF-8`"),
             (b"\0h\0e\0l\0l\0o", "`iconv -f UTF-16BE -t UTF-8`"),
-            (b"caf\xE9", "a.txt: not UTF-8 text at byte 3; "),
+            (b"caf\xE9s", "a.txt: not UTF-8 text at byte 3; "),
+            (&"明月".as_bytes()[..5], "a.txt: ends within a character, at byte 3: "),
         ] {
             let error = read(bytes).expect_err(expected);
             assert!(error.contains(expected), "{error}");

@@ -69,7 +69,10 @@ pub fn write(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
         .map(|at| Column { quantity: QUANTITIES[at], unit: &units[at], total: &totals[at] })
         .collect();
     let together = if is_narrow() { 1 } else { columns.len() };
-    for columns in columns.chunks(together) {
+    for (number, columns) in columns.chunks(together).enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
         write_columns(&report.routes, contexts, columns, out)?;
     }
     out.write_all(LEGEND.as_bytes())?;
@@ -114,8 +117,7 @@ fn write_columns(routes: &[RouteCost], contexts: usize, columns: &[Column<'_>], 
     write_line("", columns.iter().map(|column| column.head(column.total, "in all")), out)?;
     let cells =
         columns.iter().map(|column| column.cells(routes, |route| column.quantity.total(route) / column.total.factor));
-    write_line("all", cells, out)?;
-    if is_narrow() { writeln!(out) } else { Ok(()) }
+    write_line("all", cells, out)
 }
 
 /// What is counted.

@@ -20,6 +20,9 @@ struct Kept {
     cleared: bool,
     files: Vec<KeptFile>,
     bytes: u64,
+    /// Whether there are fetched corpora that were not to be removed.
+    #[serde(skip)]
+    leaves_corpora: bool,
 }
 
 #[derive(Serialize)]
@@ -60,7 +63,8 @@ pub fn run(args: &CacheArgs) -> Result<ExitCode> {
         corpora.iter().try_for_each(|corpus| corpus.remove(&cache))?;
     }
     let bytes = files.iter().map(|file| file.bytes).sum();
-    let kept = Kept { dir: cache.path().display().to_string(), cleared: args.clear, files, bytes };
+    let leaves_corpora = args.clear && !args.corpora && !corpora.is_empty();
+    let kept = Kept { dir: cache.path().display().to_string(), cleared: args.clear, files, bytes, leaves_corpora };
     Form::of(args.json).print(&kept, write)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -87,7 +91,7 @@ impl KeptFile {
 }
 
 fn write(kept: &Kept, out: &mut impl Write) -> IoResult<()> {
-    let Kept { dir, cleared, files, bytes } = kept;
+    let Kept { dir, cleared, files, bytes, leaves_corpora } = kept;
     for KeptFile { name, bytes, kind, text, tokens } in files {
         let size = format!("{} kB", grouped(bytes.div_ceil(1000) as f64));
         let what = match (kind, text, tokens) {
@@ -105,8 +109,13 @@ fn write(kept: &Kept, out: &mut impl Write) -> IoResult<()> {
     }
     let megabytes = *bytes as f64 / 1e6;
     match (files.is_empty(), cleared) {
-        (true, _) => writeln!(out, "nothing is kept in {}", on_one_line(dir)),
+        (true, true) => writeln!(out, "nothing to remove in {}", on_one_line(dir)),
+        (true, false) => writeln!(out, "nothing is kept in {}", on_one_line(dir)),
         (false, true) => writeln!(out, "removed these {megabytes:.1} MB from {}", on_one_line(dir)),
         (false, false) => writeln!(out, "{megabytes:.1} MB in {}", on_one_line(dir)),
+    }?;
+    if *leaves_corpora {
+        writeln!(out, "corpora that were fetched stay; tril data cache --clear --corpora removes them too")?;
     }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use super::VerifyOutput;
 use crate::ending::reason;
 use crate::folded::is_narrow;
 use crate::open;
+use crate::quantity::counted;
 use crate::shown::{self, on_one_line, quoted};
 
 /// Tokens of the text that a failure quotes before its place.
@@ -19,7 +20,7 @@ pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, ou
     let VerifyOutput { checkpoint, device, receipt: name, check: finding } = output;
     writeln!(out, "{} on {device}{}", shown::path(checkpoint), open::rounded(finding.weights))?;
     let count = receipt.samples().count();
-    writeln!(out, "{}: {count} sample{}", on_one_line(name), if count == 1 { "" } else { "s" })?;
+    writeln!(out, "{}: {}", on_one_line(name), counted(count, "sample"))?;
     let stated = format!("tril {}, on {}, from {}", receipt.tril, finding.made_on, receipt.checkpoint);
     writeln!(out, "stated, not checked: {}", on_one_line(&stated))?;
     match finding.tolerance {
@@ -65,7 +66,8 @@ fn write_row(sample: &SampleCheck, out: &mut impl Write) -> Result<()> {
         writeln!(out, "prompt {prompt}, sample {sample_index}  {outcome}")?;
         return writeln!(
             out,
-            "  {tokens} tokens, {checked} checked, {undecided} undecided, {failed} failed, {contexts} contexts; logprobs differ by {difference}; ended by {finish}"
+            "  {tokens} tokens, {checked} checked, {undecided} undecided, {failed} failed, {}; logprobs differ by {difference}; ended by {finish}",
+            counted(contexts, "context")
         );
     }
     writeln!(

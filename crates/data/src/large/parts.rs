@@ -130,6 +130,11 @@ impl OpenFile {
                 self.text.push_str(std::str::from_utf8(whole).map_err(|error| not_utf8(error.valid_up_to()))?);
                 self.rest = rest.to_vec();
             }
+            Err(error) if error.error_len().is_none() => {
+                return Err(
+                    TextError::CutOff { path: self.path.clone(), offset: self.offset + error.valid_up_to() }.into()
+                );
+            }
             Err(error) => return Err(not_utf8(error.valid_up_to()).into()),
         }
         self.offset += kept + read - self.rest.len();
@@ -283,15 +288,16 @@ mod tests {
     fn what_is_no_utf8_is_told_by_its_place_wherever_parts_end() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.txt");
-        for (bytes, place) in [(&b"ab \xe7\x8c\xab c\xff d"[..], 8), (b"ab \xe7\x8c", 3), (b"\xef\xbb\xbfa\xc3(", 4)] {
+        for (bytes, expected) in [
+            (&b"ab \xe7\x8c\xab c\xff d"[..], "not UTF-8 text at byte 8;"),
+            (b"ab \xe7\x8c", "ends within a character, at byte 3:"),
+            (b"\xef\xbb\xbfa\xc3(", "not UTF-8 text at byte 4;"),
+        ] {
             std::fs::write(&path, bytes).expect("written");
             for part_bytes in 1..12 {
                 let error =
                     documents(std::slice::from_ref(&path), &DocumentFormat::Files, part_bytes).expect_err("not UTF-8");
-                assert!(
-                    error.to_string().contains(&format!("not UTF-8 text at byte {place};")),
-                    "{part_bytes}: {error}"
-                );
+                assert!(error.to_string().contains(expected), "{part_bytes}: {error}");
             }
         }
     }
