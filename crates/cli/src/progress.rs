@@ -17,8 +17,11 @@ use crate::style::{self, BEST, PROMPT};
 
 /// Most tokens of a sample that is shown while a run goes on.
 const MAX_TOKENS: usize = 1000;
-/// Columns of the line of losses beside the bar.
-const SPARK_COLUMNS: usize = 12;
+/// Columns of the bar, and on a terminal that is narrower than `NARROW`.
+const BAR_COLUMNS: [usize; 2] = [12, 6];
+const NARROW: usize = 60;
+/// Most and least columns of the line of losses beside the bar.
+const SPARK_COLUMNS: [usize; 2] = [12, 4];
 /// Stands before each line of a sample.
 const MARGIN: &str = "  │ ";
 /// Time between plain lines.
@@ -47,9 +50,8 @@ impl Progress {
     pub fn new(training: &Training) -> Self {
         let (step, steps) = (training.step(), training.recipe().train.steps);
         let bar = std::io::stderr().is_terminal().then(|| {
-            // The message is cut where the terminal is narrow.
-            let template = "{bar:16} {pos}/{len} {wide_msg}";
-            let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
+            let template = format!("{{bar:{}}} {{pos}}/{{len}} {{wide_msg}}", bar_columns());
+            let style = ProgressStyle::with_template(&template).unwrap_or(ProgressStyle::default_bar());
             ProgressBar::new(steps).with_position(step).with_style(style.progress_chars("━╸─"))
         });
         if let Some(bar) = &bar {
@@ -94,6 +96,25 @@ impl Progress {
     }
 }
 
+fn bar_columns() -> usize {
+    BAR_COLUMNS[usize::from(stderr_width().is_some_and(|width| width < NARROW))]
+}
+
+/// What stands beside the bar: all of it where there is room, and else without what is missed least.
+///
+/// - parts: loss, validation loss, speed and time left; empty where there is none
+/// - losses: those of the run, for a line of them
+fn beside_bar(parts: [&str; 4], losses: &[f64], room: usize) -> String {
+    let [loss, validation, rate, left] = parts;
+    let all = format!("{loss}{validation}{rate}{left}");
+    let columns = room.saturating_sub(all.chars().count() + 1).min(SPARK_COLUMNS[0]);
+    if columns >= SPARK_COLUMNS[1] {
+        return format!("{} {all}", sparkline(losses, columns));
+    }
+    let shorter = [all, format!("{loss}{validation}{left}"), format!("{loss}{left}")];
+    shorter.into_iter().find(|message| message.chars().count() <= room).unwrap_or_else(|| loss.to_owned())
+}
+
 /// A line of a sample with its margin, in as many as the terminal needs for it.
 fn lines_of_sample(line: &str) -> Vec<String> {
     let width = stderr_width().map_or(usize::MAX, |width| width - MARGIN.chars().count());
@@ -123,15 +144,17 @@ impl TrainObserver for Progress {
             seconds => format!(" · {} left", quantity::duration(seconds)),
         };
         self.losses.push(loss);
-        let message = format!("loss {loss:.3}{validation} · {rate:.0} tok/s{left}");
+        let (loss, rate) = (format!("loss {loss:.3}"), format!(" · {rate:.0} tok/s"));
         match &self.bar {
             Some(bar) => {
-                bar.set_message(format!("{} {message}", sparkline(self.losses.values(), SPARK_COLUMNS)));
+                let taken = format!(" {step}/{} ", self.steps).len() + bar_columns();
+                let room = stderr_width().map_or(usize::MAX, |width| width.saturating_sub(taken));
+                bar.set_message(beside_bar([&loss, &validation, &rate, &left], self.losses.values(), room));
                 bar.set_position(step);
             }
             None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) => {
                 self.last_line = Some(Instant::now());
-                note!("step {step}/{} {message}", self.steps);
+                note!("step {step}/{} {loss}{validation}{rate}{left}", self.steps);
             }
             None => {}
         }
@@ -166,5 +189,30 @@ impl TrainObserver for Progress {
         let shown: String = plain(shown.trim()).lines().flat_map(lines_of_sample).collect();
         let shown = style::beginning_in(style::on_stderr(PROMPT), &shown, letters, MARGIN);
         self.lines(&format!("step {step}, a sample:\n{shown}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_beside_the_bar_fits_and_ends_with_the_time_left_wherever_it_can() {
+        let parts = ["loss 2.966", " · val 3.203", " · 12107 tok/s", " · 12 s left"];
+        let losses = [4.0, 3.0, 2.0];
+        for (room, expected) in [
+            (usize::MAX, "█▅▁ loss 2.966 · val 3.203 · 12107 tok/s · 12 s left"),
+            (53, "█▅▁ loss 2.966 · val 3.203 · 12107 tok/s · 12 s left"),
+            (52, "loss 2.966 · val 3.203 · 12107 tok/s · 12 s left"),
+            (47, "loss 2.966 · val 3.203 · 12 s left"),
+            (33, "loss 2.966 · 12 s left"),
+            (21, "loss 2.966"),
+        ] {
+            assert_eq!(beside_bar(parts, &losses, room), expected, "{room}");
+        }
+        let many: Vec<f64> = (0..100).map(f64::from).collect();
+        for room in 53..80 {
+            assert!(beside_bar(parts, &many, room).chars().count() <= room);
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 /// What `/help` prints.
 pub const HELP: &str = "\
 What you type is added to the text so far, and the model continues it from
-there. Spaces count: begin the line with one if it begins a new word. An empty line
-adds nothing. Ctrl-C ends an answer.
+there. Spaces count: begin the line with one if it begins a new word. An empty
+line adds nothing. Ctrl-C ends an answer.
 /undo              remove the last line and its answer
 /regen             another answer to the last line
 /edit [LINE]       change the last line, or replace it by LINE
