@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::commands::test_dir::{TestDir, assert_says, text};
+use crate::commands::test_dir::{TestDir, assert_says, checkpoint, text};
 
 /// Trains on some data with half of it held out.
 fn train_on(data: &str) -> String {
@@ -151,4 +151,26 @@ fn a_prompt_of_a_recipe_that_cannot_be_written_is_refused_before_anything_is_mad
     let test_dir = TestDir::new();
     let message = test_dir.refused(&format!("{} --set sample.prompt=猫", train_on("text.txt")));
     assert_says(&message, &["[sample]", "prompt", "'猫' (U+732B)"]);
+}
+
+#[test]
+fn the_directory_of_a_model_is_no_text_and_an_address_is_none() {
+    let test_dir = TestDir::with_run();
+    let last = checkpoint(&test_dir.path("run"), "last");
+    let model = last.strip_prefix(test_dir.path(".")).unwrap_or(&last).display().to_string();
+    for (arguments, advice) in [
+        ("train run".to_owned(), "goes on with a run by --resume"),
+        ("train run --dry-run".to_owned(), "by --from"),
+        (format!("train --data {model}"), "the directory of a model, and no text"),
+        ("eval run run".to_owned(), "the directory of a model, and no text"),
+        ("train --data https://example.org/a.txt".to_owned(), "texts are not read from addresses"),
+    ] {
+        assert_says(&test_dir.refused(&arguments), &[advice]);
+    }
+    // Texts may have the names of a model's files.
+    std::fs::create_dir(test_dir.path("texts")).expect("a directory");
+    for name in ["config.json", "metrics.jsonl"] {
+        test_dir.write(&format!("texts/{name}"), "the old fox lost a hat\n".repeat(40));
+    }
+    test_dir.stdout("train smoke.toml --data texts --dry-run");
 }

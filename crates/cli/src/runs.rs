@@ -12,6 +12,8 @@ use crate::shown;
 
 /// Where runs go that are given no place.
 const RUNS: &str = "runs";
+/// A file that every run has.
+const METRICS: &str = "metrics.jsonl";
 
 /// At most so many runs are named in a message.
 const MAX_NAMED: usize = 8;
@@ -79,7 +81,7 @@ pub fn note_notes(model: &Model) {
 /// For a directory of several runs, told with their names, and where there is no run.
 pub fn existing(path: &Path) -> Result<PathBuf> {
     let path = meant(path)?;
-    let has_metrics = |dir: &Path| dir.join("metrics.jsonl").is_file();
+    let has_metrics = |dir: &Path| dir.join(METRICS).is_file();
     if has_metrics(&path) {
         return Ok(path);
     }
@@ -117,6 +119,13 @@ fn holds_a_model(dir: &Path) -> bool {
     // A damaged run is one too.
     let is_run = !matches!(RunDir::check_free(dir, false), Ok(()) | Err(TrainError::Foreign(_)));
     dir.join(checkpoint::CONFIG).is_file() || is_run
+}
+
+/// Whether a directory that is named for a text is that of a run or a model: one of its texts may have the name of a config.
+pub fn is_no_text(dir: &Path) -> bool {
+    [[METRICS, "config.toml"], [checkpoint::CONFIG, checkpoint::WEIGHTS]]
+        .iter()
+        .any(|names| names.iter().all(|name| dir.join(name).is_file()))
 }
 
 /// The runs and checkpoints that lie in a directory, in the order of their names.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tril_data::{CacheDir, FetchEvent, FetchOptions, KnownCorpus, fetch};
@@ -14,6 +14,7 @@ use crate::args::{FetchArgs, ListArgs};
 use crate::open;
 use crate::output::Form;
 use crate::quantity::grouped;
+use crate::runs;
 use crate::shown::{self, TextWriter, on_one_line, plain};
 
 /// The corpora, as they are printed.
@@ -135,7 +136,20 @@ fn fetch_one(corpus: &KnownCorpus, cache: &CacheDir, options: FetchOptions) -> R
 /// What has to be settled before a text is opened by a name: a corpus that is not here is downloaded if whoever sits at the
 /// terminal says so, and where a file has the name of a corpus a word says that the file is read. Elsewhere nothing is
 /// downloaded without being asked for, and the error that follows says how.
+///
+/// # Errors
+/// For an address, and for the directory of a model, whose files would be read as a text.
 pub fn settle(source: &str) -> Result<()> {
+    let (path, program) = (Path::new(source), open::program());
+    if source.contains("://") && !path.exists() {
+        bail!("{source}: texts are not read from addresses; download it, or name one that `{program} data list` has");
+    }
+    if runs::is_no_text(path) {
+        bail!(
+            "{source}: the directory of a model, and no text; `{program} train` goes on with a run by --resume, and \
+             begins one with the weights of a model by --from"
+        );
+    }
     // What is damaged in a table is told where it is needed.
     let Ok(Some(corpus)) = KnownCorpus::find(source) else { return Ok(()) };
     if Path::new(source).exists() {
