@@ -42,6 +42,13 @@ pub(crate) fn is_binary(beginning: &[u8]) -> bool {
     beginning.iter().any(|byte| is_control(*byte)) || (zeros_at(0) && zeros_at(1))
 }
 
+/// Whether zeros are those of the usual letters in UTF-16: many, and all of them first bytes of two, or all of them second ones.
+fn is_utf16(beginning: &[u8]) -> bool {
+    let zeros = |parity| beginning.iter().skip(parity).step_by(2).filter(|byte| **byte == 0).count();
+    let (first, second) = (zeros(0), zeros(1));
+    (first == 0) != (second == 0) && 4 * (first + second) > beginning.len()
+}
+
 /// Whether a file shows at once that it is no text; what cannot be read is left to who reads it.
 pub(crate) fn begins_as_binary(path: &Path) -> bool {
     let Ok(beginning) = beginning_of(path) else { return false };
@@ -50,6 +57,7 @@ pub(crate) fn begins_as_binary(path: &Path) -> bool {
     !is_utf8 && !is_marked(&beginning) && is_binary(&beginning)
 }
 
+/// The bytes that a file begins with.
 pub(crate) fn beginning_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut beginning = Vec::new();
     File::open(path)?.take(BEGINNING as u64).read_to_end(&mut beginning)?;
@@ -75,8 +83,9 @@ pub(crate) fn read_text_among_others(path: &Path) -> Result<Option<String>, Data
 ///
 /// `Unreadable`, `NoText`, `Compressed`, `NotUtf8`, `CutOff`, `OtherEncoding`.
 pub fn read_text(path: &Path) -> Result<String, DataError> {
-    // A pipe is read once.
-    if path.is_file() && begins_as_binary(path) {
+    // A pipe is read once; UTF-16 is told as that.
+    let may_be_utf16 = || beginning_of(path).is_ok_and(|beginning| is_utf16(&beginning));
+    if path.is_file() && begins_as_binary(path) && !may_be_utf16() {
         return Err(DataError::NoText { path: path.to_path_buf() });
     }
     let (bytes, path) = read_bytes(path)?;
@@ -184,6 +193,16 @@ mod tests {
         for binary in [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", elf] {
             assert!(is_binary(binary), "{binary:?}");
         }
+    }
+
+    #[test]
+    fn a_picture_is_told_as_no_text_and_utf_16_without_a_mark_as_that() {
+        let error = read(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").expect_err("a picture");
+        assert!(error.starts_with("a: no text, by the bytes that it begins with"), "{error}");
+        // The bytes of a curly quote are a control character's, and those of é no UTF-8.
+        let utf16: Vec<u8> = "Zoé said \u{2019}yes\u{2019}.".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let error = read(&utf16).expect_err("no mark");
+        assert!(error.contains("UTF-16 without a byte-order mark"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
 
@@ -248,7 +248,7 @@ fn large_files(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>, la
 }
 
 /// Whether a file is a text in UTF-8 as it lies there, and no single array of JSON.
-fn can_be_read_in_parts(path: &PathBuf, format: &DocumentFormat) -> bool {
+fn can_be_read_in_parts(path: &Path, format: &DocumentFormat) -> bool {
     let Ok(beginning) = beginning_of(path) else { return false };
     let is_array = matches!(format, DocumentFormat::JsonLines { .. })
         && beginning.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'[');

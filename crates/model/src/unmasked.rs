@@ -14,7 +14,7 @@ use tril_kernels::{attention_probs, causal_attention};
 /// - returns: `[batch_size, n_heads, q_len, d_head]`
 pub(crate) fn unmasked_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     let ([_, _, q_len, _], [_, _, k_len, _]) = (q.dims(), k.dims());
-    causal_attention(q, round(k, q_len), round(v, q_len), Some(k_len), None)
+    causal_attention(q, all_round(k, q_len), all_round(v, q_len), Some(k_len), None)
 }
 
 /// Its probabilities.
@@ -22,7 +22,7 @@ pub(crate) fn unmasked_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Te
 /// - returns: `[batch_size, n_heads, q_len, k_len]`
 pub(crate) fn unmasked_probs(q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
     let ([batch_size, n_heads, q_len, _], [_, _, k_len, _]) = (q.dims(), k.dims());
-    let probs = attention_probs(q, round(k, q_len), Some(k_len)); // [batch_size, n_heads, q_len, k_len + q_len - 1]
+    let probs = attention_probs(q, all_round(k, q_len), Some(k_len)); // [batch_size, n_heads, q_len, k_len + q_len - 1]
     if q_len == 1 {
         return probs;
     }
@@ -33,7 +33,7 @@ pub(crate) fn unmasked_probs(q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
 }
 
 /// The keys or values, and the first of them once more, up to one before the last query.
-fn round(keys: Tensor<4>, q_len: usize) -> Tensor<4> {
+fn all_round(keys: Tensor<4>, q_len: usize) -> Tensor<4> {
     match q_len {
         1 => keys,
         _ => Tensor::cat(vec![keys.clone(), keys.narrow(2, 0, q_len - 1)], 2),
