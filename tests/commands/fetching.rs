@@ -99,6 +99,11 @@ fn a_corpus_is_fetched_once_and_its_name_is_a_text_everywhere() {
     let of_path = stdout(&mut tril(&test_dir, &format!("eval run {path} --separator \\n --json")));
     assert_eq!(evaluated, of_path);
     stdout(&mut tril(&test_dir, "train --resume run --steps 3"));
+
+    assert_says(&fetched(&test_dir, "data cache --clear"), &["corpora that were fetched stay", "--clear --corpora"]);
+    let cleared = stdout(&mut tril(&test_dir, "data cache --clear --corpora"));
+    assert!(cleared.contains("the corpus lines") && !cleared.contains("stay"), "{cleared}");
+    assert!(!corpus(&test_dir).exists());
 }
 
 #[test]

@@ -49,12 +49,11 @@ fn is_utf16(beginning: &[u8]) -> bool {
     (first == 0) != (second == 0) && 4 * (first + second) > beginning.len()
 }
 
-/// Whether a file shows at once that it is no text; what cannot be read is left to who reads it.
-pub(crate) fn begins_as_binary(path: &Path) -> bool {
-    let Ok(beginning) = beginning_of(path) else { return false };
+/// Whether bytes that a file begins with show at once that it is no text.
+pub(crate) fn shows_no_text(beginning: &[u8]) -> bool {
     // A character may be cut at the end of what was read.
-    let is_utf8 = std::str::from_utf8(&beginning).map_or_else(|error| error.error_len().is_none(), |_| true);
-    !is_utf8 && !is_marked(&beginning) && is_binary(&beginning)
+    let is_utf8 = std::str::from_utf8(beginning).map_or_else(|error| error.error_len().is_none(), |_| true);
+    !is_utf8 && !is_marked(beginning) && is_binary(beginning)
 }
 
 /// The bytes that a file begins with.
@@ -83,9 +82,9 @@ pub(crate) fn read_text_among_others(path: &Path) -> Result<Option<String>, Data
 ///
 /// `Unreadable`, `NoText`, `Compressed`, `NotUtf8`, `CutOff`, `OtherEncoding`.
 pub fn read_text(path: &Path) -> Result<String, DataError> {
-    // A pipe is read once; UTF-16 is told as that.
-    let may_be_utf16 = || beginning_of(path).is_ok_and(|beginning| is_utf16(&beginning));
-    if path.is_file() && begins_as_binary(path) && !may_be_utf16() {
+    // A pipe is read once; UTF-16 is told as that; what cannot be read is told below.
+    let is_no_text = |beginning: Vec<u8>| shows_no_text(&beginning) && !is_utf16(&beginning);
+    if path.is_file() && beginning_of(path).is_ok_and(is_no_text) {
         return Err(DataError::NoText { path: path.to_path_buf() });
     }
     let (bytes, path) = read_bytes(path)?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tril_text::{Tokenizer, TokenizerConfig, TokenizerKind};
 
@@ -15,7 +15,7 @@ use crate::format::DocumentFormat;
 use crate::known::find_text;
 use crate::large::{LargeFiles, LargeText, TextEvent};
 use crate::oddities::Oddities;
-use crate::read::{beginning_of, begins_as_binary, is_packed_or_foreign};
+use crate::read::{beginning_of, is_packed_or_foreign, shows_no_text};
 use crate::sample::{PAIR_SAMPLE_BYTES, pair_sample};
 use crate::split::{Encoded, HeldOut, encode_side};
 use crate::stats::TextStats;
@@ -232,7 +232,9 @@ fn large_files(path: &Path, format: &DocumentFormat, glob: Option<&FileGlob>, la
         match glob {
             Some(glob) => files.retain(|file| glob.matches(file.strip_prefix(path).unwrap_or(file))),
             None => {
-                let (texts, binaries): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| !begins_as_binary(file));
+                // What cannot be read is left to who reads it.
+                let is_no_text = |file: &PathBuf| beginning_of(file).is_ok_and(|beginning| shows_no_text(&beginning));
+                let (binaries, texts): (Vec<_>, Vec<_>) = files.into_iter().partition(is_no_text);
                 skipped.extend(left_out(path, &binaries));
                 files = texts;
             }
@@ -252,5 +254,5 @@ fn can_be_read_in_parts(path: &Path, format: &DocumentFormat) -> bool {
     let Ok(beginning) = beginning_of(path) else { return false };
     let is_array = matches!(format, DocumentFormat::JsonLines { .. })
         && beginning.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'[');
-    !is_array && !is_packed_or_foreign(&beginning) && !begins_as_binary(path)
+    !is_array && !is_packed_or_foreign(&beginning) && !shows_no_text(&beginning)
 }
