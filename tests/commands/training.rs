@@ -307,6 +307,12 @@ fn what_people_type_first_is_understood() {
     let several_words = test_dir.refused("sample runs/text Once upon a time");
     assert_says(&several_words, &["unexpected argument 'upon'", "in quotes, as in \"Once upon\""]);
 
+    // Commands by the names of other tools, of which some are spelt like ones that do something else.
+    for (typed, meant) in [("resume", "'train --resume'"), ("version", "'--version'"), ("trace", "'sample --trace'")] {
+        assert_says(&test_dir.refused(typed), &["exist", meant]);
+    }
+    assert!(!test_dir.refused("lab run").contains("sample"), "only commands have such names");
+
     // Nothing left to do is said, and what to type to do more.
     let done = test_dir.tril("train --resume runs/text").output().expect("it runs");
     let message = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -379,6 +385,11 @@ fn colours_say_what_was_given_and_what_is_best_and_no_more_where_none_are_wanted
     assert!(coloured.starts_with(&format!("{CYAN}th\u{1b}[0m")), "{coloured:?}");
     assert_eq!(coloured.replace(CYAN, "").replace("\u{1b}[0m", ""), test_dir.stdout(sample));
     assert_eq!(test_dir.stdout(&format!("--color always {sample}")), coloured, "the flag may come first");
+    for (flags, begin) in [("--color always", "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m no "), ("", "error: no ")] {
+        let output = test_dir.tril(&format!("sample none {flags}")).output().expect("it runs");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.starts_with(begin), "{message:?}");
+    }
     test_dir.write("prompts.txt", "th\na\n");
     let lines = test_dir.stdout("sample run --prompts prompts.txt -n 3 --jsonl --color always");
     assert!(!lines.contains('\u{1b}'), "no colours in JSON: {lines}");

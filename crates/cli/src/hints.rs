@@ -14,6 +14,31 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 
 const OF_RECEIPTS: &str = "tril sample --receipt FILE writes one";
 
+/// What has another name here than elsewhere.
+const OTHER_NAMES: [(&[&str], &[&str]); 10] = [
+    (&["continue", "resume"], &["train --resume"]),
+    (&["convert"], &["import", "export"]),
+    (&["download"], &["data fetch"]),
+    (&["finetune", "fine-tune", "tune"], &["train --from"]),
+    (&["infer", "inference", "predict", "run"], &["sample"]),
+    (&["quantize"], &["sample --weights", "export --dtype"]),
+    (&["test", "evaluate", "validate"], &["eval"]),
+    (&["tokenize", "encode"], &["score", "data stats"]),
+    (&["trace", "logits"], &["sample --trace"]),
+    (&["version"], &["--version"]),
+];
+
+/// Names the command that is meant, where what was typed is spelt like another one.
+pub fn correct_suggestion(error: &mut clap::Error) {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return };
+    // Only of `tril` itself: `tril lab run` means no sample.
+    let is_first = std::env::args().nth(1).as_ref() == Some(typed);
+    if let Some((_, meant)) = OTHER_NAMES.iter().find(|(names, _)| is_first && names.contains(&typed.as_str())) {
+        let meant = meant.iter().map(ToString::to_string).collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(meant));
+    }
+}
+
 /// What a command line lacks that does not fit its command.
 pub fn hint_on_usage(error: &clap::Error) -> Option<String> {
     let arguments: Vec<&str> = match error.get(ContextKind::InvalidArg)? {

@@ -61,15 +61,14 @@ fn main() -> ExitCode {
         .long_version(help::version())
         .try_get_matches()
         .and_then(|matches| args::Cli::from_arg_matches(&matches));
-    let args::Cli { command, color } = parsed.unwrap_or_else(|error| refuse(&error));
+    let args::Cli { command, color } = parsed.unwrap_or_else(|error| refuse(error));
     style::obey(color);
     let done = panics::of_devices_are_errors(|| run(command));
     match done {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // What a message quotes cannot begin a line of its own.
-            note!("error: {}", message(&error).trim_end().replace('\n', "\n  "));
+            tell(&error);
             if let Some(hint) = hints::hint(&error) {
                 note!("hint: {hint}");
             }
@@ -106,8 +105,19 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Says what went wrong.
+fn tell(error: &anyhow::Error) {
+    use std::io::Write as _;
+    // What a message quotes cannot begin a line of its own.
+    let text = format!("error: {}\n", message(error).trim_end().replace('\n', "\n  "));
+    let text = folded::fold(&shown::plain(&text), folded::stderr_width()).into_owned();
+    let shown = style::beginning_in(style::on_stderr(style::ERROR), &text, "error:".len(), "");
+    let _ = std::io::stderr().write_all(shown.as_bytes());
+}
+
 /// Says what is wrong with the command line, or what was asked of it, and ends.
-fn refuse(error: &clap::Error) -> ! {
+fn refuse(mut error: clap::Error) -> ! {
+    hints::correct_suggestion(&mut error);
     let message = error.render().to_string();
     let width = if error.use_stderr() { folded::stderr_width() } else { folded::stdout_width() };
     // Colours are clap's own unless the message quotes what is not.
@@ -122,7 +132,7 @@ fn refuse(error: &clap::Error) -> ! {
     } else {
         note!("{}", message.trim_end().replace('\n', "\n  "));
     }
-    if let Some(hint) = hints::hint_on_usage(error) {
+    if let Some(hint) = hints::hint_on_usage(&error) {
         note!("hint: {hint}");
     }
     std::process::exit(error.exit_code())

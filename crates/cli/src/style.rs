@@ -1,5 +1,5 @@
-//! The few colours of a terminal: what a reader gave, and what is best. None where NO_COLOR, `--color` or the lack of a
-//! terminal says so; a text is the same without them.
+//! The few colours of a terminal: what a reader gave, what is best, and that something is wrong. None where NO_COLOR, `--color`
+//! or the lack of a terminal says so; a text is the same without them.
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anstyle::{AnsiColor, Style};
@@ -8,6 +8,9 @@ use anstyle::{AnsiColor, Style};
 pub const PROMPT: Style = AnsiColor::Cyan.on_default();
 /// The best so far.
 pub const BEST: Style = AnsiColor::Green.on_default().bold();
+
+/// What a message of an error begins with, as those on a command line do.
+pub const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 /// Has all that follows obey `--color`.
 pub fn obey(choice: clap::ColorChoice) {
