@@ -311,6 +311,7 @@ fn what_people_type_first_is_understood() {
     for (typed, meant) in [("resume", "'train --resume'"), ("version", "'--version'"), ("trace", "'sample --trace'")] {
         assert_says(&test_dir.refused(typed), &["exist", meant]);
     }
+    assert_says(&test_dir.refused("--color never resume"), &["'train --resume'"]);
     assert!(!test_dir.refused("lab run").contains("sample"), "only commands have such names");
 
     // Nothing left to do is said, and what to type to do more.

@@ -31,8 +31,9 @@ const OTHER_NAMES: [(&[&str], &[&str]); 10] = [
 /// Names the command that is meant, where what was typed is spelt like another one.
 pub fn correct_suggestion(error: &mut clap::Error) {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return };
-    // Only of `tril` itself: `tril lab run` means no sample.
-    let is_first = std::env::args().nth(1).as_ref() == Some(typed);
+    // Only of `tril` itself, whose usage has no command before the options: `tril lab run` means no sample.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let is_first = usage.split_whitespace().nth(2) == Some("[OPTIONS]");
     if let Some((_, meant)) = OTHER_NAMES.iter().find(|(names, _)| is_first && names.contains(&typed.as_str())) {
         let meant = meant.iter().map(ToString::to_string).collect();
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(meant));

@@ -109,8 +109,7 @@ fn run(command: args::Command) -> anyhow::Result<ExitCode> {
 fn tell(error: &anyhow::Error) {
     use std::io::Write as _;
     // What a message quotes cannot begin a line of its own.
-    let text = format!("error: {}\n", message(error).trim_end().replace('\n', "\n  "));
-    let text = folded::fold(&shown::plain(&text), folded::stderr_width()).into_owned();
+    let text = notes::fitting(&format!("error: {}\n", message(error).trim_end().replace('\n', "\n  ")));
     let shown = style::beginning_in(style::on_stderr(style::ERROR), &text, "error:".len(), "");
     let _ = std::io::stderr().write_all(shown.as_bytes());
 }

@@ -11,8 +11,12 @@ macro_rules! note {
 macro_rules! note_part {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
-        let text = $crate::shown::plain(&format!($($argument)*));
-        let text = $crate::folded::fold(&text, $crate::folded::stderr_width());
+        let text = $crate::notes::fitting(&format!($($argument)*));
         let _ = std::io::stderr().write_all(text.as_bytes());
     }};
+}
+
+/// A text as standard error is to show it: within its width, and with nothing in it that acts on a terminal.
+pub fn fitting(text: &str) -> String {
+    crate::folded::fold(&crate::shown::plain(text), crate::folded::stderr_width()).into_owned()
 }
