@@ -19,7 +19,8 @@
 //! | `resuming` | a run that was stopped or killed ends in the same bytes as one that ran through |
 //! | `sampling` | what `sample` prints |
 //! | `tracing` | the steps that `sample --trace` shows |
-//! | `verifying` | that receipts hold, and that what is changed in them is found |
+//! | `verifying` | that receipts hold, and which are refused |
+//! | `forging` | that what is changed or invented in a receipt is found |
 //! | `grading` | what `verify` says of a text without a receipt |
 //! | `guessing` | `--draft` changes no text, trace or receipt, and what cannot guess is refused |
 //! | `hiding` | what `sample --hide` does not show, and that it changes nothing else |
@@ -56,6 +57,7 @@ mod fetching;
 mod file_server;
 mod fine_tuning;
 mod foreign;
+mod forging;
 mod grading;
 mod guessing;
 mod held_out;

@@ -1,142 +1,21 @@
 //! One sequence that grows: its tokens, the part of them that the model sees, its cache, and when it ends. The passes
 //! that compute its logits are made in `batch`.
 
-use std::collections::VecDeque;
+mod event;
+mod options;
+mod prefix_cache;
 
-use serde::{Deserialize, Serialize};
-use tril_model::KvCache;
+use std::collections::VecDeque;
 
 use crate::InferError;
 use crate::draft::{Draftable, MAX_GUESSES};
 use crate::language_model::LanguageModel;
 use crate::logit_row::LogitRow;
-use crate::sampler::{Counts, Distribution, SampledToken, SamplerConfig, choose_from};
+use crate::sampler::{Counts, Distribution, choose_from};
 
-/// Whether a step remembers the earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CacheMode {
-    /// Keys and values are kept: a step computes one position.
-    Cached,
-    /// Nothing is kept: a step computes the whole context again.
-    Recompute,
-}
-
-/// What happens when the context is full, in a model that has a last position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overflow {
-    /// The oldest half leaves the context, and the rest is computed anew as if the text began there.
-    #[default]
-    Recompute,
-    /// The sequence ends.
-    Stop,
-}
-
-/// How a sequence grows and when it ends.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GenerateOptions {
-    /// How tokens are chosen.
-    pub sampler: SamplerConfig,
-    /// Which of several samples with the same seed this is.
-    pub sample_index: u64,
-    /// How many tokens to add at most.
-    pub max_tokens: usize,
-    /// Generation ends before this token, usually end-of-text.
-    pub stop_token: Option<u32>,
-    /// With the cache or without; the tokens are the same.
-    pub cache: CacheMode,
-    /// What to do when the context is full.
-    pub on_overflow: Overflow,
-    /// How many of the most probable tokens each step reports.
-    pub alternatives: usize,
-    /// How many of the tokens that the model itself finds most probable each step reports, whatever the sampler.
-    pub top_logprobs: usize,
-}
-
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        Self {
-            sampler: SamplerConfig::default(),
-            sample_index: 0,
-            max_tokens: usize::MAX,
-            stop_token: None,
-            cache: CacheMode::Cached,
-            on_overflow: Overflow::Recompute,
-            alternatives: 0,
-            top_logprobs: 0,
-        }
-    }
-}
-
-/// One new token, and how it came about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GeneratedToken {
-    /// The token, and how it was drawn.
-    pub sampled: SampledToken,
-    /// Its absolute position in the sequence, prompt included.
-    pub position: usize,
-    /// How many tokens the model saw: the context.
-    pub context: usize,
-    /// How many positions were computed for it, in however many passes.
-    pub computed: usize,
-    /// How many of the oldest tokens left the context just before because it was full; usually 0.
-    pub dropped: usize,
-    /// The most probable tokens after all filters and their probabilities, the most probable first; as many as
-    /// [`GenerateOptions::alternatives`] asks for and are left.
-    pub alternatives: Vec<(u32, f64)>,
-    /// The tokens with the largest logits as they came and the logarithms of their probabilities, best first and the
-    /// lowest ids first among equals; as many as [`GenerateOptions::top_logprobs`] asks for.
-    pub top_logprobs: Vec<(u32, f64)>,
-}
-
-/// Why there are no more tokens, or no more text.
-///
-/// A generator of ids ends for one of the first three reasons. The other two are those of whoever reads its tokens and
-/// wants no more of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// It has as many new tokens as were asked for.
-    MaxTokens,
-    /// The stop token came, usually end-of-text.
-    EndOfText,
-    /// The context is full and [`Overflow::Stop`] ends it there.
-    ContextFull,
-    /// A stop text appeared.
-    StopText,
-    /// Whoever had asked for it wanted no more.
-    Interrupted,
-}
-
-/// What becomes of a sequence in one step.
-#[derive(Debug)]
-pub enum Event<C = KvCache> {
-    /// It has one token more.
-    Token(GeneratedToken),
-    /// It has finished.
-    Finished(Box<FinishedSequence<C>>),
-    /// Nothing can be drawn from its logits. The other sequences go on.
-    Failed(InferError),
-}
-
-/// What is left of a sequence.
-#[derive(Debug, Clone)]
-pub struct FinishedSequence<C = KvCache> {
-    /// Why it finished.
-    pub reason: FinishReason,
-    /// How the stop token was drawn, if it came. It is not part of the text.
-    pub stop: Option<GeneratedToken>,
-    /// What can be continued later, if there was a cache.
-    pub prefix_cache: Option<PrefixCache<C>>,
-}
-
-/// A text and the keys and values of its first positions, to go on from without computing them again.
-#[derive(Debug, Clone)]
-pub struct PrefixCache<C = KvCache> {
-    tokens: Vec<u32>,
-    cache: C,
-}
+pub use event::{Event, FinishReason, FinishedSequence, GeneratedToken};
+pub use options::{CacheMode, GenerateOptions, Overflow};
+pub use prefix_cache::PrefixCache;
 
 /// Tokens that are kept beyond what is needed, so that forgetting the oldest costs little a token. Tests pass it early.
 const SLACK: usize = if cfg!(test) { 5 } else { 1 << 16 };
@@ -358,7 +237,7 @@ impl<M: LanguageModel> Sequence<M> {
             take_back(&mut cache, self.context_len() - 1, model);
         }
         let tokens = self.tokens[first..first + model.position(&cache)].to_vec();
-        Some(PrefixCache { tokens, cache })
+        Some(PrefixCache::new(tokens, cache))
     }
 
     /// The cache of this sequence for another one of the same context, which has the logits of its last token.
@@ -404,40 +283,6 @@ fn take_back<M: LanguageModel>(cache: &mut M::Cache, position: usize, model: &M)
     if model.position(cache) > position {
         let is_back = model.rewind(cache, position);
         assert!(is_back, "a cache that had room for guesses cannot be taken back to position {position}");
-    }
-}
-
-impl<C> PrefixCache<C> {
-    /// What a cache holds that has seen these tokens and no others.
-    pub(crate) fn new(tokens: Vec<u32>, cache: C) -> Self {
-        Self { tokens, cache }
-    }
-
-    /// The tokens whose keys and values it holds.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
-    /// How many positions of a context it would spare: those of their common beginning, or none where the cache cannot go
-    /// back that far.
-    pub fn spares<M: LanguageModel<Cache = C>>(&self, context: &[u32], model: &M) -> usize
-    where
-        C: Clone,
-    {
-        let known = self.shared(context);
-        if known > 0 && model.rewind(&mut self.cache.clone(), known) { known } else { 0 }
-    }
-
-    /// How many positions it has in common with a context of which at least one is left to compute.
-    fn shared(&self, context: &[u32]) -> usize {
-        let known = self.tokens.iter().zip(context).take_while(|(a, b)| a == b).count();
-        known.min(context.len().saturating_sub(1))
-    }
-
-    /// The cache, taken back to where its text and `context` part; at least one token of `context` is left to compute.
-    fn up_to<M: LanguageModel<Cache = C>>(mut self, context: &[u32], model: &M) -> Option<C> {
-        let known = self.shared(context);
-        model.rewind(&mut self.cache, known).then_some(self.cache)
     }
 }
 

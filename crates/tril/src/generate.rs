@@ -1,108 +1,22 @@
 //! The one loop that makes text: requests go in, events come out, and requests may be added and removed while it runs.
 
+mod event;
+mod request;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tril_infer::{
-    BatchGenerator, DraftTally, Drafter, Event, FinishReason, GenerateOptions, GeneratedToken, LanguageModel,
-    PrefixCache, check_prompt,
+    BatchGenerator, DraftTally, Drafter, Event, FinishReason, GeneratedToken, LanguageModel, PrefixCache, check_prompt,
 };
-use tril_model::{Gpt, KvCache};
-use tril_text::{FilteredEnd, HiddenParts, Part, StopTexts, TextError, TextFilter, Tokenizer};
+use tril_model::Gpt;
+use tril_text::{FilteredEnd, Part, TextFilter, Tokenizer};
+
+pub use event::{Completion, GeneratedText, RequestError, TextEvent, TextEventKind};
+pub use request::{CutCharacter, GenerateRequest};
 
 use crate::Error;
-
-/// A text to be continued.
-#[derive(Debug, Clone)]
-pub struct GenerateRequest<C = KvCache> {
-    /// The text before the new one. It is not shown again, but a hidden part may begin in it.
-    pub prompt: String,
-    /// The tokens that the model continues.
-    pub prompt_ids: Vec<u32>,
-    /// How tokens are chosen and when they end.
-    pub options: GenerateOptions,
-    /// Texts that end the new text and are no part of what is shown.
-    pub stop: StopTexts,
-    /// Parts of the text that are generated and not shown.
-    pub hidden: HiddenParts,
-    /// What was computed for an earlier text of this model: the beginning that they share is not computed again.
-    pub prefix_cache: Option<PrefixCache<C>>,
-    /// What to do with a character whose last bytes did not come.
-    pub cut_character: CutCharacter,
-}
-
-/// What becomes of a character that is not complete where a text ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CutCharacter {
-    /// U+FFFD stands in its place.
-    #[default]
-    Replace,
-    /// It is left out, unless the model ended the text: for a text that may be gone on with.
-    LeaveOut,
-}
-
-/// What happens to a request.
-#[derive(Debug)]
-pub struct TextEvent<C = KvCache> {
-    /// Which, as [`TextGenerator::add`] numbered it.
-    pub request: usize,
-    /// What.
-    pub kind: TextEventKind<C>,
-}
-
-/// What happens to a text.
-#[derive(Debug)]
-pub enum TextEventKind<C = KvCache> {
-    /// It has one token more.
-    Token(Box<GeneratedToken>),
-    /// This much more of it is certain, and to be shown.
-    Text(String),
-    /// This much more of it is certain, and not to be shown.
-    Hidden(String),
-    /// There is no more of it.
-    Finished(Box<GeneratedText<C>>),
-}
-
-/// A text that is finished: what is known of it as a whole.
-#[derive(Debug, Clone)]
-pub struct GeneratedText<C = KvCache> {
-    /// Why there is no more of it.
-    pub finish: FinishReason,
-    /// The stop text that appeared, where one did.
-    pub stop_text: Option<String>,
-    /// How the token that ended it was drawn, where one did. It is not among the tokens.
-    pub stop_token: Option<GeneratedToken>,
-    /// How many tokens it took, those of a stop text among them.
-    pub tokens: usize,
-    /// How many of them stand in hidden parts.
-    pub hidden_tokens: usize,
-    /// Sum of ln of the model's own probability of these tokens.
-    pub logprob: f64,
-    /// What can be continued later, if there was a cache.
-    pub prefix_cache: Option<PrefixCache<C>>,
-}
-
-/// A finished text with all that it consists of.
-#[derive(Debug, Clone)]
-pub struct Completion<C = KvCache> {
-    /// What is shown of it, without the prompt.
-    pub text: String,
-    /// Its tokens, each with how it came about.
-    pub tokens: Vec<GeneratedToken>,
-    /// The rest.
-    pub generated: GeneratedText<C>,
-}
-
-/// Why a request failed. The others go on.
-#[derive(Debug, thiserror::Error)]
-#[error("{source}")]
-pub struct RequestError {
-    /// Which, as [`TextGenerator::add`] numbered it.
-    pub request: usize,
-    /// What went wrong.
-    pub source: Error,
-}
 
 /// Makes texts, several at a time: an iterator of what happens to them.
 ///
@@ -134,30 +48,6 @@ struct Text {
 
 /// Requests that go together unless another number is asked for.
 const BATCH_SIZE: usize = 16;
-
-impl<C> GenerateRequest<C> {
-    /// A request to continue a prompt; see [`Model::request`](crate::Model::request).
-    ///
-    /// # Errors
-    /// For a prompt that the tokenizer cannot encode.
-    pub fn new(prompt: impl Into<String>, tokenizer: &Tokenizer) -> Result<Self, TextError> {
-        let prompt = prompt.into();
-        Ok(Self {
-            prompt_ids: tokenizer.encode_prompt(&prompt)?,
-            prompt,
-            options: GenerateOptions { stop_token: tokenizer.end_of_text(), ..GenerateOptions::default() },
-            stop: StopTexts::default(),
-            hidden: HiddenParts::default(),
-            prefix_cache: None,
-            cut_character: CutCharacter::default(),
-        })
-    }
-
-    /// What is shown of the prompt: all of it but its hidden parts.
-    pub fn shown_prompt(&self) -> String {
-        self.hidden.shown(&self.prompt)
-    }
-}
 
 impl<M: LanguageModel> TextGenerator<M> {
     /// A generator without a request.
@@ -464,12 +354,6 @@ impl<M: LanguageModel> Iterator for TextGenerator<M> {
                 return None;
             }
         }
-    }
-}
-
-impl From<RequestError> for Error {
-    fn from(error: RequestError) -> Self {
-        error.source
     }
 }
 

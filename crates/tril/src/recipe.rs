@@ -1,13 +1,19 @@
 //! A recipe: the TOML file that says what to train, on what, and how.
 
+mod fields;
+mod sections;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use tril_data::{Corpus, DataError, DocumentFormat, FileGlob, HeldOut, TextEvent, TextSource};
 use tril_model::{GptConfig, ModelError, Positions, memory};
 use tril_text::{TokenizerConfig, text_from_bytes};
 use tril_train::{LoraConfig, OptimizerConfig, TrainConfig};
+
+use fields::plain;
+pub(crate) use fields::{known_fields, parse_table, set};
+pub use sections::{DataConfig, SampleConfig};
 
 /// The recipe that runs when none is named.
 pub const DEFAULT_RECIPE: &str = "tales";
@@ -68,9 +74,6 @@ pub fn shipped_recipe(name: &str) -> Result<&'static str, RecipeError> {
     found.map(|(_, text)| *text).ok_or_else(|| RecipeError::Unknown { name: name.to_owned() })
 }
 
-/// Fields that had another name in earlier releases, which is still read: section, old name, name.
-const RENAMED: [(&str, &str, &str); 1] = [("optimizer", "matrix_learning_rate", "muon_learning_rate")];
-
 /// All sections. A section or field left out has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -89,94 +92,6 @@ pub struct Recipe {
     pub lora: LoraConfig,
     /// What is shown while training.
     pub sample: SampleConfig,
-}
-
-/// Which text, and how much of it is held out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataConfig {
-    /// Name of a corpus, or path of a file or directory.
-    pub source: String,
-    /// Of a directory: which files are read, such as `*.md`; empty for all.
-    pub glob: String,
-    /// For lines of JSON: the field that is the text of a document; empty for plain text.
-    pub field: String,
-    /// For documents in one text: what stands between them; empty where each file is one.
-    pub separator: String,
-    /// Share of the text, at its end or before what tests, that the loss is measured on: above 0, below 1.
-    pub validation_fraction: f64,
-    /// Share of the text, at its very end, that training never reads: from 0, below 1 together with the other.
-    pub test_fraction: f64,
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        let none = String::new;
-        Self {
-            source: "tales".into(),
-            glob: none(),
-            field: none(),
-            separator: none(),
-            validation_fraction: 0.1,
-            test_fraction: 0.0,
-        }
-    }
-}
-
-impl DataConfig {
-    /// How the text is cut into documents.
-    ///
-    /// # Errors
-    /// [`DataError::TwoFormats`].
-    pub fn format(&self) -> Result<DocumentFormat, DataError> {
-        DocumentFormat::new(&self.field, &self.separator)
-    }
-
-    /// The shares that are not trained on.
-    pub fn held_out(&self) -> HeldOut {
-        HeldOut { validation: self.validation_fraction, test: self.test_fraction }
-    }
-
-    /// Opens the text, in memory.
-    ///
-    /// # Errors
-    /// As [`Corpus::open_as`].
-    pub fn open(&self) -> Result<Corpus, DataError> {
-        Corpus::open_as(&self.source, &self.format()?, FileGlob::new(&self.glob)?.as_ref())
-    }
-
-    /// Opens the text; one that is large is left on the disk.
-    ///
-    /// # Errors
-    /// As [`TextSource::open`].
-    pub fn open_source(&self, watch: &mut dyn FnMut(TextEvent)) -> Result<TextSource<'static>, DataError> {
-        let glob = FileGlob::new(&self.glob)?;
-        TextSource::open(&self.source, &self.format()?, glob.as_ref(), self.held_out(), watch)
-    }
-}
-
-/// The samples shown while training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SampleConfig {
-    /// Steps between samples; 0 shows one at the end only.
-    pub interval: u64,
-    /// What they begin with; empty begins at the end-of-text token if there is one, else at a newline.
-    pub prompt: String,
-    /// Tokens of a sample.
-    pub max_tokens: usize,
-    /// 0 is greedy.
-    pub temperature: f64,
-    /// 0 keeps all tokens.
-    pub top_k: usize,
-    /// Names the draws.
-    pub seed: u64,
-}
-
-impl Default for SampleConfig {
-    fn default() -> Self {
-        Self { interval: 0, prompt: String::new(), max_tokens: 200, temperature: 0.8, top_k: 0, seed: 1337 }
-    }
 }
 
 impl Recipe {
@@ -292,100 +207,6 @@ pub(crate) fn read(path: &Path) -> Result<(String, String), RecipeError> {
     let invalid = |fault: String| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, fault));
     let text = text.map_err(|error| invalid(error.encoding_fault()))?;
     Ok((text, path.display().to_string()))
-}
-
-/// The fields that a recipe's text writes out, by section, under their present names.
-pub(crate) fn parse_table(text: &str, origin: &str) -> Result<Table, RecipeError> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut table: Table =
-        text.parse().map_err(|error| RecipeError::Toml { origin: origin.to_owned(), detail: plain(&error) })?;
-    let wrong = |detail: String| RecipeError::Field { origin: origin.to_owned(), detail };
-    rename_fields(&mut table).map_err(wrong)?;
-    check_keys(&table, &known_fields(), "").map_err(wrong)?;
-    Ok(table)
-}
-
-/// Every section and field, with its default.
-pub(crate) fn known_fields() -> Table {
-    Table::try_from(Recipe::default()).unwrap_or_default()
-}
-
-/// What TOML says of a value, in words that do not take knowing Rust.
-fn plain(error: &toml::de::Error) -> String {
-    let mut message = error.to_string();
-    for (rust, words) in [("usize", "a whole number"), ("u64", "a whole number"), ("f64", "a number")] {
-        message = message.replace(&format!("expected {rust}"), &format!("expected {words}"));
-    }
-    message.trim().to_owned()
-}
-
-/// The present name of a field of a section.
-fn present_name<'a>(section: &str, field: &'a str) -> &'a str {
-    let renamed = RENAMED.into_iter().find(|(of, old, _)| (*of, *old) == (section, field));
-    renamed.map_or(field, |(_, _, name)| name)
-}
-
-/// Gives fields that were renamed since the recipe was written their present names.
-fn rename_fields(table: &mut Table) -> Result<(), String> {
-    for (section, old, name) in RENAMED {
-        let Some(Value::Table(fields)) = table.get_mut(section) else { continue };
-        let Some(value) = fields.remove(old) else { continue };
-        if fields.insert(name.to_owned(), value).is_some() {
-            return Err(format!("[{section}] has both `{name}` and `{old}`, its old name; remove the second"));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses keys that no section has.
-fn check_keys(table: &Table, known: &Table, section: &str) -> Result<(), String> {
-    for (key, value) in table {
-        let Some(expected) = known.get(key) else { return Err(unknown_key(key, known, section)) };
-        match (value, expected) {
-            (Value::Table(inner), Value::Table(inner_known)) => check_keys(inner, inner_known, key)?,
-            (_, Value::Table(_)) => return Err(format!("`{key}` is a section; write its fields under [{key}]")),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn unknown_key(key: &str, known: &Table, section: &str) -> String {
-    let nearest = known.keys().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
-    let hint = nearest.map_or(String::new(), |nearest| format!(", did you mean `{nearest}`?"));
-    if section.is_empty() {
-        let sections: Vec<String> = known.keys().map(|section| format!("[{section}]")).collect();
-        return format!("there is no section [{key}]{hint} Sections are {}", sections.join(" "));
-    }
-    let fields: Vec<&str> = known.keys().map(String::as_str).collect();
-    format!("[{section}] has no field `{key}`{hint} Its fields are {}", fields.join(", "))
-}
-
-/// Applies one `section.field=value`.
-pub(crate) fn set(table: &mut Table, known: &Table, item: &str) -> Result<(), String> {
-    let usage = || "write it as section.field=value, such as model.n_layers=6".to_owned();
-    let (path, text) = item.split_once('=').ok_or_else(usage)?;
-    let (section, field) = path.trim().split_once('.').ok_or_else(usage)?;
-    let field = present_name(section, field);
-    let Some(Value::Table(fields)) = known.get(section) else { return Err(unknown_key(section, known, "")) };
-    let Some(expected) = fields.get(field) else { return Err(unknown_key(field, fields, section)) };
-    let text = text.trim();
-    let value = match (format!("v = {text}").parse::<Table>(), expected) {
-        (Ok(mut parsed), _) if !expected.is_str() || parsed.get("v").is_some_and(Value::is_str) => {
-            parsed.remove("v").ok_or_else(usage)?
-        }
-        _ => Value::String(text.to_owned()),
-    };
-    // 1 is a fine way to write 1.0.
-    let value = match (value, expected) {
-        (Value::Integer(whole), Value::Float(_)) => Value::Float(whole as f64),
-        (value, _) => value,
-    };
-    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(fields) = entry {
-        fields.insert(field.to_owned(), value);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
