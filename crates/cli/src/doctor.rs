@@ -11,6 +11,7 @@ use tril_prove::ProofOutcome;
 use crate::args::DoctorArgs;
 use crate::devices::describe;
 use crate::output::Form;
+use crate::shown::TextWriter;
 use crate::{open, quantity};
 
 /// Everything that is printed.
@@ -127,7 +128,7 @@ fn advice(output: &DoctorOutput) -> Vec<String> {
     advice
 }
 
-fn write(output: &DoctorOutput, out: &mut impl Write) -> std::io::Result<()> {
+fn write(output: &DoctorOutput, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
     writeln!(out, "tril {}", output.version)?;
     let set = output.instruction_set.unwrap_or("no instruction set");
     let threads = format!("{} of {} cores", output.threads, output.cores);
@@ -137,7 +138,10 @@ fn write(output: &DoctorOutput, out: &mut impl Write) -> std::io::Result<()> {
         let name = &device.info.device;
         match (device, &device.checkup) {
             (Examined { skipped: Some(why), .. }, _) => writeln!(out, "-     {name:<8}  {why}")?,
-            (Examined { fault: Some(fault), .. }, _) => writeln!(out, "FAIL  {name:<8}  {fault}")?,
+            (Examined { fault: Some(fault), .. }, _) => {
+                out.outcome("FAIL")?;
+                writeln!(out, "  {name:<8}  {fault}")?;
+            }
             (_, Some(seen)) => write_seen(name, seen, out)?,
             (_, None) => {}
         }
@@ -151,12 +155,13 @@ fn write(output: &DoctorOutput, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{}{auto}", if output.pass { "All that was tried works." } else { "Something does not work." })
 }
 
-fn write_seen(name: &str, seen: &Checkup, out: &mut impl Write) -> std::io::Result<()> {
+fn write_seen(name: &str, seen: &Checkup, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
     let Checkup { losses, loss_error, train_seconds, proofs, prove_seconds } = seen;
     let (first, last) = (losses.first().copied().unwrap_or(0.0), losses.last().copied().unwrap_or(0.0));
+    out.outcome("ok")?;
     writeln!(
         out,
-        "ok    {name:<8}  {} training steps, loss {first:.3} to {last:.3}, {train_seconds:.1} s",
+        "    {name:<8}  {} training steps, loss {first:.3} to {last:.3}, {train_seconds:.1} s",
         losses.len()
     )?;
     if name != "cpu" {

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anstyle::Style;
 
+use crate::style::{of_outcome, on_stdout};
+
 /// How a character is shown.
 pub enum Shown {
     /// As it is.
@@ -91,6 +93,11 @@ impl<W: Write> TextWriter<W> {
         write!(self.out, "{style}")?;
         self.write_all(text.as_bytes())?;
         write!(self.out, "{style:#}")
+    }
+
+    /// Writes how a check came out, such as pass or FAIL, in its colour on standard output.
+    pub fn outcome(&mut self, word: &str) -> Result<()> {
+        self.styled(on_stdout(of_outcome(word)), word)
     }
 }
 

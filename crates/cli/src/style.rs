@@ -1,5 +1,5 @@
-//! The few colours of a terminal: what a reader gave, what is best, and that something is wrong. None where NO_COLOR, `--color`
-//! or the lack of a terminal says so; a text is the same without them.
+//! The few colours of a terminal: what a reader gave, what is best, what holds, and that something is wrong. None where NO_COLOR,
+//! `--color` or the lack of a terminal says so; a text is the same without them.
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anstyle::{AnsiColor, Style};
@@ -8,9 +8,19 @@ use anstyle::{AnsiColor, Style};
 pub const PROMPT: Style = AnsiColor::Cyan.on_default();
 /// The best so far.
 pub const BEST: Style = AnsiColor::Green.on_default().bold();
-
-/// What a message of an error begins with, as those on a command line do.
+/// What a message of an error begins with, as those on a command line do, and what a check that failed is called.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// What a check that holds is called.
+const HOLDS: Style = AnsiColor::Green.on_default();
+
+/// The style of what a check is called that came out so: pass, FAIL, open.
+pub fn of_outcome(word: &str) -> Style {
+    match word {
+        "pass" | "PASS" | "ok" => HOLDS,
+        "FAIL" => ERROR,
+        _ => Style::new(),
+    }
+}
 
 /// Has all that follows obey `--color`.
 pub fn obey(choice: clap::ColorChoice) {

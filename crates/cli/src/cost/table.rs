@@ -10,7 +10,7 @@ use tril_prove::cost::{Agreement, PassCost, RouteCost};
 use super::CostOutput;
 use crate::folded::is_narrow;
 use crate::quantity::{Unit, grouped, significant};
-use crate::shown::on_one_line;
+use crate::shown::{TextWriter, on_one_line};
 
 /// Rows of the table, at most.
 const ROWS: usize = 8;
@@ -56,7 +56,7 @@ impl Quantity {
 const QUANTITIES: [Quantity; 3] = [Quantity::Flops, Quantity::Bytes, Quantity::Seconds];
 
 /// Writes heading, table, totals and conclusions.
-pub fn write(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
+pub fn write(finding: &CostOutput, out: &mut TextWriter<impl Write>) -> Result<()> {
     let report = &finding.report;
     write_heading(finding, out)?;
     let contexts = report.prompt_tokens + report.new_tokens - 1;
@@ -183,7 +183,7 @@ fn write_growth(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
     writeln!(out, "In all, a takes {flops} times the operations of b and {seconds} times as long.\n")
 }
 
-fn write_agreement(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
+fn write_agreement(finding: &CostOutput, out: &mut TextWriter<impl Write>) -> Result<()> {
     let report = &finding.report;
     let compared =
         || LETTERS.iter().zip(&report.routes).filter_map(|(letter, route)| Some((letter, route.agreement.as_ref()?)));
@@ -193,7 +193,8 @@ fn write_agreement(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
             Tolerance::Within(_) => "within the tolerance",
         };
         let new = tokens(report.new_tokens);
-        writeln!(out, "pass  the same {new} by all three. Logits are those of a, {equal}:")?;
+        out.outcome("pass")?;
+        writeln!(out, "  the same {new} by all three. Logits are those of a, {equal}:")?;
         for (letter, agreement) in compared() {
             writeln!(out, "      {letter} at {}", tokens_as(agreement.positions, "position"))?;
         }
@@ -207,7 +208,8 @@ fn write_agreement(finding: &CostOutput, out: &mut impl Write) -> Result<()> {
             )?;
         }
         if !agreement.agree {
-            writeln!(out, "FAIL  {letter} is not a: {}", failure(agreement))?;
+            out.outcome("FAIL")?;
+            writeln!(out, "  {letter} is not a: {}", failure(agreement))?;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use super::{after_the_end, token_texts, told};
 use crate::args::BatchLabArgs;
 use crate::folded::stdout_width;
 use crate::output::Form;
-use crate::shown::{self, on_one_line, quoted};
+use crate::shown::{self, TextWriter, on_one_line, quoted};
 use crate::{open, runs};
 
 /// Columns of a context, at most; a longer one is shown from its end.
@@ -52,7 +52,7 @@ pub fn run(args: &BatchLabArgs) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(output: &BatchOutput, out: &mut impl Write) -> std::io::Result<()> {
+fn write(output: &BatchOutput, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
     let BatchOutput { tokens, report, .. } = output;
     let count = report.problems.len();
     writeln!(out, "{} on {}", shown::path(output.checkpoint.as_ref()), output.device)?;
@@ -74,7 +74,10 @@ fn write(output: &BatchOutput, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "mean of the {count} losses, each prefix alone   {:.17}", report.mean_loss)?;
     writeln!(out, "loss of the row, one parallel masked pass  {:.17}", report.parallel_loss)?;
     match report.equal_bits {
-        true => writeln!(out, "pass  all {count} losses and their mean have the same bits both ways")?,
+        true => {
+            out.outcome("pass")?;
+            writeln!(out, "  all {count} losses and their mean have the same bits both ways")?;
+        }
         false => writeln!(out, "the losses differ by up to {:.1e}", report.largest_difference)?,
     }
     let [one, many] = [report.parallel_seconds, report.prefix_seconds].map(|seconds| 1e3 * seconds);

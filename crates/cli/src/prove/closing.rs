@@ -8,6 +8,7 @@ use tril_prove::{Proof, ProofId, ProofOutcome, ProofReport, Tolerance};
 
 use super::ProveOutput;
 use super::table::{label, title};
+use crate::shown::TextWriter;
 
 /// Columns of the widest line.
 const WIDTH: usize = 100;
@@ -27,7 +28,7 @@ enum Standing {
 }
 
 /// Writes the summary.
-pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
+pub fn write(finding: &ProveOutput, out: &mut TextWriter<impl Write>) -> Result<()> {
     let report = &finding.report;
     let outcomes = [ProofOutcome::Pass, ProofOutcome::Fail, ProofOutcome::Open, ProofOutcome::NotApplicable];
     let [passed, failed, open, absent] = outcomes.map(|outcome| report.count(outcome));
@@ -40,7 +41,8 @@ pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
             ProofOutcome::Pass | ProofOutcome::NotApplicable => continue,
         };
         let (label, reason) = (label(finding, proof.id), reason(proof));
-        writeln!(out, "{word}  {label}: {reason}.")?;
+        out.outcome(word)?;
+        writeln!(out, "  {label}: {reason}.")?;
     }
     write_shown(finding, out)?;
     if failed > 0 {

@@ -14,6 +14,7 @@ use tril::{
 use tril_model::Gpt;
 
 use crate::output::Form;
+use crate::shown::TextWriter;
 use crate::{interrupt, quantity};
 
 /// Everything that is printed.
@@ -75,7 +76,7 @@ impl TrainObserver for Evaluations {
     fn model(&mut self, _step: u64, _model: &dyn Fn() -> Gpt) {}
 }
 
-fn write(output: &RecipeOutput, out: &mut impl Write) -> std::io::Result<()> {
+fn write(output: &RecipeOutput, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
     let RecipeOutput { recipe, machine, threads, pass, check } = output;
     let threads = quantity::counted(*threads as u64, "thread");
     writeln!(out, "{recipe}: {} on {machine}, {threads}\n", quantity::counted(check.steps, "step"))?;
@@ -102,10 +103,11 @@ fn write(output: &RecipeOutput, out: &mut impl Write) -> std::io::Result<()> {
     }
 }
 
-fn write_hash(what: &str, hash: &HashCheck, out: &mut impl Write) -> std::io::Result<()> {
-    if hash.is_equal() {
-        return writeln!(out, "pass  {what:<9}  {}", hash.found);
+fn write_hash(what: &str, hash: &HashCheck, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
+    out.outcome(if hash.is_equal() { "pass" } else { "FAIL" })?;
+    writeln!(out, "  {what:<9}  {}", hash.found)?;
+    if !hash.is_equal() {
+        writeln!(out, "      {:<9}  {}", "known", hash.known)?;
     }
-    writeln!(out, "FAIL  {what:<9}  {}", hash.found)?;
-    writeln!(out, "      {:<9}  {}", "known", hash.known)
+    Ok(())
 }

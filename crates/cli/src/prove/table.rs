@@ -7,10 +7,11 @@ use tril_prove::{Control, Proof, ProofId, ProofOutcome};
 
 use super::{ProveOutput, closing};
 use crate::folded::is_narrow;
+use crate::shown::TextWriter;
 use crate::{open, shown};
 
 /// Writes the table and the summary.
-pub fn write(finding: &ProveOutput, out: &mut impl Write) -> Result<()> {
+pub fn write(finding: &ProveOutput, out: &mut TextWriter<impl Write>) -> Result<()> {
     let report = &finding.report;
     let rounded = open::rounded(finding.weights);
     writeln!(out, "{} on {}{rounded}", shown::path(&finding.checkpoint), finding.device)?;
@@ -63,7 +64,7 @@ pub fn title(claim: usize) -> &'static str {
     }
 }
 
-fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Result<()> {
+fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut TextWriter<impl Write>) -> Result<()> {
     let label = label(finding, proof.id);
     let outcome = match proof.outcome {
         ProofOutcome::Pass => "pass",
@@ -72,8 +73,8 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
         ProofOutcome::NotApplicable => {
             let reason = proof.reason.as_deref().unwrap_or_default();
             return match is_narrow() {
-                true => writeln!(out, "  {label:<29} {:>4}\n    {reason}", "n/a"),
-                false => writeln!(out, "  {label:<29} {reason:<63} {:>4}", "n/a"),
+                true => writeln!(out, "  {label:<29}  n/a\n    {reason}"),
+                false => writeln!(out, "  {label:<29} {reason:<63}  n/a"),
             };
         }
     };
@@ -91,20 +92,20 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut impl Write) -> Resu
     };
     let positions = proof.positions;
     if is_narrow() {
-        writeln!(out, "  {label:<29} {outcome:>4}")?;
+        write!(out, "  {label:<29} ")?;
+        out.outcome(outcome)?;
         return writeln!(
             out,
-            "    {cases}, {positions} compared; differ {difference} ({ulps} ULP), first {first}, demand {demand}"
+            "\n    {cases}, {positions} compared; differ {difference} ({ulps} ULP), first {first}, demand {demand}"
         );
     }
-    writeln!(
-        out,
-        "  {label:<29} {cases:>24} {positions:>8} {difference:>7} {ulps:>5} {first:>7} {demand:>7} {outcome:>4}"
-    )
+    write!(out, "  {label:<29} {cases:>24} {positions:>8} {difference:>7} {ulps:>5} {first:>7} {demand:>7} ")?;
+    out.outcome(outcome)?;
+    writeln!(out)
 }
 
 /// The row that must differ, beside those that must not.
-fn write_control(control: &Control, out: &mut impl Write) -> Result<()> {
+fn write_control(control: &Control, out: &mut TextWriter<impl Write>) -> Result<()> {
     let Control { positions, positions_that_differ, max_difference, max_ulps } = control;
     let differ = format!("{positions_that_differ} differ");
     let (difference, outcome) = (scientific(*max_difference), if control.differs() { "seen" } else { "open" });

@@ -13,7 +13,7 @@ use tril_prove::{Mismatch, Tolerance, Verdict};
 use super::{exit_code, name_of};
 use crate::args::VerifyArgs;
 use crate::output::Form;
-use crate::shown::{self, on_one_line, quoted};
+use crate::shown::{self, TextWriter, on_one_line, quoted};
 use crate::{open, quantity, runs};
 
 /// Tokens of the text that are quoted before the first that is another.
@@ -98,7 +98,12 @@ fn read_ids(text: &str) -> Result<Vec<u32>> {
         .collect()
 }
 
-fn write(output: &BareOutput, prompt: &[u32], tokenizer: &Tokenizer, out: &mut impl Write) -> std::io::Result<()> {
+fn write(
+    output: &BareOutput,
+    prompt: &[u32],
+    tokenizer: &Tokenizer,
+    out: &mut TextWriter<impl Write>,
+) -> std::io::Result<()> {
     let BareOutput { checkpoint, device, text, prompt_tokens, seed, sample_index, tolerance, check, share, .. } =
         output;
     let grade = &check.grade;
@@ -180,12 +185,13 @@ fn probable(probability: f64) -> String {
     }
 }
 
-fn write_result(check: &BareTextCheck, out: &mut impl Write) -> std::io::Result<()> {
+fn write_result(check: &BareTextCheck, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
     let grade = &check.grade;
     writeln!(out)?;
     match grade.verdict() {
         Verdict::Pass => {
-            writeln!(out, "PASS  Every token is the one that this checkpoint, these settings and these draws give.")?;
+            out.outcome("PASS")?;
+            writeln!(out, "  Every token is the one that this checkpoint, these settings and these draws give.")?;
             match grade.digits {
                 Some(digits) if digits >= 1.0 => {
                     writeln!(out, "      Other draws give this very text once in 10^{digits:.0} times.")?;
@@ -205,11 +211,8 @@ fn write_result(check: &BareTextCheck, out: &mut impl Write) -> std::io::Result<
             writeln!(out, "      chosen them. Nothing is wrong, and not everything is known to be right.")?;
         }
         Verdict::Fail => {
-            writeln!(
-                out,
-                "FAIL  {} of {} are not what checkpoint, settings and draws give.",
-                grade.other, grade.tokens
-            )?;
+            out.outcome("FAIL")?;
+            writeln!(out, "  {} of {} are not what checkpoint, settings and draws give.", grade.other, grade.tokens)?;
             writeln!(
                 out,
                 "      One of these is another, or the text was changed: few that differ speak for a change,"

@@ -10,13 +10,18 @@ use crate::ending::reason;
 use crate::folded::is_narrow;
 use crate::open;
 use crate::quantity::counted;
-use crate::shown::{self, on_one_line, quoted};
+use crate::shown::{self, TextWriter, on_one_line, quoted};
 
 /// Tokens of the text that a failure quotes before its place.
 const BEFORE: usize = 12;
 
 /// Writes the table, the first failure of each sample, and the result.
-pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, out: &mut impl Write) -> Result<()> {
+pub fn write(
+    output: &VerifyOutput,
+    receipt: &Receipt,
+    tokenizer: &Tokenizer,
+    out: &mut TextWriter<impl Write>,
+) -> Result<()> {
     let VerifyOutput { checkpoint, device, receipt: name, check: finding } = output;
     writeln!(out, "{} on {device}{}", shown::path(checkpoint), open::rounded(finding.weights))?;
     let count = receipt.samples().count();
@@ -28,7 +33,9 @@ pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, ou
         Tolerance::Within(share) => writeln!(out, "demanded: equal draws, and logits within {share} of the largest")?,
     }
     if let Some(fault) = &finding.fault {
-        return writeln!(out, "\nFAIL  {}.\nNo token was checked.", on_one_line(fault));
+        writeln!(out)?;
+        out.outcome("FAIL")?;
+        return writeln!(out, "  {}.\nNo token was checked.", on_one_line(fault));
     }
     let heads =
         ["prompt", "sample", "tokens", "checked", "undecided", "failed", "contexts", "logprob differs", "ended by"];
@@ -51,7 +58,7 @@ pub fn write(output: &VerifyOutput, receipt: &Receipt, tokenizer: &Tokenizer, ou
     write_result(finding, out)
 }
 
-fn write_row(sample: &SampleCheck, out: &mut impl Write) -> Result<()> {
+fn write_row(sample: &SampleCheck, out: &mut TextWriter<impl Write>) -> Result<()> {
     let SampleCheck { prompt, sample_index, tokens, finish, verdict, verification, .. } = sample;
     let (checked, undecided, failed) = (verification.checked, verification.undecided, verification.failed);
     let (contexts, difference) = (verification.contexts, verification.max_logprob_difference);
@@ -63,17 +70,20 @@ fn write_row(sample: &SampleCheck, out: &mut impl Write) -> Result<()> {
         Verdict::Fail => "FAIL",
     };
     if is_narrow() {
-        writeln!(out, "prompt {prompt}, sample {sample_index}  {outcome}")?;
+        write!(out, "prompt {prompt}, sample {sample_index}  ")?;
+        out.outcome(outcome)?;
         return writeln!(
             out,
-            "  {tokens} tokens, {checked} checked, {undecided} undecided, {failed} failed, {}; logprobs differ by {difference}; ended by {finish}",
+            "\n  {tokens} tokens, {checked} checked, {undecided} undecided, {failed} failed, {}; logprobs differ by {difference}; ended by {finish}",
             counted(contexts, "context")
         );
     }
-    writeln!(
+    write!(
         out,
-        "{prompt:>6} {sample_index:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {difference:>16}  {finish:<13} {outcome}"
-    )
+        "{prompt:>6} {sample_index:>6} {tokens:>8} {checked:>8} {undecided:>10} {failed:>7} {contexts:>9} {difference:>16}  {finish:<13} "
+    )?;
+    out.outcome(outcome)?;
+    writeln!(out)
 }
 
 fn write_failures(
@@ -81,13 +91,14 @@ fn write_failures(
     sample: &ReceiptSample,
     continued: &ReceiptPrompt,
     tokenizer: &Tokenizer,
-    out: &mut impl Write,
+    out: &mut TextWriter<impl Write>,
 ) -> Result<()> {
     let of = format!("prompt {}, sample {}", checked.prompt, checked.sample_index);
     if let Some(failure) = &checked.verification.first_failure {
         let Failure { index, position, claim, .. } = failure;
         let (place, name) = (index + 1, name(&claim.sampled, tokenizer));
-        writeln!(out, "FAIL  {of}: its token {place}, {name}, at position {position} of the text:")?;
+        out.outcome("FAIL")?;
+        writeln!(out, "  {of}: its token {place}, {name}, at position {position} of the text:")?;
         for line in explain(failure, tokenizer) {
             writeln!(out, "      {line}")?;
         }
@@ -99,7 +110,8 @@ fn write_failures(
         writeln!(out, "      It comes after: {cut}{}", on_one_line(&text))?;
     }
     for fault in checked.text.iter().chain(&checked.verification.ending) {
-        writeln!(out, "FAIL  {of}: {}.", on_one_line(fault))?;
+        out.outcome("FAIL")?;
+        writeln!(out, "  {of}: {}.", on_one_line(fault))?;
     }
     Ok(())
 }
