@@ -94,6 +94,25 @@ fn whatever_is_changed_in_a_receipt_is_found() {
     assert_says(&table, &["there is no sample in it"]);
 }
 
+#[test]
+fn what_holds_is_green_and_what_fails_is_red_where_colours_are_asked_for() {
+    let test_dir = TestDir::with_run();
+    let sound = receipt(&test_dir, "");
+    let mut forged = sound.clone();
+    forged["prompts"][0]["samples"][0]["text"] = json!("the cat");
+    for (receipt, plain, coloured) in [
+        (sound, "max tokens    pass\n", "max tokens    \u{1b}[32mpass\u{1b}[0m\n"),
+        (forged, "\nFAIL  prompt 0", "\n\u{1b}[1m\u{1b}[31mFAIL\u{1b}[0m  prompt 0"),
+    ] {
+        test_dir.write("receipt.json", receipt.to_string());
+        for (color, shown) in [("never", plain), ("always", coloured)] {
+            let command = format!("verify run receipt.json --color {color}");
+            let table = test_dir.tril(&command).output().expect("it runs").stdout;
+            assert_says(&String::from_utf8_lossy(&table), &[shown]);
+        }
+    }
+}
+
 /// An invented text whose every token is told with the draw that its position has, the model's own log-probability, and a
 /// share that holds the draw: what a forger writes who has the checkpoint.
 fn invented(test_dir: &TestDir, settings: &str) -> Value {
