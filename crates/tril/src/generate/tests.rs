@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tril_text::{TokenizerConfig, TokenizerKind};
+use tril_text::{HiddenParts, StopTexts, TokenizerConfig, TokenizerKind};
 
 use super::*;
 
