@@ -51,7 +51,10 @@ fn a_sound_checkpoint_passes_and_the_table_says_what_was_shown() {
     assert!(columns.iter().all(|end| *end == columns[0]), "rows of one width: {output}");
     let coloured = test_dir.stdout("prove run --color always");
     assert_eq!(coloured.lines().filter(|line| line.ends_with(" \u{1b}[32mpass\u{1b}[0m")).count(), 22, "{coloured}");
-    assert_eq!(coloured.replace("\u{1b}[32m", "").replace("\u{1b}[0m", ""), output);
+    let plain = coloured.replace("\u{1b}[32m", "").replace("\u{1b}[0m", "");
+    // What comes after it tells times.
+    let table = |text: &str| text.split_once("\n\nShown").expect("a table").0.to_owned();
+    assert_eq!(table(&plain), table(&output));
 }
 
 #[test]

@@ -268,16 +268,20 @@ impl<M: LanguageModel> BatchGenerator<M> {
         Ok(is_last.then_some(logits))
     }
 
-    /// An earlier sequence with the same context, for one that has no cache.
+    /// An earlier sequence with the same prompt, for one that has no cache. Later on, whether two meet at one context hangs on
+    /// guesses and pauses, and what is computed for a token shall not.
     fn twin(&self, place: usize) -> Option<usize> {
         let sequence = &self.members[place].sequence;
-        if sequence.cache.is_some() {
+        if sequence.cache.is_some() || !sequence.is_at_prompt() {
             return None;
         }
         let context = sequence.context()?;
         // A paused one would be waited for in vain.
         self.members[..place].iter().position(|Member { sequence: other, pace, .. }| {
-            *pace == Pace::Going && other.options.cache == CacheMode::Cached && other.context() == Some(context)
+            *pace == Pace::Going
+                && other.options.cache == CacheMode::Cached
+                && other.is_at_prompt()
+                && other.context() == Some(context)
         })
     }
 

@@ -113,6 +113,11 @@ impl<M: LanguageModel> Sequence<M> {
         Ok(())
     }
 
+    /// Whether the token at hand is the first that it adds to its prompt.
+    pub fn is_at_prompt(&self) -> bool {
+        self.left + 1 == self.options.max_tokens
+    }
+
     /// The absolute position of the next token.
     pub fn position(&self) -> usize {
         self.forgotten + self.tokens.len()

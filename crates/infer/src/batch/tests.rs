@@ -7,6 +7,7 @@ use super::*;
 #[derive(Default)]
 struct Sum {
     passes: Mutex<Vec<usize>>,
+    limit: Option<usize>,
 }
 
 impl Sum {
@@ -29,7 +30,7 @@ impl LanguageModel for Sum {
     }
 
     fn context_limit(&self) -> Option<usize> {
-        None
+        self.limit
     }
 
     fn new_cache(&self) -> Vec<u32> {
@@ -105,6 +106,24 @@ fn short_prompts_enter_together_and_samples_of_one_prompt_once() {
     assert_eq!(step(&mut batch), [(0, Ok(4)), (1, Ok(8))]);
     assert_eq!(step(&mut batch), [(0, Ok(8)), (1, Ok(6)), (2, Ok(5)), (3, Ok(5))]);
     assert_eq!(model.took(), [2, 2, 4, 2, 3], "the fourth computes nothing");
+}
+
+#[test]
+fn samples_of_one_prompt_share_it_and_nothing_after_it() {
+    let model = Sum { limit: Some(4), ..Sum::default() };
+    let mut batch = BatchGenerator::new(&model);
+    for _ in 0..2 {
+        batch.add(&[1, 2], greedy(9)).expect("sound");
+    }
+    let mut computed = Vec::new();
+    for _ in 0..4 {
+        for (_, event) in batch.step().expect("no device") {
+            let Event::Token(token) = event else { panic!("{event:?}") };
+            computed.push((token.context, token.computed));
+        }
+    }
+    // The fourth token does not fit: half of the context goes, and both compute what is left, though it is the same.
+    assert_eq!(computed, [(2, 2), (2, 0), (3, 1), (3, 1), (4, 1), (4, 1), (3, 3), (3, 3)]);
 }
 
 #[test]
