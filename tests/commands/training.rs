@@ -312,6 +312,9 @@ fn what_people_type_first_is_understood() {
         assert_says(&test_dir.refused(typed), &["exist", meant]);
     }
     assert_says(&test_dir.refused("--color never resume"), &["'train --resume'"]);
+    for typed in ["runs", "ls"] {
+        assert_says(&test_dir.refused(typed), &["unrecognized subcommand", "hint: there are runs/"]);
+    }
     assert!(!test_dir.refused("lab run").contains("sample"), "only commands have such names");
 
     // Nothing left to do is said, and what to type to do more.

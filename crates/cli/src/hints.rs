@@ -28,20 +28,33 @@ const OTHER_NAMES: [(&[&str], &[&str]); 10] = [
     (&["version"], &["--version"]),
 ];
 
+/// What is typed to see which runs there are; any message that lacks a checkpoint names them.
+const LISTS_OF_RUNS: [&str; 5] = ["runs", "ls", "list", "models", "checkpoints"];
+
 /// Names the command that is meant, where what was typed is spelt like another one.
 pub fn correct_suggestion(error: &mut clap::Error) {
-    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return };
-    // Only of `tril` itself, whose usage has no command before the options: `tril lab run` means no sample.
-    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-    let is_first = usage.split_whitespace().nth(2) == Some("[OPTIONS]");
-    if let Some((_, meant)) = OTHER_NAMES.iter().find(|(names, _)| is_first && names.contains(&typed.as_str())) {
+    let Some(typed) = unknown_command(error) else { return };
+    if LISTS_OF_RUNS.contains(&typed) {
+        error.remove(ContextKind::SuggestedSubcommand);
+    } else if let Some((_, meant)) = OTHER_NAMES.iter().find(|(names, _)| names.contains(&typed)) {
         let meant = meant.iter().map(ToString::to_string).collect();
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(meant));
     }
 }
 
+/// A command that `tril` does not have.
+fn unknown_command(error: &clap::Error) -> Option<&str> {
+    let ContextValue::String(typed) = error.get(ContextKind::InvalidSubcommand)? else { return None };
+    // Only of `tril` itself, whose usage has no command before the options: `tril lab run` means no sample.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    (usage.split_whitespace().nth(2) == Some("[OPTIONS]")).then_some(typed)
+}
+
 /// What a command line lacks that does not fit its command.
 pub fn hint_on_usage(error: &clap::Error) -> Option<String> {
+    if unknown_command(error).is_some_and(|typed| LISTS_OF_RUNS.contains(&typed)) {
+        return Some(of_runs());
+    }
     let arguments: Vec<&str> = match error.get(ContextKind::InvalidArg)? {
         ContextValue::String(one) => vec![one],
         ContextValue::Strings(several) => several.iter().map(String::as_str).collect(),
