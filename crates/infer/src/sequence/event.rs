@@ -21,10 +21,11 @@ pub struct GeneratedToken {
     /// How many of the oldest tokens left the context just before because it was full; usually 0.
     pub dropped: usize,
     /// The most probable tokens after all filters and their probabilities, the most probable first; as many as
-    /// [`GenerateOptions::alternatives`] asks for and are left.
+    /// [`GenerateOptions::alternatives`](crate::GenerateOptions::alternatives) asks for and are left.
     pub alternatives: Vec<(u32, f64)>,
     /// The tokens with the largest logits as they came and the logarithms of their probabilities, best first and the
-    /// lowest ids first among equals; as many as [`GenerateOptions::top_logprobs`] asks for.
+    /// lowest ids first among equals; as many as [`GenerateOptions::top_logprobs`](crate::GenerateOptions::top_logprobs) asks
+    /// for.
     pub top_logprobs: Vec<(u32, f64)>,
 }
 
@@ -39,7 +40,7 @@ pub enum FinishReason {
     MaxTokens,
     /// The stop token came, usually end-of-text.
     EndOfText,
-    /// The context is full and [`Overflow::Stop`] ends it there.
+    /// The context is full and [`Overflow::Stop`](crate::Overflow::Stop) ends it there.
     ContextFull,
     /// A stop text appeared.
     StopText,

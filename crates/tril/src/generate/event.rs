@@ -8,7 +8,7 @@ use crate::Error;
 /// What happens to a request.
 #[derive(Debug)]
 pub struct TextEvent<C = KvCache> {
-    /// Which, as [`TextGenerator::add`] numbered it.
+    /// Which, as [`TextGenerator::add`](crate::TextGenerator::add) numbered it.
     pub request: usize,
     /// What.
     pub kind: TextEventKind<C>,
@@ -61,7 +61,7 @@ pub struct Completion<C = KvCache> {
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
 pub struct RequestError {
-    /// Which, as [`TextGenerator::add`] numbered it.
+    /// Which, as [`TextGenerator::add`](crate::TextGenerator::add) numbered it.
     pub request: usize,
     /// What went wrong.
     pub source: Error,
