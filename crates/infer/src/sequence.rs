@@ -115,7 +115,7 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// Whether the token at hand is the first that it adds to its prompt.
     pub fn is_at_prompt(&self) -> bool {
-        self.left + 1 == self.options.max_tokens
+        self.options.max_tokens - self.left == 1
     }
 
     /// The absolute position of the next token.
