@@ -105,7 +105,7 @@ fn write_row(finding: &ProveOutput, proof: &Proof, out: &mut TextWriter<impl Wri
 }
 
 /// The row that must differ, beside those that must not.
-fn write_control(control: &Control, out: &mut TextWriter<impl Write>) -> Result<()> {
+fn write_control(control: &Control, out: &mut impl Write) -> Result<()> {
     let Control { positions, positions_that_differ, max_difference, max_ulps } = control;
     let differ = format!("{positions_that_differ} differ");
     let (difference, outcome) = (scientific(*max_difference), if control.differs() { "seen" } else { "open" });
