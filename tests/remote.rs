@@ -174,7 +174,7 @@ fn a_key_is_asked_for_where_others_can_reach_the_device() {
     let server = DeviceServer::start(&dir, "--device cpu --host 0.0.0.0 --key-file key.txt");
     let sample = || dir.tril(&format!("sample run --max-tokens 3 --device {}", server.name()));
     sample().env("TRIL_DEVICE_KEY_FILE", dir.path("key.txt")).assert().success();
-    assert_says(&dir.refused_command(&mut sample()), &["asks for another key", "TRIL_DEVICE_KEY_FILE"]);
+    assert_says(&dir.refused_command(&mut sample()), &["asks for a key", "TRIL_DEVICE_KEY_FILE"]);
     let mut wrong = sample();
     let wrong = wrong.env("TRIL_DEVICE_KEY_FILE", dir.path("other.txt"));
     assert_says(&dir.refused_command(wrong), &["asks for another key"]);

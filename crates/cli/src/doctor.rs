@@ -134,15 +134,16 @@ fn write(output: &DoctorOutput, out: &mut TextWriter<impl Write>) -> std::io::Re
     let threads = format!("{} of {} cores", output.threads, output.cores);
     writeln!(out, "processor  {}, {set}, {threads}", output.processor.as_deref().unwrap_or("without a name"))?;
     writeln!(out, "memory     {}\n", quantity::bytes(output.memory_bytes))?;
+    let width = output.devices.iter().map(|device| device.info.device.len()).max().unwrap_or(0).max(8);
     for device in &output.devices {
         let name = &device.info.device;
         match (device, &device.checkup) {
-            (Examined { skipped: Some(why), .. }, _) => writeln!(out, "-     {name:<8}  {why}")?,
+            (Examined { skipped: Some(why), .. }, _) => writeln!(out, "-     {name:<width$}  {why}")?,
             (Examined { fault: Some(fault), .. }, _) => {
                 out.outcome("FAIL")?;
-                writeln!(out, "  {name:<8}  {fault}")?;
+                writeln!(out, "  {name:<width$}  {fault}")?;
             }
-            (_, Some(seen)) => write_seen(name, seen, out)?,
+            (_, Some(seen)) => write_seen(name, width, seen, out)?,
             (_, None) => {}
         }
     }
@@ -155,19 +156,21 @@ fn write(output: &DoctorOutput, out: &mut TextWriter<impl Write>) -> std::io::Re
     writeln!(out, "{}{auto}", if output.pass { "All that was tried works." } else { "Something does not work." })
 }
 
-fn write_seen(name: &str, seen: &Checkup, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
+/// What was seen of a device, the names of all being padded to `width`.
+fn write_seen(name: &str, width: usize, seen: &Checkup, out: &mut TextWriter<impl Write>) -> std::io::Result<()> {
     let Checkup { losses, loss_error, train_seconds, proofs, prove_seconds } = seen;
     let (first, last) = (losses.first().copied().unwrap_or(0.0), losses.last().copied().unwrap_or(0.0));
     out.outcome("ok")?;
     writeln!(
         out,
-        "    {name:<8}  {} training steps, loss {first:.3} to {last:.3}, {train_seconds:.1} s",
+        "    {name:<width$}  {} training steps, loss {first:.3} to {last:.3}, {train_seconds:.1} s",
         losses.len()
     )?;
+    let margin = width + 8;
     if name != "cpu" {
-        writeln!(out, "                as the CPU's within {loss_error:.0e} nats")?;
+        writeln!(out, "{:margin$}as the CPU's within {loss_error:.0e} nats", "")?;
     }
     let (passed, open) = (proofs.count(ProofOutcome::Pass), proofs.count(ProofOutcome::Open));
     let open = if open > 0 { format!(", {open} show nothing on so short a text") } else { String::new() };
-    writeln!(out, "                {passed} proofs hold{open}, {prove_seconds:.1} s")
+    writeln!(out, "{:margin$}{passed} proofs hold{open}, {prove_seconds:.1} s", "")
 }

@@ -60,12 +60,11 @@ fn reach(address: &str) -> Result<(), String> {
 fn refusal(choice: &DeviceChoice, error: ConnectError) -> DeviceError {
     let device = choice.to_string();
     match error {
-        ConnectError::Unauthorized => DeviceError::Refused {
-            device,
-            reason: format!(
-                "it asks for another key: {KEY_FILE}=FILE names the file that `tril serve-device --key-file` reads there"
-            ),
-        },
+        ConnectError::Unauthorized => {
+            let asks = if std::env::var_os(KEY_FILE).is_some() { "another key" } else { "a key" };
+            let names = format!("{KEY_FILE}=FILE names the file that `tril serve-device --key-file` reads there");
+            DeviceError::Refused { device, reason: format!("it asks for {asks}: {names}") }
+        }
         ConnectError::IncompatibleProtocol { .. } => {
             DeviceError::Refused { device, reason: format!("{error}: build tril of the same version on both machines") }
         }
