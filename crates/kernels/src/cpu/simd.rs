@@ -161,10 +161,16 @@ pub(crate) use {map, sum, update};
 /// The first `count` lanes, zeros in the others.
 #[inline(always)]
 pub fn first_lanes<S: Simd>(simd: S, vector: S::f32s, count: usize) -> S::f32s {
-    let mut lanes = [0.0; LANES];
-    store(simd, &mut lanes, vector);
-    lanes[count..].fill(0.0);
-    load(simd, &lanes)
+    first_lanes_or(simd, vector, count, 0.0)
+}
+
+/// The first `count` lanes, `other` in the others.
+#[inline(always)]
+fn first_lanes_or<S: Simd>(simd: S, vector: S::f32s, count: usize, other: f32) -> S::f32s {
+    const NUMBERS: [f32; LANES] =
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+    let is_first = simd.less_than_f32s(load(simd, &NUMBERS), simd.splat_f32s(count as f32));
+    simd.select_f32s(is_first, vector, simd.splat_f32s(other))
 }
 
 /// The sum of the lanes.
@@ -190,20 +196,26 @@ pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
     // The instruction for the larger of two may lose a NaN, so those are kept beside.
     let mut not_numbers = simd.splat_f32s(0.0);
     let mut at = 0;
-    while at + LANES <= values.len() {
-        let vector = load(simd, &values[at..at + LANES]);
+    while at < values.len() {
+        let end = values.len().min(at + LANES);
+        let mut vector = load(simd, &values[at..end]);
+        if end - at < LANES {
+            vector = first_lanes_or(simd, vector, end - at, f32::NEG_INFINITY);
+        }
         largest = simd.max_f32s(largest, vector);
         not_numbers = simd.select_f32s(simd.equal_f32s(vector, vector), not_numbers, vector);
-        at += LANES;
+        at = end;
     }
     let mut lanes = [0.0; LANES];
     store(simd, &mut lanes, largest);
-    let mut max = f32::NEG_INFINITY;
-    for value in lanes.iter().chain(&values[at..]) {
-        max = if *value > max { *value } else { max };
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = if lanes[lane + half] > lanes[lane] { lanes[lane + half] } else { lanes[lane] };
+        }
+        half /= 2;
     }
-    let seen = add_up(simd, not_numbers).is_nan() || values[at..].iter().any(|value| value.is_nan());
-    if seen { f32::NAN } else { max }
+    if add_up(simd, not_numbers).is_nan() { f32::NAN } else { lanes[0] }
 }
 
 /// Sixteen values, or fewer and zeros.

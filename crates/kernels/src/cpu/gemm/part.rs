@@ -16,11 +16,16 @@ const LONG_PANEL_ROWS: usize = 4;
 /// Rows from which on it pays to copy a panel of the right matrix together before use.
 const PACKING_ROWS: usize = 40;
 
-/// Steps of a sum and columns of the result from which on it pays to copy a transposed left matrix together, too.
-const GROUPING: [usize; 2] = [512, 128];
+/// Columns of the result from which on it can pay to copy a transposed left matrix together, too.
+const GROUPING_COLUMNS: usize = 128;
 
 /// Steps of the sum that are then in work together.
 const STEPS: usize = 512;
+
+// The smallest first-level cache in use, 32 KiB: bytes of a line, sets, lines of a set.
+const LINE: usize = 64;
+const SETS: usize = 64;
+const WAYS: usize = 8;
 
 /// See [`super`].
 pub struct Part<'a> {
@@ -90,8 +95,8 @@ impl Part<'_> {
     #[inline(always)]
     fn many_rows<S: Simd>(self, simd: S, wide: bool, left_room: &mut Scratch, right_room: &mut Scratch) {
         let Gemm { size: [_, _, k], a, b, start } = self.product;
-        let [steps, columns] = GROUPING;
-        let is_grouped = a.row_stride == 1 && a.column_stride != 1 && k >= steps && self.columns.len() >= columns;
+        let is_transposed = a.row_stride == 1 && a.column_stride != 1;
+        let is_grouped = is_transposed && k > lines_kept(a.column_stride) && self.columns.len() >= GROUPING_COLUMNS;
         let block = if is_grouped { STEPS } else { k.max(1) };
         let tallest = most_rows(wide, tall_vectors(wide));
         for first in (0..k.max(1)).step_by(block) {
@@ -155,6 +160,15 @@ impl Part<'_> {
             unsafe { tile(simd, wide, [row, rows, inner.len()], panel, a, b, start, self.c) };
         }
     }
+}
+
+/// How many lines, `stride` numbers apart, a first-level cache keeps: as many as there is room for in the sets that they fall
+/// into. The rows of a tile share one for each step of the sum, and if all are kept, the next rows find them there.
+fn lines_kept(stride: usize) -> usize {
+    let way = LINE * SETS;
+    let bytes = stride * size_of::<f32>();
+    let apart = LINE.max(1 << bytes.trailing_zeros().min(way.trailing_zeros()));
+    way / apart * WAYS
 }
 
 /// Vectors of the widest of the tall tiles.
