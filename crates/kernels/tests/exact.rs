@@ -63,6 +63,32 @@ fn a_product_is_a_chain_of_fused_multiply_adds_in_order_from_the_bias() {
 }
 
 #[test]
+fn a_gradient_of_weights_is_a_chain_over_rows_in_order() {
+    // Rows that the nearest cache keeps and rows that it does not, of which a copy is made; more rows than one copy takes; ragged ends.
+    for (rows, d_input, d_output) in [(70, 128, 129), (130, 96, 150), (300, 384, 130), (600, 130, 200), (1100, 64, 128)]
+    {
+        let (x, slopes) = (numbers(rows * d_input, 1), numbers(rows * d_output, 2));
+        let chain = |i: usize, j: usize| {
+            let terms = (0..rows).map(|row| (x[row * d_input + i], slopes[row * d_output + j]));
+            terms.fold(0.0f32, |sum, (x, slope)| x.mul_add(slope, sum)).to_bits()
+        };
+        let expected: Vec<u32> =
+            (0..d_input).flat_map(|i| (0..d_output).map(move |j| (i, j))).map(|(i, j)| chain(i, j)).collect();
+        let device = Device::flex().autodiff();
+        let x = Tensor::<3>::from_data(TensorData::new(x.clone(), [1, rows, d_input]), &device);
+        let slopes = Tensor::<3>::from_data(TensorData::new(slopes.clone(), [1, rows, d_output]), &device);
+        for found in on_threads(|| {
+            let weight = TensorData::new(numbers(d_input * d_output, 3), [d_input, d_output]);
+            let weight = Tensor::<2>::from_data(weight, &device).require_grad();
+            let gradients = (linear(x.clone(), weight.clone(), None) * slopes.clone()).sum().backward();
+            bits(weight.grad(&gradients).expect("a gradient"))
+        }) {
+            assert!(found == expected, "{rows} × {d_input} × {d_output}");
+        }
+    }
+}
+
+#[test]
 fn an_element_goes_through_the_same_instructions_wherever_in_a_vector_it_stands() {
     let values: Vec<f32> = numbers(200, 1).iter().map(|x| 4.0 * x).collect();
     for op in [gelu::<1>, gelu_tanh, relu2] {
