@@ -304,6 +304,12 @@ fn what_people_type_first_is_understood() {
     assert_says(&test_dir.refused("eval nothing text.txt"), &["no checkpoint at nothing", "hint: there are runs/text"]);
     assert_says(&test_dir.refused("chat"), &["<CHECKPOINT>", "hint: there are runs/text"]);
     assert_says(&test_dir.refused("verify runs/text"), &["<RECEIPT>", "hint: tril sample --receipt FILE writes one"]);
+    assert_says(
+        &test_dir.refused("export runs/text out"),
+        &["--format <FORMAT>", "--format gguf writes a file for llama.cpp"],
+    );
+    let one = test_dir.tril("sample runs/text the -n 1").output().expect("it runs");
+    assert_says(&String::from_utf8_lossy(&one.stderr), &["[1 token with the KV cache"]);
     let several_words = test_dir.refused("sample runs/text Once upon a time");
     assert_says(&several_words, &["unexpected argument 'upon'", "in quotes, as in \"Once upon\""]);
 

@@ -174,7 +174,7 @@ impl Conversation {
             text.push('\n');
         }
         files::write_file(&path, text.as_bytes()).context("/save")?;
-        note!("[{} characters in {}]", text.chars().count(), shown::path(&path));
+        note!("[{} in {}]", quantity::counted(text.chars().count(), "character"), shown::path(&path));
         self.saved.push(path);
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::args::{DataCommand, DocumentArgs, StatsArgs};
 use crate::open;
 use crate::output::Form;
 use crate::preparing::preparing;
-use crate::quantity::grouped;
+use crate::quantity::{counted, grouped};
 use crate::shown::on_one_line;
 
 pub use corpora::settle;
@@ -117,7 +117,7 @@ fn tokens(path: &Path, source: &TextSource, watch: &mut dyn FnMut(TextEvent)) ->
             tokens: ids.len(),
             bytes_per_token: bytes as f64 / ids.len() as f64,
             lost_bytes: source.text_len() - bytes,
-            lost: (unknown.count() > 0).then(|| format!("{} characters, {unknown}", unknown.count())),
+            lost: (unknown.count() > 0).then(|| format!("{}, {unknown}", counted(unknown.count(), "character"))),
         }),
         // What it refuses is what would be lost without a word.
         Err(DataError::Text(TextError::UnknownCharacters { origin, at, characters })) => Ok(TokenReport {

@@ -15,6 +15,7 @@ use crate::args::{EvalArgs, SplitPart};
 use crate::data::settle;
 use crate::output::Form;
 use crate::preparing::preparing;
+use crate::quantity::counted;
 use crate::shown;
 use crate::{open, runs};
 
@@ -65,7 +66,8 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         writeln!(out, "loss           {:.4} nats a token", evaluation.loss)?;
         writeln!(out, "perplexity     {:.3}", evaluation.perplexity)?;
         writeln!(out, "bits per byte  {:.4}", evaluation.bits_per_byte)?;
-        writeln!(out, "over           {} tokens, {} bytes", evaluation.tokens, evaluation.bytes)
+        let [tokens, bytes] = [counted(evaluation.tokens, "token"), counted(evaluation.bytes, "byte")];
+        writeln!(out, "over           {tokens}, {bytes}")
     })?;
     Ok(ExitCode::SUCCESS)
 }

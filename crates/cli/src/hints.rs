@@ -2,10 +2,13 @@
 
 use std::error::Error as StdError;
 
+use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tril::{DeviceError, Error, ReceiptError, RecipeError};
 use tril_model::{ModelError, checkpoint};
 use tril_train::TrainError;
+
+use crate::args::FormatArg;
 
 /// The flags that mend an error, where there are some.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
@@ -63,6 +66,10 @@ pub fn hint_on_usage(error: &clap::Error) -> Option<String> {
     match error.kind() {
         ErrorKind::MissingRequiredArgument if arguments.contains(&"<CHECKPOINT>") => Some(of_runs()),
         ErrorKind::MissingRequiredArgument if arguments.contains(&"<RECEIPT>") => Some(OF_RECEIPTS.into()),
+        ErrorKind::MissingRequiredArgument if arguments.contains(&"--format <FORMAT>") => {
+            let formats: Vec<String> = FormatArg::value_variants().iter().filter_map(described).collect();
+            Some(formats.join("; "))
+        }
         // Where a prompt is taken, its second word is a second argument.
         ErrorKind::UnknownArgument if arguments.iter().all(|one| !one.starts_with('-')) => {
             let usage = error.get(ContextKind::Usage)?.to_string();
@@ -96,9 +103,15 @@ fn hint_of(error: &(dyn StdError + 'static)) -> Option<String> {
     }
 }
 
+/// A format as it is typed, and what it is.
+fn described(format: &FormatArg) -> Option<String> {
+    let value = format.to_possible_value()?;
+    Some(format!("--format {} writes {}", value.get_name(), value.get_help()?.to_string().replacen('A', "a", 1)))
+}
+
 /// The runs that there are.
 fn of_runs() -> String {
-    crate::runs::known().map_or_else(|| "tril train makes one".into(), |runs| format!("there are {runs}"))
+    crate::runs::known().unwrap_or_else(|| "tril train makes one".into())
 }
 
 fn hint_of_model(error: &ModelError) -> Option<String> {

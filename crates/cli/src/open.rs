@@ -10,6 +10,7 @@ use tril_model::{ModelError, files};
 use tril_text::UnknownCharacters;
 
 use crate::args::{ComputeArgs, DocumentArgs};
+use crate::quantity::counted;
 use crate::shown::on_one_line;
 
 /// So many threads anybody may have, to see on few cores too that their number changes nothing.
@@ -30,7 +31,10 @@ pub fn device(args: &ComputeArgs) -> Result<ComputeDevice> {
             (threads.into(), std::thread::available_parallelism().map_or(1, usize::from));
         let most = cores.max(MIN_THREADS_ALLOWED);
         if asked > most {
-            note!("[{asked} threads were asked for; this machine has {cores} cores, and {most} threads are used]");
+            note!(
+                "[{asked} threads were asked for; this machine has {}, and {most} threads are used]",
+                counted(cores, "core")
+            );
         }
         tril::use_threads(asked.min(most)).context("--threads")?;
     }
@@ -114,8 +118,9 @@ pub fn note_unknown(name: &str, unknown: &UnknownCharacters) {
     if unknown.count() > 0 {
         let count = unknown.count();
         note!(
-            "[{}: {count} characters are unknown to the tokenizer, {unknown}: one token stands for them all]",
-            on_one_line(name)
+            "[{}: {} unknown to the tokenizer, {unknown}: one token stands for them all]",
+            on_one_line(name),
+            counted(count, "character")
         );
     }
 }

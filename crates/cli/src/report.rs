@@ -10,6 +10,7 @@ use tril_model::files;
 use tril_serve::page::{self, PageError, PageSource, ReportOptions};
 
 use crate::args::ReportArgs;
+use crate::quantity::counted;
 use crate::shown::{self, TextWriter};
 use crate::{open, runs};
 
@@ -42,7 +43,7 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     files::write_file(&args.out, html.as_bytes())?;
     let mut out = TextWriter::plain(std::io::stdout().lock());
     writeln!(out, "report  {}", shown::path(&args.out))?;
-    writeln!(out, "text    {} tokens", report.pass.text.tokens.len())?;
+    writeln!(out, "text    {}", counted(report.pass.text.tokens.len(), "token"))?;
     writeln!(out, "size    {} kB, {} kB of it the page itself", html.len() / 1000, page::page_bytes() / 1000)?;
     note!("[{:.1} s on {device}]", begin.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)

@@ -146,7 +146,7 @@ pub fn kept_beside(path: &Path) -> Option<String> {
 /// The runs under `runs/`, for a message to somebody who names none of them.
 pub fn known() -> Option<String> {
     let runs = runs_in(Path::new(RUNS));
-    (!runs.is_empty()).then(|| listed(&runs))
+    (!runs.is_empty()).then(|| format!("there {} {}", if runs.len() == 1 { "is" } else { "are" }, listed(&runs)))
 }
 
 fn listed(runs: &[PathBuf]) -> String {

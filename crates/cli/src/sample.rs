@@ -27,6 +27,7 @@ use crate::ending::{Ending, overflow_notice, stopped_by};
 use crate::folded::Folded;
 use crate::output::text_writer;
 use crate::progress::token_counter;
+use crate::quantity::counted;
 use crate::shown::json;
 use crate::trace::Traces;
 use crate::wrapped::Wrapped;
@@ -119,11 +120,12 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let how = format!("{how}{}", open::rounded(model.weights()));
     let rate = generated as f64 / seconds;
     let endings: Vec<Ending> = endings.into_iter().flatten().collect();
-    let hidden = if args.hide.is_empty() { String::new() } else { format!("; {hidden} tokens not shown") };
+    let hidden = if args.hide.is_empty() { String::new() } else { format!("; {} not shown", counted(hidden, "token")) };
     if !endings.is_empty() {
         let guesses = drafts::told(draft.as_ref(), generator.draft_tally());
         let stopped = stopped_by(&endings);
-        note!("[{generated} tokens {how} in {seconds:.2} s, {rate:.0} a second{guesses}{hidden}; {stopped}]");
+        let tokens = counted(generated, "token");
+        note!("[{tokens} {how} in {seconds:.2} s, {rate:.0} a second{guesses}{hidden}; {stopped}]");
     }
     // Where no text was finished, a receipt that stands there already is worth more.
     if let (Some(recorder), Some(file)) = (recorder.filter(|_| !endings.is_empty()), &args.receipt) {

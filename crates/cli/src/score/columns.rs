@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::cells::Cell;
 use super::{Scored, Token};
 use crate::folded::stdout_width;
+use crate::quantity::counted;
 use crate::shown::{on_one_line, quoted};
 
 /// How many of the most surprising places are named.
@@ -158,7 +159,7 @@ pub fn write_summary(scored: &Scored, out: &mut impl Write) -> Result<()> {
     writeln!(out, "bits per byte  {:.4}", summary.bits_per_byte)?;
     let [first, five] = [summary.first_choice, summary.first_five].map(|share| 100.0 * share);
     writeln!(out, "first choice   {first:.1} % of the tokens; among the first five {five:.1} %")?;
-    writeln!(out, "over           {} tokens, {} bytes", summary.tokens, summary.bytes)?;
+    writeln!(out, "over           {}, {}", counted(summary.tokens, "token"), counted(summary.bytes, "byte"))?;
     let (seq_len, windows) = (summary.seq_len, summary.windows);
     match windows {
         1 => writeln!(out, "context        everything before a token"),

@@ -74,7 +74,8 @@ fn write_row(sample: &SampleCheck, out: &mut TextWriter<impl Write>) -> Result<(
         out.outcome(outcome)?;
         return writeln!(
             out,
-            "\n  {tokens} tokens, {checked} checked, {undecided} undecided, {failed} failed, {}; logprobs differ by {difference}; ended by {finish}",
+            "\n  {}, {checked} checked, {undecided} undecided, {failed} failed, {}; logprobs differ by {difference}; ended by {finish}",
+            counted(*tokens, "token"),
             counted(contexts, "context")
         );
     }
@@ -190,12 +191,13 @@ fn write_result(finding: &ReceiptCheck, out: &mut impl Write) -> Result<()> {
         return writeln!(out, "Every token is the one that this checkpoint, these settings and its draw give.");
     }
     if empty > 0 {
-        writeln!(out, "UNDECIDED  {empty} of {} samples without a token to check.", finding.samples.len())?;
+        writeln!(out, "UNDECIDED  {empty} of {} without a token to check.", counted(finding.samples.len(), "sample"))?;
     }
     if undecided > 0 {
         writeln!(
             out,
-            "UNDECIDED  {undecided} tokens: rounding within the tolerance may have chosen another one there."
+            "UNDECIDED  {}: rounding within the tolerance may have chosen another one there.",
+            counted(undecided, "token")
         )?;
     }
     writeln!(out, "Nothing is wrong, and not everything is known to be right.")
