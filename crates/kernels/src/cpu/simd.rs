@@ -161,10 +161,16 @@ pub(crate) use {map, sum, update};
 /// The first `count` lanes, zeros in the others.
 #[inline(always)]
 pub fn first_lanes<S: Simd>(simd: S, vector: S::f32s, count: usize) -> S::f32s {
-    first_lanes_or(simd, vector, count, 0.0)
+    if masks_tails::<S>() {
+        return first_lanes_or(simd, vector, count, 0.0);
+    }
+    let mut lanes = [0.0; LANES];
+    store(simd, &mut lanes, vector);
+    lanes[count..].fill(0.0);
+    load(simd, &lanes)
 }
 
-/// The first `count` lanes, `other` in the others.
+/// The first `count` lanes, `other` in the others. Slow without masks.
 #[inline(always)]
 fn first_lanes_or<S: Simd>(simd: S, vector: S::f32s, count: usize, other: f32) -> S::f32s {
     const NUMBERS: [f32; LANES] =
@@ -195,9 +201,10 @@ pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
     let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
     // The instruction for the larger of two may lose a NaN, so those are kept beside.
     let mut not_numbers = simd.splat_f32s(0.0);
+    let in_vectors = if masks_tails::<S>() { values.len() } else { values.len() - values.len() % LANES };
     let mut at = 0;
-    while at < values.len() {
-        let end = values.len().min(at + LANES);
+    while at < in_vectors {
+        let end = in_vectors.min(at + LANES);
         let mut vector = load(simd, &values[at..end]);
         if end - at < LANES {
             vector = first_lanes_or(simd, vector, end - at, f32::NEG_INFINITY);
@@ -206,8 +213,15 @@ pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
         not_numbers = simd.select_f32s(simd.equal_f32s(vector, vector), not_numbers, vector);
         at = end;
     }
+    let tail = &values[in_vectors..];
+    if add_up(simd, not_numbers).is_nan() || tail.iter().any(|value| value.is_nan()) {
+        return f32::NAN;
+    }
     let mut lanes = [0.0; LANES];
     store(simd, &mut lanes, largest);
+    if !masks_tails::<S>() {
+        return lanes.iter().chain(tail).fold(f32::NEG_INFINITY, |max, value| if *value > max { *value } else { max });
+    }
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -215,7 +229,7 @@ pub fn max<S: Simd>(simd: S, values: &[f32]) -> f32 {
         }
         half /= 2;
     }
-    if add_up(simd, not_numbers).is_nan() { f32::NAN } else { lanes[0] }
+    lanes[0]
 }
 
 /// Sixteen values, or fewer and zeros.
