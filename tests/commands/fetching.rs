@@ -263,8 +263,8 @@ fn a_source_that_keeps_silent_is_asked_again_and_then_given_up() {
 
 #[test]
 fn without_a_network_the_message_says_so() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let message = failed(&mut tril(&with_table(&format!("http://{closed}/lines"), ""), "data fetch lines"));
+    // Port 1 is drawn by no server of another test.
+    let message = failed(&mut tril(&with_table("http://127.0.0.1:1/lines", ""), "data fetch lines"));
     assert_says(&message, &["refused", "try again later"]);
     let nowhere = "http://no-such-host.invalid/lines";
     let message = failed(&mut tril(&with_table(nowhere, ""), "data fetch lines --timeout 5"));

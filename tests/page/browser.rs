@@ -39,20 +39,7 @@ impl Browser {
             say_skipped(test, &format!("no {program}: install Debian's packages chromium and chromium-driver"));
             return None;
         }
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the driver starts");
-        let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
-        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let port = line.split("on port ").nth(1)?.trim_end_matches('.').parse::<u16>().ok()?;
-            line.contains("started successfully").then_some(port)
-        });
-        let port = port.expect("the driver names its port");
-        // What it says later is read too, so that it never waits for a reader.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let (driver, port) = Self::driver();
         let profile = TempDir::new().expect("a directory");
         let arguments = [
             "--headless",
@@ -78,6 +65,35 @@ impl Browser {
         let session = browser.ask("", capabilities);
         browser.address = format!("{}/{}", browser.address, session["sessionId"].as_str().expect("a session"));
         Some(browser)
+    }
+
+    /// A driver that listens, and its port. It draws a port on `::1` and ends where another process, a server of another
+    /// test perhaps, has that of `127.0.0.1`; it is then started again, and draws another.
+    fn driver() -> (Child, u16) {
+        let mut said = String::new();
+        for _ in 0..100 {
+            let mut driver = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the driver starts");
+            let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+            let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+                let port =
+                    line.split("started successfully on port ").nth(1).map(|port| port.trim_end_matches('.').parse());
+                said.push_str(&format!("{line}\n"));
+                port?.ok()
+            });
+            if let Some(port) = port {
+                // What it says later is read too, so that it never waits for a reader.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return (driver, port);
+            }
+            let status = driver.wait().expect("its end");
+            said.push_str(&format!("{status}\n"));
+        }
+        panic!("the driver names no port:\n{said}")
     }
 
     /// A command of WebDriver, and what it answers.
