@@ -20,6 +20,8 @@ pub use operations::{
 };
 pub use optimizer_steps::{AdamWStep, MuonStep, NEWTON_SCHULZ};
 pub use rotary::RotaryTable;
-pub use step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences, StepWeights};
+pub use step::{
+    StepActivation, StepBlock, StepEmbedding, StepHeads, StepLinear, StepNorm, StepNormKind, StepSequences, StepWeights,
+};
 pub use weights::WeightFormat;
 pub use workers::Workers;

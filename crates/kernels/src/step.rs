@@ -58,6 +58,15 @@ pub enum StepActivation {
     Swiglu,
 }
 
+/// What a token and its position become before block 0.
+#[derive(Debug, Clone)]
+pub struct StepEmbedding {
+    /// `[vocab_size, d_model]`.
+    pub tokens: Tensor<2>,
+    /// `[max_seq_len, d_model]`, where positions are learned.
+    pub positions: Option<Tensor<2>>,
+}
+
 /// The numbers of a pre-norm block.
 #[derive(Debug, Clone)]
 pub struct StepBlock {
@@ -97,9 +106,11 @@ pub struct StepHeads {
 pub struct StepSequences<'a> {
     /// How many.
     pub batch_size: usize,
+    /// Position of the first new token.
+    pub start: usize,
     /// New positions of each.
     pub len: usize,
-    /// Positions that the buffers hold already; they have room for `len` more.
+    /// Positions that the buffers hold already, the last of those before `start`; they have room for `len` more.
     pub held: usize,
     /// What turns queries and keys at the new positions.
     pub rotary: Option<RotaryTable>,

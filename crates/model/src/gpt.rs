@@ -22,7 +22,7 @@ use crate::{ForwardContext, GptConfig, HeadId, KvCache, ModelError, Positions, m
 #[derive(Module, Debug)]
 pub struct Gpt {
     pub(crate) token_embedding: Embedding,
-    position_embedding: Option<Embedding>,
+    pub(crate) position_embedding: Option<Embedding>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) final_norm: Norm,
     /// Absent where the head shares the token embedding.

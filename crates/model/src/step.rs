@@ -1,7 +1,8 @@
 //! One more token of each of several sequences, or some more, in one go: what generation does most.
 
 use tril_kernels::{
-    StepActivation, StepBlock, StepHeads, StepModel, StepSequences, StepWeights, supports, with_spin_pool,
+    StepActivation, StepBlock, StepEmbedding, StepHeads, StepModel, StepSequences, StepWeights, supports,
+    with_spin_pool,
 };
 
 use crate::block::Block;
@@ -34,14 +35,6 @@ impl Gpt {
         let model = self.step_model.get_or_make(|| self.make_step_model());
         let batch_size = caches.iter().map(KvCache::batch_size).sum();
         let ranges = ForwardContext { caches, ..ForwardContext::default() }.row_ranges(batch_size);
-        let mut left = ids;
-        let embed = |((rows, start), len): (&(std::ops::Range<usize>, usize), &usize)| {
-            let (own, rest) = left.split_at(rows.len() * len);
-            left = rest;
-            self.embed(self.inputs(own, rows.len()), *start).try_into_vec_as::<f32>()
-        };
-        let embedded: Result<Vec<Vec<f32>>, _> = ranges.iter().zip(lengths).map(embed).collect();
-        let embedded = embedded.ok()?.concat(); // [ids.len(), d_model]
         let multiply_adds = ids.len() * self.config().block_weights();
         let logits = with_spin_pool(&embedding.device(), multiply_adds, || {
             let groups = ranges.into_iter().zip(caches.iter_mut()).zip(lengths);
@@ -49,10 +42,10 @@ impl Gpt {
                 .map(|(((rows, start), cache), len)| {
                     let rotary = self.row_group(rows.clone(), start, *len, &embedding.device()).rotary;
                     let (held, buffers) = cache.buffers();
-                    StepSequences { batch_size: rows.len(), len: *len, held, rotary, buffers }
+                    StepSequences { batch_size: rows.len(), start, len: *len, held, rotary, buffers }
                 })
                 .collect();
-            model.step(embedded, &mut sequences)
+            model.step(ids, &mut sequences)
         });
         caches.iter_mut().zip(lengths).for_each(|(cache, len)| cache.advance(*len));
         Some(logits)
@@ -71,8 +64,12 @@ impl Gpt {
             d_head: config.d_head,
             window: config.window(),
         };
+        let embedding = StepEmbedding {
+            tokens: self.token_embedding.weight.val(),
+            positions: self.position_embedding.as_ref().map(|positions| positions.weight.val()),
+        };
         let blocks = self.blocks.iter().map(Block::for_step).collect();
-        StepModel::new(blocks, self.final_norm.for_step(), self.head(), heads, kept)
+        StepModel::new(embedding, blocks, self.final_norm.for_step(), self.head(), heads, kept)
     }
 }
 

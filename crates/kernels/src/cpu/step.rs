@@ -8,9 +8,10 @@ mod numbers;
 mod packed;
 
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::activation::{Activation, Forward, GatedRow, Gelu, GeluTanh, Relu2};
 use super::attention::Softmax;
@@ -22,13 +23,16 @@ use super::simd::vectorized;
 use super::spin_pool;
 use crate::RotaryTable;
 use crate::profile::timed;
-use crate::step::{StepActivation, StepBlock, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights};
+use crate::step::{
+    StepActivation, StepBlock, StepEmbedding, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights,
+};
 use crate::weights::WeightFormat;
-use numbers::{Block, Linear, Norm, share};
+use numbers::{Block, Embedding, Linear, Norm, share};
 
 /// A model whose numbers are at hand for [`StepModel::step`].
 #[derive(Debug, Clone)]
 pub struct StepModel {
+    embedding: Embedding,
     blocks: Vec<Block>,
     final_norm: Norm,
     head: Linear,
@@ -61,6 +65,7 @@ impl StepModel {
     ///
     /// - head: `[d_model, vocab_size]`
     pub fn new(
+        embedding: StepEmbedding,
         blocks: Vec<StepBlock>,
         final_norm: StepNorm,
         head: Tensor<2>,
@@ -69,6 +74,7 @@ impl StepModel {
     ) -> Self {
         let [d_model, _] = head.dims();
         Self {
+            embedding: embedding.into(),
             blocks: blocks.into_iter().map(|block| Block::new(block, kept)).collect(),
             final_norm: final_norm.into(),
             head: Linear::new(StepLinear { weight: head, bias: None }, kept),
@@ -98,16 +104,16 @@ impl StepModel {
     /// The logits of the new positions of each sequence, whose keys and values go into the buffers. A position sees those
     /// before it, the new ones too, and none after it.
     ///
-    /// - embedded: what enters block 0, `[rows, d_model]`, the sequences in order, and of each its positions
+    /// - ids: of the new tokens, `[rows]`, the sequences in order, and of each its positions
     /// - returns: `[rows, vocab_size]`, row by row
-    pub fn step(&self, embedded: Vec<f32>, sequences: &mut [StepSequences<'_>]) -> Vec<f32> {
+    pub fn step(&self, ids: &[u32], sequences: &mut [StepSequences<'_>]) -> Vec<f32> {
         let d_model = self.d_model;
-        let mut x = embedded;
-        let rows = x.len() / d_model;
+        let positions: Vec<usize> = sequences.iter().flat_map(positions).collect();
+        let rows = ids.len();
+        assert_eq!(rows, positions.len(), "tokens, and positions of the sequences");
+        let mut x = self.embedding.rows(ids, &positions, d_model);
         let mut taken: Vec<Vec<[FlexTensor; 2]>> = sequences.iter_mut().map(take).collect();
         let places = places(sequences);
-        let expected: usize = places.iter().map(|place| place.len).sum();
-        assert_eq!(rows, expected, "{rows} rows enter, of {} sequences", places.len());
         let mut scratch = Scratch::new(self, rows);
         for (layer, block) in self.blocks.iter().enumerate() {
             let mut buffers: Vec<Buffers<'_>> = taken.iter_mut().map(|layers| buffers(&mut layers[layer])).collect();
@@ -278,6 +284,12 @@ impl Scratch {
     }
 }
 
+/// The position of each row of a group.
+fn positions(sequences: &StepSequences<'_>) -> impl Iterator<Item = usize> + use<> {
+    let StepSequences { batch_size, start, len, .. } = *sequences;
+    (0..batch_size).flat_map(move |_| start..start + len)
+}
+
 /// Each sequence of all groups, in order.
 fn places<'a>(groups: &'a [StepSequences<'_>]) -> Vec<Place<'a>> {
     let mut first_row = 0;
@@ -294,10 +306,9 @@ fn places<'a>(groups: &'a [StepSequences<'_>]) -> Vec<Place<'a>> {
 
 /// Takes the buffers of sequences as numbers that nobody else holds.
 fn take(sequences: &mut StepSequences<'_>) -> Vec<[FlexTensor; 2]> {
-    let take = |buffer: &mut Tensor<4>| {
-        let empty = Tensor::empty([0; 4], &buffer.device());
-        own(constant(std::mem::replace(buffer, empty)))
-    };
+    // One for all: a clone takes less than a new one.
+    static EMPTY: LazyLock<Tensor<4>> = LazyLock::new(|| Tensor::empty([0; 4], &Device::flex()));
+    let take = |buffer: &mut Tensor<4>| own(constant(std::mem::replace(buffer, EMPTY.clone())));
     sequences.buffers.iter_mut().map(|[keys, values]| [take(keys), take(values)]).collect()
 }
 

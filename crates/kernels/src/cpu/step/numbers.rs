@@ -10,9 +10,9 @@ use super::packed::Packed;
 use crate::cpu::gemm::{Gemm, GemmInit, Matrix, SharedRows};
 use crate::cpu::norm::{NormRow, RowNorm, RowNormKind};
 use crate::cpu::operation::constant;
-use crate::cpu::rows::own;
+use crate::cpu::rows::{Rows, own};
 use crate::cpu::simd::{LANES, vectorized};
-use crate::step::{StepActivation, StepBlock, StepLinear, StepNorm, StepNormKind, StepWeights};
+use crate::step::{StepActivation, StepBlock, StepEmbedding, StepLinear, StepNorm, StepNormKind, StepWeights};
 use crate::weights::{GROUP, WeightFormat};
 
 #[derive(Debug, Clone)]
@@ -40,6 +40,13 @@ pub enum Weight {
     Rows(FlexTensor),
 }
 
+/// What a token and its position become, where it lies.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    tokens: Rows,
+    positions: Option<Rows>,
+}
+
 /// Columns of a panel.
 pub const PANEL: usize = 4 * LANES;
 
@@ -58,6 +65,38 @@ pub struct Block {
     pub gated: Option<Linear>,
     pub activation: StepActivation,
     pub down: Linear,
+}
+
+impl From<StepEmbedding> for Embedding {
+    fn from(StepEmbedding { tokens, positions }: StepEmbedding) -> Self {
+        let rows = |tensor| Rows::new(&constant(tensor));
+        Self { tokens: rows(tokens), positions: positions.map(rows) }
+    }
+}
+
+impl Embedding {
+    /// The embedding of each token, plus that of its position where positions are learned.
+    ///
+    /// - returns: `[ids.len(), d_model]`
+    pub fn rows(&self, ids: &[u32], positions: &[usize], d_model: usize) -> Vec<f32> {
+        let mut x = Vec::with_capacity(ids.len() * d_model);
+        for (id, position) in ids.iter().zip(positions) {
+            let token = row(&self.tokens, *id as usize);
+            match &self.positions {
+                Some(learned) => {
+                    x.extend(token.iter().zip(row(learned, *position)).map(|(token, place)| token + place))
+                }
+                None => x.extend_from_slice(token),
+            }
+        }
+        x
+    }
+}
+
+/// A row of a matrix that has it.
+fn row(matrix: &Rows, index: usize) -> &[f32] {
+    assert!(index < matrix.count(), "row {index} of an embedding of {}", matrix.count());
+    matrix.row(index)
 }
 
 impl From<StepNorm> for Norm {
