@@ -4,6 +4,7 @@
 //! tensor is made, no graph is asked, and a thread that stands by meets the same columns of the weights token after
 //! token, so that its core's cache can keep them.
 
+mod head;
 mod numbers;
 mod packed;
 
@@ -14,10 +15,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{Device, Tensor};
 
 use super::activation::{Activation, Forward, GatedRow, Gelu, GeluTanh, Relu2};
-use super::attention::Softmax;
-use super::gemm::{Gemm, GemmInit, Matrix, SharedRows};
+use super::gemm::SharedRows;
 use super::operation::{constant, plain};
-use super::rotary::TurnRow;
 use super::rows::own;
 use super::simd::vectorized;
 use super::spin_pool;
@@ -27,6 +26,7 @@ use crate::step::{
     StepActivation, StepBlock, StepEmbedding, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights,
 };
 use crate::weights::WeightFormat;
+use head::{HeadScratch, HeadStep};
 use numbers::{Block, Embedding, Linear, Norm, share};
 
 /// A model whose numbers are at hand for [`StepModel::step`].
@@ -142,7 +142,8 @@ impl StepModel {
         buffers: &mut [Buffers<'_>],
         scratch: &mut Scratch,
     ) {
-        let StepHeads { n_heads, n_kv_heads, d_head, .. } = self.heads;
+        let StepHeads { n_heads, n_kv_heads, d_head, window } = self.heads;
+        let heads_each = n_heads / n_kv_heads;
         let d_model = self.d_model;
         let Scratch { normed, qkv, attended, projected, raised, active } = scratch;
         timed("norms", || block.attention_norm.rows(x, d_model, normed));
@@ -152,16 +153,35 @@ impl StepModel {
             let units = places.len() * n_kv_heads;
             let width = block.qkv.width();
             spin_pool::for_each_own(|part, parts| {
+                let mut scratch = HeadScratch::default();
                 for unit in share(units, part, parts) {
                     let (place, kv_head) = (&places[unit / n_kv_heads], unit % n_kv_heads);
+                    let Buffers { keys, values, capacity } = &buffers[place.group];
+                    let (number, kept) = (place.sequence * n_kv_heads + kv_head, 0..d_head * capacity);
+                    // SAFETY: each unit has a sequence and a key/value head of its own, and that a part of the buffers.
+                    let (keys, values) = unsafe { (keys.columns(number, kept.clone()), values.columns(number, kept)) };
                     // One after another: a position sees the keys of those before it.
                     for index in 0..place.len {
                         let row = place.first_row + index;
-                        let qkv = &qkv[row * width..(row + 1) * width];
-                        // SAFETY: each unit has a sequence and a key/value head of its own.
-                        unsafe {
-                            self.attend(block, qkv, place, index, kv_head, &buffers[place.group], &attended);
+                        let heads = |first: usize, count: usize| {
+                            let begin = row * width + first * d_head;
+                            &qkv[begin..begin + count * d_head]
+                        };
+                        let columns = kv_head * heads_each * d_head..(kv_head + 1) * heads_each * d_head;
+                        HeadStep {
+                            norms: block.head_norms.as_ref(),
+                            rotary: place.rotary.map(|table| table.row(index)),
+                            window,
+                            queries: heads(kv_head * heads_each, heads_each),
+                            key: heads(n_heads + kv_head, 1),
+                            value: heads(n_heads + n_kv_heads + kv_head, 1),
+                            keys,
+                            values,
+                            held: place.held + index,
+                            // SAFETY: as above.
+                            out: unsafe { attended.columns(row, columns) },
                         }
+                        .run(&mut scratch);
                     }
                 }
             });
@@ -176,86 +196,6 @@ impl StepModel {
             (StepActivation::Swiglu, None) => unreachable!("its products are taken apart"),
         });
         timed("products: down", || product_added(&block.down, active, projected, x));
-    }
-
-    /// One key/value head of one row: its new key and value go into the buffers, and its queries take what they see.
-    ///
-    /// - qkv: of the row
-    /// - index: of the row among those of its sequence
-    ///
-    /// # Safety
-    /// Nothing else may use this head of the sequence, in the buffers and in `attended`, meanwhile.
-    #[expect(clippy::too_many_arguments, reason = "a stage of a pass, called once")]
-    unsafe fn attend(
-        &self,
-        block: &Block,
-        qkv: &[f32],
-        place: &Place<'_>,
-        index: usize,
-        kv_head: usize,
-        buffers: &Buffers<'_>,
-        attended: &SharedRows<'_>,
-    ) {
-        let StepHeads { n_heads, n_kv_heads, d_head, window } = self.heads;
-        let heads_each = n_heads / n_kv_heads;
-        let (held, row) = (place.held + index, place.first_row + index);
-        let rotary = place.rotary.map(|table| table.row(index));
-        let head = |number: usize| &qkv[number * d_head..(number + 1) * d_head];
-        let [q_norm, k_norm] = match &block.head_norms {
-            Some([q_norm, k_norm]) => [Some(q_norm), Some(k_norm)],
-            None => [None, None],
-        };
-        let mut scratch = vec![0.0; 2 * d_head];
-        let mut prepare = |norm: Option<&Norm>, numbers: &[f32], out: &mut [f32]| {
-            let (normed, turned) = scratch.split_at_mut(d_head);
-            match norm {
-                Some(norm) => norm.rows(numbers, d_head, normed),
-                None => normed.copy_from_slice(numbers),
-            }
-            match rotary {
-                Some(table) => vectorized(TurnRow { table, x: normed, out: turned }),
-                None => turned.copy_from_slice(normed),
-            }
-            out.copy_from_slice(turned);
-        };
-        let Buffers { keys, values, capacity } = buffers;
-        let number = place.sequence * n_kv_heads + kv_head;
-        // SAFETY: the caller's promise; each head of a sequence has its own part of the buffers.
-        let (keys, values) =
-            unsafe { (keys.columns(number, 0..d_head * capacity), values.columns(number, 0..d_head * capacity)) };
-        let mut key = vec![0.0; d_head];
-        prepare(k_norm, head(n_heads + kv_head), &mut key);
-        for (i, value) in key.iter().enumerate() {
-            keys[i * capacity + held] = *value;
-        }
-        values[held * d_head..(held + 1) * d_head].copy_from_slice(head(n_heads + n_kv_heads + kv_head));
-        let first = window.map_or(0, |window| (held + 1).saturating_sub(window));
-        let width = held + 1 - first;
-        let scale = (d_head as f32).sqrt().recip();
-        let mut queries = vec![0.0; heads_each * d_head];
-        for (i, query) in queries.chunks_exact_mut(d_head).enumerate() {
-            prepare(q_norm, head(kv_head * heads_each + i), query);
-            query.iter_mut().for_each(|x| *x *= scale);
-        }
-        let mut scores = vec![0.0; heads_each * width];
-        Gemm {
-            size: [heads_each, width, d_head],
-            a: Matrix::row_major(&queries, d_head),
-            b: Matrix { data: &keys[first..], row_stride: *capacity, column_stride: 1 },
-            start: GemmInit::Zero,
-        }
-        .into(&mut scores, width);
-        scores.chunks_exact_mut(width).for_each(|row| vectorized(Softmax(row)));
-        let columns = kv_head * heads_each * d_head..(kv_head + 1) * heads_each * d_head;
-        // SAFETY: the caller's promise.
-        let out = unsafe { attended.columns(row, columns) };
-        Gemm {
-            size: [heads_each, d_head, width],
-            a: Matrix::row_major(&scores, width),
-            b: Matrix::row_major(&values[first * d_head..], d_head),
-            start: GemmInit::Zero,
-        }
-        .into(out, d_head);
     }
 }
 
