@@ -31,7 +31,7 @@ pub use muon::muon;
 pub use norm::{RowNorm, RowNormKind};
 pub use operation::{apply, constant, input, is_cpu, plain, supports};
 pub use rotary::Rotary;
-pub use simd::instruction_set;
+pub use simd::{Arithmetic, compiled_for_processor, instruction_set};
 pub use spin_pool::with_spin_pool;
 pub use split_heads::HeadsPart;
 pub use squares::sum_of_squares;

@@ -13,7 +13,7 @@ mod step;
 mod weights;
 mod workers;
 
-pub use cpu::{StepModel, instruction_set, is_cpu, supports, with_spin_pool};
+pub use cpu::{Arithmetic, StepModel, compiled_for_processor, instruction_set, is_cpu, supports, with_spin_pool};
 pub use operations::{
     adamw, attention_probs, causal_attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, muon, relu2,
     rms_norm, row_major, split_heads, sum_of_squares, swiglu,

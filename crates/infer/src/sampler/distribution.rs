@@ -53,7 +53,7 @@ impl Distribution {
         // The temperature does not change the order of logits, and top-k looks at nothing else.
         filters::top_k(&mut logits, config.top_k);
         let scores = scores(logits, largest, config.temperature);
-        let mut weights: Vec<f64> = scores.iter().map(|score| rows::exp(*score)).collect();
+        let mut weights = rows::exponentials(&scores);
         filters::typical_p(&mut weights, &scores, config.typical_p);
         filters::top_p(&mut weights, config.top_p);
         filters::min_p(&mut weights, config.min_p);

@@ -54,6 +54,35 @@ impl<K: WithSimd> WithSimd for Doubled<K> {
     }
 }
 
+/// Plain arithmetic on rows of numbers, of which the compiler makes vector code.
+///
+/// Its `run`, and all that it calls for a number, must be `#[inline(always)]`: what is not inlined is compiled for the plain
+/// processor.
+pub trait Arithmetic {
+    /// What it computes.
+    type Output;
+
+    /// Computes it.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs arithmetic that is compiled for each instruction set, on the best that the processor has. All give the same bits, as
+/// the compiler neither joins nor reorders operations on floats.
+pub fn compiled_for_processor<A: Arithmetic>(arithmetic: A) -> A::Output {
+    struct Plain<A>(A);
+
+    impl<A: Arithmetic> WithSimd for Plain<A> {
+        type Output = A::Output;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> A::Output {
+            self.0.run()
+        }
+    }
+
+    vectorized(Plain(arithmetic))
+}
+
 fn instructions() -> Instructions {
     static FOUND: OnceLock<Instructions> = OnceLock::new();
     *FOUND.get_or_init(|| {
