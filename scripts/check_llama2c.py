@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 run_c = os.path.abspath(sys.argv.pop())
 from check_llama_cpp import LLAMA, WORK, train, tril
 

@@ -16,6 +16,8 @@ import sys
 import urllib.request
 from importlib.metadata import version
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 TRIL, WORK = os.path.abspath(sys.argv[1]), sys.argv[2]
 EXACT, TABLE = 1e-3, 2e-2
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "fixtures", "formats")

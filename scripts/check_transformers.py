@@ -15,6 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, __version__
 from transformers import ArceeConfig, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 sys.argv = sys.argv[:3]
 from check_llama_cpp import CASES, TEXT, TEXTS, WORK, greedy, train, tril
 from make_format_fixtures import fresh, tokenizer_of

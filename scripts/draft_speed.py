@@ -9,6 +9,7 @@ made, the median rates, and how many times as fast it went in each turn.
 """
 import argparse
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,8 @@ def main():
     parser.add_argument("draft", help="lookup, or the run of a smaller model")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="sample RUN and its options")
     options = parser.parse_args()
+    if not shutil.which(options.tril):
+        parser.error(f"there is no program {options.tril}: cargo build --release makes it, --tril names another")
     plain = [options.tril, *options.command]
     rates, ratios, guesses = ([], []), [], None
     for _ in range(options.turns):

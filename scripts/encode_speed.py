@@ -8,10 +8,13 @@ on the same cores. Needs the packages tokenizers and tiktoken.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 text_path, tokenizer_path = sys.argv[1], sys.argv[2]
 threads = int(sys.argv[3]) if len(sys.argv) > 3 else os.cpu_count()
 os.environ["RAYON_NUM_THREADS"] = str(threads)
@@ -67,7 +70,10 @@ tik = tiktoken.Encoding("own", pat_str=PATTERN, mergeable_ranks=ranks, special_t
 reference = [id for part in theirs.encode_batch_fast(parts) for id in part.ids]
 found = [id for part in tik.encode_ordinary_batch(parts, num_threads=threads) for id in part]
 print(f"{size} bytes, {len(reference)} tokens; tiktoken has {'the same' if found == reference else 'OTHER'} ids")
-command = [os.environ.get("TRIL", "target/release/tril"), "bench", "encode", text_path, tokenizer_path, "--json"]
+program = os.environ.get("TRIL", "target/release/tril")
+if not shutil.which(program):
+    sys.exit(f"there is no program {program}: cargo build --release makes it, TRIL names another")
+command = [program, "bench", "encode", text_path, tokenizer_path, "--json"]
 tril = json.loads(subprocess.run([*command, "--threads", str(threads)], capture_output=True, check=True).stdout)
 assert tril["tokens"] == len(reference), (tril["tokens"], len(reference))
 rates = {

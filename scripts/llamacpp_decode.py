@@ -32,6 +32,8 @@ def serve(path, threads):
 
 
 def main():
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     path, threads, tokens, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     server = serve(path, threads)
     fields = dict(prompt=[0], n_predict=tokens - 1, temperature=0, top_k=1, ignore_eos=True, cache_prompt=False)

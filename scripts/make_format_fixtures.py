@@ -12,6 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
+import gguf
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers, Regex
@@ -164,9 +165,8 @@ def arcee():
     expect(reloaded(directory, model), directory, 37, 1, 11)
 
 
-def gguf():
+def llama_cpp():
     """Written by the package of llama.cpp, in four types at once: queries and keys reordered as its converter has them."""
-    import gguf
 
     config = LlamaConfig(vocab_size=37, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
                          num_key_value_heads=2, max_position_embeddings=19, rms_norm_eps=1e-5, tie_word_embeddings=False,
@@ -218,7 +218,7 @@ def gguf():
 
 if __name__ == "__main__":
     shutil.rmtree(OUT, ignore_errors=True)
-    for make in [gpt2, gpt2_old, llama, mistral, qwen3, arcee, gguf]:
+    for make in [gpt2, gpt2_old, llama, mistral, qwen3, arcee, llama_cpp]:
         make()
     total = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
     print(f"{total} bytes in {OUT}")

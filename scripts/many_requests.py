@@ -13,6 +13,8 @@ import threading
 import time
 import urllib.parse
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 pid = sys.argv[1]
 address = urllib.parse.urlparse(sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8080")
 requests = int(sys.argv[3]) if len(sys.argv) > 3 else 10_000

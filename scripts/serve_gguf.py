@@ -9,6 +9,8 @@ import time
 
 import xllamacpp
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 model, port, threads, parallel = (sys.argv[1:] + ["8091", "2", "16"][len(sys.argv) - 2 :])[:4]
 params = xllamacpp.CommonParams()
 params.model.path = model

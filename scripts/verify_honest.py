@@ -13,6 +13,7 @@ build with the device in it.
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,8 @@ def main():
     parser.add_argument("--tolerance", default="1e-3", help="of the second verdict")
     parser.add_argument("--jobs", type=int, default=2, help="texts that are verified at a time")
     args = parser.parse_args()
+    if not shutil.which(args.tril):
+        parser.error(f"there is no program {args.tril}: cargo build --release makes it, --tril names another")
     verdicts, with_tolerance = {}, {}
     tokens = other = made = verified = 0
     worst = 0.0

@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,8 @@ def main():
     parser.add_argument("--texts", type=int, default=100, help="texts of a row")
     parser.add_argument("--honest", type=int, default=1000, help="honest texts")
     args = parser.parse_args()
+    if not shutil.which(args.tril):
+        parser.error(f"there is no program {args.tril}: cargo build --release makes it, --tril names another")
     with tempfile.TemporaryDirectory() as directory:
         power = Power(args, Path(directory))
         print(f"{args.tokens} tokens a text; tokens until the first that is another, itself included")

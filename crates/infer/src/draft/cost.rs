@@ -14,7 +14,7 @@ const AT_HAND: f64 = 0.3;
 const FROM_MEMORY: f64 = 0.13;
 
 /// What one more sequence costs in a pass, in positions: it has keys and values of its own, and the small operations.
-const SEQUENCE: f64 = 2.0;
+const SEQUENCE: f64 = 1.5;
 
 /// What one more position of a sequence costs in a pass over one position, as a share of that pass.
 pub fn position_cost(config: &GptConfig, weights: WeightFormat) -> f64 {
@@ -49,7 +49,7 @@ mod tests {
         for cost in [cost(&small), cost(&large)] {
             let shares: Vec<f64> = [1, 2, 8, 64].map(|sequences| position_cost_together(cost, sequences)).into();
             assert_eq!(shares[0], cost);
-            assert!(shares.is_sorted() && shares[3] < 0.5, "{shares:?}");
+            assert!(shares.is_sorted() && shares[3] < 0.7, "{shares:?}");
         }
     }
 }
