@@ -11,8 +11,8 @@
 # about as many.
 # PYTHON       the Python that has PyTorch                                [python3]
 # WITHOUT_TORCH  if not empty, PyTorch is left out, and training with it unless CANDLE is set
-# CANDLE       if not empty, training is compared with candle, Hugging Face's library for Rust, on so many threads (it is faster on
-#              one than on two); the model there is scripts/candle_baseline, compiled for this processor
+# CANDLE       if not empty, training is compared with candle, Hugging Face's library for Rust, on so many threads (two are hardly
+#              faster than one); the model there is scripts/candle_baseline, compiled for this processor
 # LLAMA2C      run.c of github.com/karpathy/llama2.c, to be compiled by gcc; decoding is compared with it too
 # LLAMACPP     if not empty, decoding is compared with llama.cpp (the Python package xllamacpp), which runs tril's own export of a
 #              model of the preset's shape: f32 weights, f32 cache
