@@ -4,7 +4,7 @@
 //! tensor is made, no graph is asked, and a thread that stands by meets the same columns of the weights token after
 //! token, so that its core's cache can keep them.
 
-mod head;
+mod attention;
 mod numbers;
 mod packed;
 
@@ -26,7 +26,7 @@ use crate::step::{
     StepActivation, StepBlock, StepEmbedding, StepHeads, StepLinear, StepNorm, StepSequences, StepWeights,
 };
 use crate::weights::WeightFormat;
-use head::{HeadScratch, HeadStep};
+use attention::{AttentionScratch, AttentionStep};
 use numbers::{Block, Embedding, Linear, Norm, share};
 
 /// A model whose numbers are at hand for [`StepModel::step`].
@@ -153,7 +153,7 @@ impl StepModel {
             let units = places.len() * n_kv_heads;
             let width = block.qkv.width();
             spin_pool::for_each_own(|part, parts| {
-                let mut scratch = HeadScratch::default();
+                let mut scratch = AttentionScratch::default();
                 for unit in share(units, part, parts) {
                     let (place, kv_head) = (&places[unit / n_kv_heads], unit % n_kv_heads);
                     let Buffers { keys, values, capacity } = &buffers[place.group];
@@ -168,7 +168,7 @@ impl StepModel {
                             &qkv[begin..begin + count * d_head]
                         };
                         let columns = kv_head * heads_each * d_head..(kv_head + 1) * heads_each * d_head;
-                        HeadStep {
+                        AttentionStep {
                             norms: block.head_norms.as_ref(),
                             rotary: place.rotary.map(|table| table.row(index)),
                             window,

@@ -7,7 +7,7 @@ use crate::cpu::rotary::TurnRow;
 use crate::cpu::simd::vectorized;
 
 /// A key/value head, and the queries that share it.
-pub struct HeadStep<'a> {
+pub struct AttentionStep<'a> {
     /// Of each query, and of the key, where they are normalised.
     pub norms: Option<&'a [Norm; 2]>,
     /// Cosines and sines of the position, `[d_head / 2]` each.
@@ -30,22 +30,22 @@ pub struct HeadStep<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Memory of a [`HeadStep`], the same for all that a thread takes.
+/// Memory of a [`AttentionStep`], the same for all that a thread takes.
 #[derive(Default)]
-pub struct HeadScratch {
+pub struct AttentionScratch {
     normed: Vec<f32>,  // [d_head]
     key: Vec<f32>,     // [d_head]
     queries: Vec<f32>, // [queries, d_head]
     scores: Vec<f32>,  // [queries, keys seen]
 }
 
-impl HeadStep<'_> {
+impl AttentionStep<'_> {
     /// The new key and value are kept, and the queries take what they see.
-    pub fn run(self, scratch: &mut HeadScratch) {
+    pub fn run(self, scratch: &mut AttentionScratch) {
         let Self { norms, rotary, window, queries, key, value, keys, values, held, out } = self;
         let d_head = key.len();
         let (capacity, count) = (keys.len() / d_head, queries.len() / d_head);
-        let HeadScratch { normed, key: turned_key, queries: turned_queries, scores } = scratch;
+        let AttentionScratch { normed, key: turned_key, queries: turned_queries, scores } = scratch;
         normed.resize(d_head, 0.0);
         let mut prepare = |norm: Option<&Norm>, x: &[f32], out: &mut [f32]| match (norm, rotary) {
             (None, None) => out.copy_from_slice(x),
